@@ -1,0 +1,140 @@
+package policy
+
+import "time"
+
+// ActionKind says what an Action asks for.
+type ActionKind uint8
+
+// The actions.
+const (
+	// ActSpawn starts Ref with Revision. Answer: Spawned or SpawnFailed, once;
+	// after Spawned, Exited once. In Output.Then only.
+	ActSpawn ActionKind = iota + 1
+	// ActSignal sends Signal, then SIGCONT if Cont, to the main process of Ref.
+	// No answer; if the process has ended there is nothing to do.
+	ActSignal
+	// ActKill kills all that Ref started, the main process included. Answer:
+	// Exited (if the main process lived) and, once nothing lives, Emptied,
+	// unless that Exited said Empty. It may be asked for again.
+	ActKill
+	// ActHook runs a command of the service (HookStop, HookReload) beside Ref,
+	// for at most Timeout. Answer: HookDone with Token, once.
+	ActHook
+	// ActRevert returns Service to its newest good revision (revisions come
+	// with the release store; until then nothing asks for it).
+	ActRevert
+	// ActAccepted answers Request: it was understood and is being carried out.
+	ActAccepted
+	// ActDone answers Request finally: Failed and Message say how it went.
+	ActDone
+	// ActRefused answers Request finally: nothing was changed. Code, Message,
+	// Hint say why and what to do.
+	ActRefused
+	// ActEnd: everything has stopped (or is stuck); the supervisor ends with
+	// exit status Exit. It is the last action.
+	ActEnd
+)
+
+// Hook names a command of a service that runs beside an instance.
+type Hook uint8
+
+// The hooks.
+const (
+	HookStop Hook = iota + 1
+	HookReload
+)
+
+// Refusal is why a command was refused; the API and the CLI's exit codes
+// follow it.
+type Refusal string
+
+// The refusals.
+const (
+	NoSuchService  Refusal = "no_such_service"
+	NoSuchInstance Refusal = "no_such_instance"
+	BadRequest     Refusal = "bad_request"
+	Conflict       Refusal = "conflict" // not in this state: shutting down, not running, no reload block
+)
+
+// Action is one thing to carry out. Which fields mean something depends on
+// Kind; it is a flat value so that a step allocates nothing for it.
+type Action struct {
+	Kind     ActionKind
+	Ref      Ref
+	Revision int
+
+	Signal string
+	Cont   bool
+
+	Hook    Hook
+	Token   uint64
+	Timeout time.Duration
+
+	Service string // ActRevert
+
+	Request Request
+	Code    Refusal
+	Failed  bool
+	Message string
+	Hint    string
+
+	Exit int
+}
+
+// RecordKind says what a Record keeps.
+type RecordKind uint8
+
+// The records.
+const (
+	RecordIntent   RecordKind = iota + 1 // Ref is about to be spawned
+	RecordStopped                        // ID (service or instance) is stopped by a person: Value 1, or no more: 0
+	RecordScale                          // ID (service) was scaled to Value
+	RecordShutdown                       // a shutdown is in progress: exit status Value, ends by Deadline
+)
+
+// Record is something that must be known after the supervisor's death.
+type Record struct {
+	Kind     RecordKind
+	Ref      Ref
+	ID       string
+	Value    int64
+	Deadline Time
+}
+
+// Output is what one Step asks for.
+type Output struct {
+	Now     []Action // may leave at once
+	Records []Record // to be made durable
+	Then    []Action // may leave when Records are durable
+	Notices []Notice // what happened, for people and programs: the event stream
+}
+
+// Notice is one entry of the event stream. Its words are made when somebody
+// reads it (Reason.String), not on the hot path.
+type Notice struct {
+	Kind    Kind
+	Service string
+	Slot    Slot // NoSlot: about the service or the supervisor
+	Ref     Ref
+	PID     int
+	Reason  Reason
+}
+
+// Kind is the kind of an event, as in the API.
+type Kind string
+
+// The kinds that policy emits now.
+const (
+	KindSpecApplied  Kind = "spec_applied"
+	KindSpecRejected Kind = "spec_rejected"
+	KindStarting     Kind = "starting"
+	KindReady        Kind = "ready"
+	KindExited       Kind = "exited"
+	KindOOMKilled    Kind = "oom_killed"
+	KindRestarting   Kind = "restarting"
+	KindBackoff      Kind = "backoff"
+	KindCrashLoop    Kind = "crash_loop"
+	KindHeld         Kind = "held"
+	KindStuck        Kind = "stuck"
+	KindShutdown     Kind = "shutdown"
+)

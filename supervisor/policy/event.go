@@ -1,0 +1,144 @@
+package policy
+
+import (
+	"time"
+
+	"nines/spec"
+)
+
+// Time is a moment on CLOCK_MONOTONIC, in nanoseconds since any fixed moment.
+type Time int64
+
+// Add returns t+d.
+func (t Time) Add(d time.Duration) Time { return t + Time(d) }
+
+// Sub returns t-u.
+func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
+
+// Slot is the place of one instance (service and index) in the machine. A slot
+// is never given to another instance, so it may be used as an index for life.
+type Slot int32
+
+// NoSlot is no slot.
+const NoSlot Slot = -1
+
+// Ref names one incarnation of one slot. Incarnations of a slot count up from
+// 1 and are never used twice, also not by the next supervisor (see Past).
+type Ref struct {
+	Slot        Slot
+	Incarnation uint64
+}
+
+// Request is the number the driver gave to a command; replies carry it.
+type Request uint64
+
+// Event is what happened. The set is closed.
+type Event interface{ event() }
+
+// SpecChanged brings the specification that is to run. It is the first event;
+// a later one is refused for now with spec_rejected and changes nothing.
+type SpecChanged struct {
+	Spec *spec.Spec
+	Past Past
+}
+
+// Past is what an earlier supervisor left with the keeper. The zero Past is a
+// first start.
+type Past struct {
+	Incarnations map[string]uint64 // by instance id: the last one used
+	Stopped      map[string]bool   // by service or instance id: stopped by a person
+	Scale        map[string]int    // by service: instances set by a person
+	Shutdown     *Shutdown         // one was in progress
+}
+
+// Tick says that time has passed: every deadline up to now is acted on.
+type Tick struct{}
+
+// Spawned answers Spawn: the process exists, and its exec succeeded.
+type Spawned struct {
+	Ref
+	PID int
+}
+
+// SpawnFailed answers Spawn: there is no process, and nothing is left of it.
+type SpawnFailed struct {
+	Ref
+	Step  string // "clone", "exec", "directory", "user", … as proc names it
+	Cause string // in plain words: "cannot exec /opt/x: no such file (ENOENT)"
+	Code  int    // what a shell would exit with: 127 not found, 126 not executable, 1 otherwise
+	Again bool   // the machine's fault and passing (EAGAIN, ENOMEM, EMFILE): no failure of the service
+}
+
+// Ready says that the incarnation is ready (notification, check, fd).
+type Ready struct{ Ref }
+
+// Exited says that the main process of the incarnation ended and was reaped.
+type Exited struct {
+	Ref
+	Status Status
+	Empty  bool // nothing else that it started lives either: no Emptied will follow
+}
+
+// Status is how a process ended.
+type Status struct {
+	Code   int    // exit code, when Signal is ""
+	Signal string // "SIGKILL"
+	Core   bool   // dumped core
+	OOM    bool   // killed by the kernel's memory killer
+}
+
+// Emptied answers Kill: nothing that the incarnation started lives.
+type Emptied struct{ Ref }
+
+// HookDone answers Hook.
+type HookDone struct {
+	Token uint64
+	OK    bool
+	Cause string // why not, in plain words
+}
+
+// Verb is what a command does.
+type Verb uint8
+
+// The verbs of Command.
+const (
+	VerbStart Verb = iota + 1
+	VerbStop
+	VerbRestart
+	VerbReload
+	VerbScale
+	VerbSignal
+)
+
+// Command is a person's wish. It is answered by Accepted and then, when all of
+// it is done, by Done; or by Refused alone.
+type Command struct {
+	Request   Request
+	Verb      Verb
+	Service   string
+	Instance  int    // -1: all
+	Instances int    // VerbScale
+	Signal    string // VerbSignal: "SIGUSR1"
+	By        string // who asked, for the reason: "root (uid 0)"
+}
+
+// Shutdown ends everything in reverse order. A second one changes nothing but
+// is answered when the first is done.
+type Shutdown struct {
+	Request Request // 0: nobody waits
+	Code    int     // exit status of the keeper
+	Cause   string  // "SIGTERM", "nines shutdown", "essential service web …"
+	// For Past: when whatever is left is killed. 0: ShutdownTimeout from now.
+	Deadline Time
+}
+
+func (SpecChanged) event() {}
+func (Tick) event()        {}
+func (Spawned) event()     {}
+func (SpawnFailed) event() {}
+func (Ready) event()       {}
+func (Exited) event()      {}
+func (Emptied) event()     {}
+func (HookDone) event()    {}
+func (Command) event()     {}
+func (Shutdown) event()    {}

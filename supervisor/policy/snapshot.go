@@ -1,0 +1,90 @@
+package policy
+
+// ServiceState is the state of a service, as in the API.
+type ServiceState string
+
+// The service states.
+const (
+	ServiceRunning   ServiceState = "running"
+	ServiceDegraded  ServiceState = "degraded"
+	ServiceDown      ServiceState = "down"
+	ServiceStopped   ServiceState = "stopped"
+	ServiceCompleted ServiceState = "completed"
+	ServiceFailed    ServiceState = "failed"
+	ServiceHeld      ServiceState = "held"
+)
+
+// InstanceState is the state of an instance, as in the API.
+type InstanceState string
+
+// The instance states.
+const (
+	Waiting   InstanceState = "waiting"
+	Starting  InstanceState = "starting"
+	IsReady   InstanceState = "ready"
+	Unhealthy InstanceState = "unhealthy"
+	Stopping  InstanceState = "stopping"
+	Backoff   InstanceState = "backoff"
+	Stopped   InstanceState = "stopped"
+	Completed InstanceState = "completed"
+	Failed    InstanceState = "failed"
+	Standby   InstanceState = "standby"
+)
+
+// ExitReason is why an incarnation ended, as in the API's last_exit.reason.
+type ExitReason string
+
+// The exit reasons. An end that we asked for is "stop", whatever its status.
+const (
+	ExitNone         ExitReason = ""
+	ExitExited       ExitReason = "exited"
+	ExitSignaled     ExitReason = "signaled"
+	ExitOOM          ExitReason = "oom"
+	ExitStartTimeout ExitReason = "start_timeout"
+	ExitCheckFailed  ExitReason = "check_failed"
+	ExitMemory       ExitReason = "memory"
+	ExitStop         ExitReason = "stop"
+)
+
+// ServiceView is a service as it is now. Reason says why in plain words.
+type ServiceView struct {
+	Name      string
+	State     ServiceState
+	Desired   string // running, stopped
+	Reason    Reason
+	Revision  int
+	Instances int // desired
+	Slots     []Slot
+}
+
+// SlotView is an instance as it is now.
+type SlotView struct {
+	Slot        Slot
+	Service     string
+	Index       int
+	ID          string // "web/0"
+	State       InstanceState
+	Reason      Reason
+	Ref         Ref // of the current or last incarnation
+	PID         int // 0: none
+	Restarts    int // automatic restarts since a person last started it
+	StartedAt   Time
+	ReadyAt     Time
+	NextStartAt Time // Backoff
+	LastExit    LastExit
+}
+
+// LastExit is how the last incarnation ended.
+type LastExit struct {
+	Reason ExitReason // "": none ended yet
+	Status Status
+	At     Time
+}
+
+// Snapshot is the whole state at one moment; it shares nothing with the
+// machine. Services are in the order of the spec, instances by index.
+type Snapshot struct {
+	Services  []ServiceView
+	Instances []SlotView // in order of Services, then index
+	Shutdown  bool
+}
