@@ -1,0 +1,80 @@
+# nines: `make` builds, `make demo` shows it at work, `make test` runs the tests.
+# Everything here works without root. See CONTRIBUTING.md.
+
+GO       ?= go
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+FUZZTIME ?= 10s
+
+# A release tarball has no git: it carries a VERSION file instead.
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || cat VERSION 2>/dev/null || echo unknown)
+
+# -buildvcs=false: a checkout owned by somebody else must build too, and the
+# version is stamped here anyway.
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false
+# The keeper forwards SIGURG, so the runtime must not use it for preemption.
+INITFLAGS := $(LDFLAGS) -X=runtime.godebugDefault=asyncpreemptoff=1
+
+PROGRAMS := nines nines-init nines-exec nines-log
+# ./... leaves testdata out; the programs there are tested and linted as well.
+PACKAGES := ./... ./testdata/...
+GODIRS   := cgroups cmd ipc spec supervisor testdata
+
+# The race detector needs a C compiler; without one the tests run all the same.
+CC_FOUND := $(shell command -v $${CC:-gcc} 2>/dev/null)
+RACE     ?= $(if $(CC_FOUND),-race)
+TESTFLAGS ?=
+
+.DEFAULT_GOAL := build
+.PHONY: build demo test vet gofmt lint fuzz bench cover clean install uninstall help check-go
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: check-go ## the four static binaries, in ./bin
+	@mkdir -p bin
+	$(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/ ./cmd/nines ./cmd/nines-exec ./cmd/nines-log
+	$(GOBUILD) -ldflags '$(INITFLAGS)' -o bin/nines-init ./cmd/nines-init
+
+demo: build ## kill a real web service and watch it come back, in under a minute
+	@$(GOBUILD) -o bin/demo/ ./testdata/web ./testdata/demo
+	@bin/demo/demo -bin bin -web bin/demo/web
+
+# -count=1: what the tests run (./bin) is not part of Go's test cache key.
+test: build vet gofmt ## every test, with the race detector where there is a C compiler
+	@$(if $(RACE),,echo "note: no C compiler found: testing without the race detector")
+	NINES_BIN=$(CURDIR)/bin $(GO) test $(RACE) -count=1 -timeout 15m $(TESTFLAGS) $(PACKAGES)
+
+vet: check-go
+	$(GO) vet $(PACKAGES)
+
+gofmt: check-go
+	@out=$$(gofmt -l $(GODIRS)) && { [ -z "$$out" ] || { echo "gofmt -w needed:"; echo "$$out"; exit 1; } >&2; }
+
+lint: vet gofmt ## vet, gofmt and the linters
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 $(PACKAGES)
+
+fuzz: check-go ## each fuzz target for FUZZTIME (default 10s)
+	GO='$(GO)' FUZZTIME=$(FUZZTIME) testdata/fuzz.sh
+
+bench: build ## figures beside a C floor and, where installed, runit and s6 (root)
+	testdata/bench/run.sh
+
+cover: build ## test coverage: coverage.html, and the total
+	NINES_BIN=$(CURDIR)/bin $(GO) test -count=1 -timeout 15m -coverpkg=./... -coverprofile=coverage.out ./...
+	$(GO) tool cover -html=coverage.out -o coverage.html
+	@$(GO) tool cover -func=coverage.out | tail -n 1
+
+install: build ## into DESTDIR and PREFIX (default /usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 0755 $(addprefix bin/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
+
+uninstall: ## what install put there
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGRAMS))
+
+clean: ## everything that the other targets made
+	rm -rf bin coverage.out coverage.html
+
+check-go:
+	@command -v $(GO) >/dev/null || { echo "cannot find go: install Go 1.21 or newer (it fetches the version that go.mod names): https://go.dev/dl" >&2; exit 1; }
