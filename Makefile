@@ -17,8 +17,9 @@ GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false
 INITFLAGS := $(LDFLAGS) -X=runtime.godebugDefault=asyncpreemptoff=1
 
 PROGRAMS := nines nines-init nines-exec nines-log
-# ./... leaves testdata out; the programs there are tested and linted as well.
-PACKAGES := ./... ./testdata/...
+# Go's ./... leaves folders named testdata out; the programs there are tested
+# and linted as well.
+PACKAGES := ./... $(addprefix ./,$(sort $(dir $(wildcard testdata/*/*.go))))
 GODIRS   := cgroups cmd ipc spec supervisor testdata
 
 # The race detector needs a C compiler; without one the tests run all the same.
