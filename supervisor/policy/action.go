@@ -89,6 +89,7 @@ const (
 	RecordIntent   RecordKind = iota + 1 // Ref is about to be spawned
 	RecordStopped                        // ID (service or instance) is stopped by a person: Value 1, or no more: 0
 	RecordScale                          // ID (service) was scaled to Value
+	RecordStarted                        // ID (service), which the spec disables, was started by a person: Value 1, or no more: 0
 	RecordShutdown                       // a shutdown is in progress: exit status Value, ends by Deadline
 )
 

@@ -47,6 +47,7 @@ type SpecChanged struct {
 type Past struct {
 	Incarnations map[string]uint64 // by instance id: the last one used
 	Stopped      map[string]bool   // by service or instance id: stopped by a person
+	Started      map[string]bool   // by service: started by a person although the spec says enabled = false
 	Scale        map[string]int    // by service: instances set by a person
 	Shutdown     *Shutdown         // one was in progress
 }

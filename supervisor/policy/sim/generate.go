@@ -1,0 +1,110 @@
+package sim
+
+import (
+	"time"
+
+	"nines/spec"
+)
+
+// generateSpec makes a valid specification: names are unique, references
+// resolve, there is no cycle, every default is filled in.
+func generateSpec(c *chance, most int) *spec.Spec {
+	// Small specs are the most of it: they reach more states in as many events.
+	n := 1 + c.below(min(most, pick(c, 2, 3, 5, 8, 30)))
+	sp := &spec.Spec{Supervisor: spec.Supervisor{
+		ShutdownTimeout: pick(c, 100*time.Millisecond, time.Second, 10*time.Second, time.Minute),
+	}}
+	for i := range n {
+		sp.Services = append(sp.Services, generateService(c, i))
+	}
+	// Edges go from a later place of a permutation to an earlier one, so that
+	// there is no cycle and the order of definition says nothing.
+	perm := make([]int, n)
+	for i := range perm {
+		j := c.below(i + 1)
+		perm[i], perm[j] = perm[j], i
+	}
+	dense := pick(c, 0, 100, 300, 700)
+	for i := range perm {
+		svc := sp.Services[perm[i]]
+		for j := max(0, i-4); j < i; j++ {
+			name := sp.Services[perm[j]].Name
+			if c.of(dense) {
+				svc.Needs = append(svc.Needs, name)
+			}
+			if c.of(dense / 3) {
+				svc.After = append(svc.After, name)
+			}
+		}
+	}
+	return sp
+}
+
+func generateService(c *chance, i int) *spec.Service {
+	svc := &spec.Service{
+		Name: serviceName(i), Type: spec.TypeService, Mode: spec.ActiveActive, Enabled: !c.of(60),
+		Instances:    pick(c, 1, 1, 1, 2, 3, 5),
+		Essential:    c.of(15),
+		StartTimeout: pick(c, 100*time.Millisecond, time.Second, 30*time.Second),
+		Stop: spec.Stop{
+			Signal:  pick(c, "SIGTERM", "SIGTERM", "SIGINT", "SIGQUIT"),
+			Timeout: pick(c, 10*time.Millisecond, time.Second, 10*time.Second),
+		},
+		Restart: spec.Restart{
+			Policy:       pick(c, spec.RestartAlways, spec.RestartAlways, spec.RestartOnFailure, spec.RestartNever),
+			Delay:        pick(c, 0, 10*time.Millisecond, 100*time.Millisecond, time.Second),
+			MaxDelay:     pick(c, time.Second, 5*time.Second, 30*time.Second),
+			Factor:       pick(c, 1, 1.5, 2, 10),
+			Jitter:       pick(c, 0, 0.1, 0.1, 0.5, 1),
+			ResetAfter:   pick(c, time.Second, 10*time.Second, time.Minute),
+			SuccessCodes: []int{0},
+			FatalCodes:   []int{78, 125},
+		},
+		CrashLoop: spec.CrashLoop{
+			Failures: pick(c, 1, 2, 5, 5, 100),
+			Within:   pick(c, time.Second, 10*time.Second, time.Minute),
+			Then:     pick(c, spec.ThenRollback, spec.ThenRollback, spec.ThenHold, spec.ThenStop, spec.ThenShutdown),
+		},
+		Update:  spec.Update{Order: "auto", MaxParallel: 1, Canary: 1, MinHealthy: 10 * time.Second, Deadline: 5 * time.Minute, AutoRevert: true, Probation: time.Hour},
+		Process: spec.Process{Command: `["/bin/` + serviceName(i) + `"]`},
+	}
+	if svc.CrashLoop.Then == spec.ThenShutdown && !c.of(100) {
+		svc.CrashLoop.Then = spec.ThenHold // or few histories would last
+	}
+	if c.of(150) {
+		svc.Type, svc.Restart.Policy = spec.TypeTask, pick(c, spec.RestartOnFailure, spec.RestartOnFailure, spec.RestartNever)
+		svc.Instances = pick(c, 1, 1, 3)
+	}
+	if c.of(100) {
+		svc.Instances = 0
+	}
+	if c.of(200) {
+		svc.Stop.Command = `["/bin/stop"]`
+	}
+	switch {
+	case svc.Type == spec.TypeTask:
+	case c.of(250):
+		svc.Ready = &spec.Ready{Delay: pick(c, time.Millisecond, 50*time.Millisecond, 500*time.Millisecond)}
+	case c.of(400):
+		svc.Ready = &spec.Ready{Notify: "systemd"}
+	}
+	switch {
+	case c.of(200):
+		svc.Reload = &spec.Reload{Signal: "SIGHUP"}
+	case c.of(200):
+		svc.Reload = &spec.Reload{Command: `["/bin/reload"]`}
+	}
+	if svc.Instances > 1 {
+		svc.AvailableAtLeast = svc.Instances - 1
+	}
+	return svc
+}
+
+// serviceName returns a, b, … z, a1, b1, …: short, so that traces are too.
+func serviceName(i int) string {
+	name := string(rune('a' + i%26))
+	if i >= 26 {
+		name += string(rune('0' + i/26))
+	}
+	return name
+}
