@@ -1,0 +1,53 @@
+// Package proc starts, waits for, signals and ends processes. It decides
+// nothing: which process should run, and why, is the business of policy.
+//
+// # Starting
+//
+// Spawner.Start makes one process with one clone. The child has a session of
+// its own, /dev/null as standard input, the two descriptors it was given as
+// standard output and error, no other descriptor, the default disposition of
+// every signal and none blocked, and the soft RLIMIT_NOFILE that this process
+// was started with (Go's runtime raises its own).
+//
+// What one clone can set (session, cgroup, credentials, directory) is set in
+// the child between clone and exec. What it cannot (umask, rlimits, nice,
+// oom_score_adj) goes through nines-exec, which see, at the price of one more
+// exec. Which way is taken is seen only by its cost, and by confirm: without
+// the shim the exec has succeeded when Start returns; through it, confirm says
+// so.
+//
+// Calls of Start may overlap, but the runtime makes them wait for each other
+// between clone and exec. That wait is the child's: a directory on a dead NFS
+// server, or a frozen cgroup, holds up every other spawn. So Start is for a
+// worker, never for a loop that must not block.
+//
+// # Waiting
+//
+// Only the loop that owns the children calls Reap, on SIGCHLD. Reap takes
+// whichever children have ended, and that may be one whose Start has not
+// returned yet, in three ways:
+//
+//   - It was started and has ended already. Start returns its pid later.
+//   - Its exec failed. Start returns an error and never a pid.
+//   - It was the shim of a spawn that failed. confirm returns the error.
+//
+// So the loop keeps an exit of a pid it does not know while a spawn is in
+// flight. When that Start returns the pid, the exit is applied in the same
+// turn, before any signal is sent to that pid; when no spawn is in flight any
+// more, exits still unclaimed were failed execs and are dropped. A child
+// whose exec failed exits with status 253 at once; its Start waits for it, and
+// finding that Reap was faster is no error.
+//
+// No descriptor and no goroutine is kept for a child. As long as Reap and
+// Signal are called by the same loop, a pid cannot name another process
+// between them; for processes that are not our children there is SignalProcess,
+// which compares the start time through a pidfd.
+//
+// # Ending
+//
+// Tree is everything that one start has brought about. With a cgroup, the
+// kernel knows it and ends it. Without one, it is found by session, process
+// group, ancestry and the environment mark NINES_INCARNATION; the one thing
+// that is not found is a process which has left its session and whose parents
+// have all ended and which has cleared its environment, all three.
+package proc

@@ -1,0 +1,54 @@
+package proc
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// OutputPipe makes the pipe that carries an instance's output; both ends are
+// close-on-exec. The write end is given to the service's user (nil: ours), so
+// that it can open /dev/stdout again: the permission of an open through
+// /proc/self/fd is that of the pipe's inode.
+func OutputPipe(c *Credential) (r, w int, err error) {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return -1, -1, &Error{Step: "log", Path: "pipe", Err: err}
+	}
+	if c != nil && (int(c.UID) != os.Geteuid() || int(c.GID) != os.Getegid()) {
+		if err := unix.Fchown(p[1], int(c.UID), int(c.GID)); err != nil {
+			Close(p[0])
+			Close(p[1])
+			return -1, -1, &Error{Step: "log", Path: "pipe", Err: err}
+		}
+	}
+	return p[0], p[1], nil
+}
+
+// Close closes a descriptor. Linux releases it whatever close(2) says, and for
+// pipes and folders there is nothing to flush, so there is no error to act on.
+func Close(fd int) { _ = unix.Close(fd) }
+
+// Monotonic is CLOCK_MONOTONIC in nanoseconds: the same for every process of
+// this boot.
+func Monotonic() int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		// clock_gettime(2): EINVAL or EFAULT only, neither possible here.
+		panic("clock_gettime(CLOCK_MONOTONIC): " + err.Error())
+	}
+	return ts.Nano()
+}
+
+// KillMain sends SIGKILL to an unreaped child of ours and to its process group
+// (it is a session leader). The caller reaps in the same goroutine, so that the
+// pid cannot have been reused.
+func KillMain(pid int) error {
+	if err := unix.Kill(-pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
+		return os.NewSyscallError("kill", err)
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
+		return os.NewSyscallError("kill", err)
+	}
+	return nil
+}
