@@ -1,0 +1,266 @@
+package supervisor
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+
+	"nines/cgroups"
+	"nines/spec"
+	"nines/supervisor/policy"
+	"nines/supervisor/proc"
+)
+
+// Mark is what every environment mark (NINES_INCARNATION) of the supervisor on
+// that runtime directory begins with.
+func Mark(runtimeDir string) string {
+	sum := sha256.Sum256([]byte(filepath.Clean(runtimeDir)))
+	return hex.EncodeToString(sum[:4]) + ":"
+}
+
+// incarnation is one start of one slot, from the intent until nothing of it
+// lives. The loop owns it.
+type incarnation struct {
+	ref      policy.Ref
+	revision int
+	id       string // "web/0"
+	name     string // "web/0.17": cgroup, log pipe, mark
+	svc      *spec.Service
+	index    int
+	aborted  atomic.Bool // the one field that the spawner reads while the loop may write
+
+	pid     int            // 0: the spawner has not answered
+	group   *cgroups.Group // nil: level none, or not spawned
+	reaped  bool           // its pid must not be signalled any more
+	status  proc.Status    // when reaped
+	killing bool           // a killer is at work
+	emptied bool           // a killer saw that nothing lives
+	condemn bool           // kill as soon as the spawner answers
+}
+
+func (s *Supervisor) newIncarnation(ref policy.Ref, revision int) *incarnation {
+	id := s.machine.ID(ref.Slot)
+	svc, index := s.machine.Slot(ref.Slot)
+	in := &incarnation{ref: ref, revision: revision, id: id, name: incarnationName(id, ref.Incarnation), svc: svc, index: index}
+	s.live[ref.Slot] = in
+	s.inFlight++
+	return in
+}
+
+func incarnationName(id string, n uint64) string { return id + "." + strconv.FormatUint(n, 10) }
+
+// current returns the incarnation that ref names, if it is the living one.
+func (s *Supervisor) current(ref policy.Ref) *incarnation {
+	if in := s.live[ref.Slot]; in != nil && in.ref == ref {
+		return in
+	}
+	return nil
+}
+
+func (s *Supervisor) tree(in *incarnation) *proc.Tree {
+	return &proc.Tree{PID: in.pid, Group: in.group, Mark: s.mark + in.name, KeeperPID: s.cfg.KeeperPID}
+}
+
+// owner says whose child a pid is: an incarnation's main process, or a hook's.
+type owner struct {
+	in   *incarnation
+	hook *hookRun
+}
+
+// spawned is the spawner's answer for an incarnation.
+func (s *Supervisor) spawned(in *incarnation, pid int, group *cgroups.Group, err *proc.Error) {
+	s.inFlight--
+	if err != nil {
+		s.consumeFailedExec(pid)
+		delete(s.live, in.ref.Slot)
+		s.janitor.remove(group)
+		s.step(policy.SpawnFailed{Ref: in.ref, Step: err.Step, Cause: err.Error(), Code: err.ExitCode(), Again: err.Again()})
+		return
+	}
+	in.pid, in.group = pid, group
+	s.pids[pid] = owner{in: in}
+	// An exit of it that was reaped before we knew the pid is marked before any
+	// step: a signal to that pid could hit another process.
+	exit, early := s.takeEarly(pid)
+	if early {
+		delete(s.pids, pid)
+		in.reaped, in.status = true, exit.Status
+	}
+	s.step(policy.Spawned{Ref: in.ref, PID: pid})
+	if r := in.svc.Ready; r != nil && r.Delay == 0 && !early {
+		// Other kinds of readiness are not in effect yet, as `nines check` says:
+		// such an instance is ready when its exec succeeded.
+		s.step(policy.Ready{Ref: in.ref})
+	}
+	if early {
+		s.mainEnded(in)
+	} else if in.condemn {
+		s.kill(in.ref)
+	}
+}
+
+// takeEarly removes and returns the held exit of that pid.
+func (s *Supervisor) takeEarly(pid int) (proc.Exit, bool) {
+	for i, e := range s.early {
+		if e.PID == pid {
+			s.early = append(s.early[:i], s.early[i+1:]...)
+			return e, true
+		}
+	}
+	return proc.Exit{}, false
+}
+
+// execFailedCode is what a child of syscall.ForkExec that could not exec exits
+// with, when our reaper was quicker than ForkExec's own wait.
+const execFailedCode = 253
+
+// consumeFailedExec drops the held exit that belongs to a failed spawn: by pid
+// where it is known (the shim), else the oldest one that looks like a failed
+// exec. Spawns are serial, so an older one cannot be another spawn's. When
+// nothing is in flight, every held exit belongs to a failed spawn.
+func (s *Supervisor) consumeFailedExec(pid int) {
+	if pid != 0 {
+		if _, ok := s.takeEarly(pid); !ok {
+			s.pids[pid] = owner{} // not reaped yet: nobody's, when it is
+		}
+	} else {
+		for i, e := range s.early {
+			if e.Status.Code == execFailedCode && e.Status.Signal == "" {
+				s.early = append(s.early[:i], s.early[i+1:]...)
+				break
+			}
+		}
+	}
+	if s.inFlight == 0 {
+		s.early = s.early[:0]
+	}
+}
+
+// reap collects every child that ended. All of them are marked before the
+// machine steps for any: what it decides for one may signal another.
+func (s *Supervisor) reap() {
+	s.exits = proc.Reap(s.exits[:0])
+	gone := make([]owner, 0, len(s.exits))
+	for _, e := range s.exits {
+		o, known := s.pids[e.PID]
+		if !known {
+			if s.inFlight > 0 {
+				s.early = append(s.early, e)
+			}
+			// Else it is nobody's: a failed exec that was answered already.
+			continue
+		}
+		delete(s.pids, e.PID)
+		switch {
+		case o.in != nil:
+			o.in.reaped, o.in.status = true, e.Status
+		case o.hook != nil:
+			o.hook.reaped, o.hook.status = true, e.Status
+		default:
+			continue // a shim whose exec failed
+		}
+		gone = append(gone, o)
+	}
+	for _, o := range gone {
+		if o.in != nil {
+			s.mainEnded(o.in)
+		} else {
+			s.hookEnded(o.hook)
+		}
+	}
+}
+
+// mainEnded tells the machine that the main process of in ended.
+func (s *Supervisor) mainEnded(in *incarnation) {
+	empty := in.emptied
+	if !empty && !in.killing {
+		var err error
+		if empty, err = s.tree(in).Empty(); err != nil {
+			s.log.Warn("cannot tell whether anything is left", "incarnation", in.name, "err", err)
+			empty = false
+		}
+	}
+	if empty {
+		s.forget(in)
+	}
+	st := in.status
+	s.step(policy.Exited{Ref: in.ref, Empty: empty, Status: policy.Status{Code: st.Code, Signal: st.Signal, Core: st.Core}})
+}
+
+// forget: nothing of in lives; its cgroup goes when the janitor comes by.
+func (s *Supervisor) forget(in *incarnation) {
+	delete(s.live, in.ref.Slot)
+	s.janitor.remove(in.group)
+}
+
+func (s *Supervisor) signal(a *policy.Action) {
+	in := s.current(a.Ref)
+	if in == nil || in.reaped || in.pid == 0 {
+		return // it ended meanwhile; the exit is on its way to the machine
+	}
+	err := proc.Signal(in.pid, a.Signal)
+	if err == nil && a.Cont {
+		err = proc.Signal(in.pid, "SIGCONT")
+	}
+	if err != nil {
+		s.log.Warn("cannot signal", "instance", in.id, "pid", in.pid, "signal", a.Signal, "err", err)
+	}
+}
+
+// kill ends all that an incarnation started, in a worker, and answers Emptied.
+func (s *Supervisor) kill(ref policy.Ref) {
+	in := s.current(ref)
+	if in == nil {
+		// Nothing of it lives: say so again, the machine may have missed it.
+		s.box.put(func() { s.step(policy.Emptied{Ref: ref}) })
+		return
+	}
+	if in.pid == 0 {
+		in.condemn = true
+		s.spawner.abort(in)
+		return
+	}
+	if in.killing {
+		return
+	}
+	in.killing = true
+	t := s.tree(in)
+	if in.reaped {
+		t.PID = 0 // it may be another process by now
+	} else if err := proc.KillMain(in.pid); err != nil {
+		// The main process is killed here, where its pid cannot be reused; the
+		// killer takes the rest.
+		s.log.Warn("cannot kill", "instance", in.id, "pid", in.pid, "err", err)
+	}
+	go func() {
+		s.killers <- struct{}{}
+		ctx, cancel := context.WithTimeout(context.Background(), killPatience)
+		err := t.Kill(ctx)
+		cancel()
+		<-s.killers
+		s.box.put(func() { s.killed(in, err) })
+	}()
+}
+
+// killed is a killer's answer.
+func (s *Supervisor) killed(in *incarnation, err error) {
+	in.killing = false
+	if err != nil {
+		// The machine's own patience is about to end: it says `stuck` and asks
+		// again.
+		s.log.Warn("cannot end everything of", "incarnation", in.name, "err", err)
+		return
+	}
+	in.emptied = true
+	if !in.reaped {
+		return // Exited follows, and says Empty
+	}
+	if s.current(in.ref) != in {
+		return
+	}
+	s.forget(in)
+	s.step(policy.Emptied{Ref: in.ref})
+}

@@ -1,0 +1,83 @@
+package supervisor
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"nines/cgroups"
+)
+
+// killPatience is how long a killer tries before it reports; it is shorter
+// than policy's patience, so that asking again finds no killer at work.
+const killPatience = 9 * time.Second
+
+// removePatience bounds how long the removal of one cgroup is tried: a cgroup
+// says EBUSY for some milliseconds after its last process ended.
+const removePatience = 2 * time.Second
+
+// janitor removes the cgroups of ended incarnations, off the critical path.
+type janitor struct {
+	mu     sync.Mutex
+	groups []*cgroups.Group
+	closed bool
+	ready  chan struct{}
+	done   chan struct{}
+	log    *slog.Logger
+}
+
+func newJanitor(log *slog.Logger) *janitor {
+	return &janitor{ready: make(chan struct{}, 1), done: make(chan struct{}), log: log}
+}
+
+// remove hands over a cgroup in which nothing lives; nil is none.
+func (j *janitor) remove(g *cgroups.Group) {
+	if g == nil {
+		return
+	}
+	j.mu.Lock()
+	j.groups = append(j.groups, g)
+	j.mu.Unlock()
+	j.wake()
+}
+
+func (j *janitor) wake() {
+	select {
+	case j.ready <- struct{}{}:
+	default:
+	}
+}
+
+// close removes what is left and ends the janitor; it waits.
+func (j *janitor) close() {
+	j.mu.Lock()
+	j.closed = true
+	j.mu.Unlock()
+	j.wake()
+	<-j.done
+}
+
+func (j *janitor) run() {
+	defer close(j.done)
+	for {
+		j.mu.Lock()
+		groups, closed := j.groups, j.closed
+		j.groups = nil
+		j.mu.Unlock()
+		if len(groups) == 0 {
+			if closed {
+				return
+			}
+			<-j.ready
+			continue
+		}
+		for _, g := range groups {
+			ctx, cancel := context.WithTimeout(context.Background(), removePatience)
+			if err := g.Remove(ctx); err != nil {
+				j.log.Warn("cannot remove cgroup", "cgroup", g.Path(), "err", err)
+			}
+			cancel()
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package supervisor
+
+import (
+	"context"
+
+	"nines/supervisor/policy"
+)
+
+// Answer is how a command ended.
+type Answer struct {
+	Code    policy.Refusal // "": it was not refused
+	Failed  bool           // it was carried out and did not work
+	Message string
+	Hint    string
+}
+
+// pending is a command whose answer somebody waits for. Both channels hold one
+// answer and are never waited on by the loop.
+type pending struct {
+	accepted chan struct{}
+	done     chan Answer
+}
+
+func (s *Supervisor) expect() (policy.Request, *pending) {
+	s.lastReq++
+	p := &pending{accepted: make(chan struct{}, 1), done: make(chan Answer, 1)}
+	s.replies[s.lastReq] = p
+	return s.lastReq, p
+}
+
+func (s *Supervisor) reply(a *policy.Action) {
+	p := s.replies[a.Request]
+	if p == nil {
+		return // nobody waits: a signal's shutdown
+	}
+	if a.Kind == policy.ActAccepted {
+		select {
+		case p.accepted <- struct{}{}:
+		default:
+		}
+		return
+	}
+	delete(s.replies, a.Request)
+	p.done <- Answer{Code: a.Code, Failed: a.Failed, Message: a.Message, Hint: a.Hint}
+}
+
+// refuseAll answers whoever still waits when the supervisor ends.
+func (s *Supervisor) refuseAll() {
+	for id, p := range s.replies {
+		delete(s.replies, id)
+		p.done <- Answer{Failed: true, Message: "the supervisor has ended"}
+	}
+}
+
+// Do carries out a command and waits until it is done (or only accepted). An
+// ended ctx ends the wait, not the command.
+func (s *Supervisor) Do(ctx context.Context, c policy.Command, wait bool) (Answer, error) {
+	return s.ask(ctx, wait, func(id policy.Request) policy.Event { c.Request = id; return c })
+}
+
+// Shutdown ends everything in order. Exit is the keeper's exit status.
+func (s *Supervisor) Shutdown(ctx context.Context, cause string, exit int, wait bool) (Answer, error) {
+	return s.ask(ctx, wait, func(id policy.Request) policy.Event {
+		return policy.Shutdown{Request: id, Code: exit, Cause: cause}
+	})
+}
+
+func (s *Supervisor) ask(ctx context.Context, wait bool, event func(policy.Request) policy.Event) (Answer, error) {
+	var p *pending
+	if err := s.call(ctx, func() {
+		var id policy.Request
+		id, p = s.expect()
+		s.step(event(id))
+	}); err != nil {
+		return Answer{}, err
+	}
+	accepted := p.accepted
+	if wait {
+		accepted = nil
+	}
+	select {
+	case a := <-p.done:
+		return a, nil
+	case <-accepted:
+		return Answer{Message: "accepted"}, nil
+	case <-ctx.Done():
+		return Answer{}, ctx.Err()
+	case <-s.ended:
+		// The last thing the loop does is to answer all.
+		select {
+		case a := <-p.done:
+			return a, nil
+		default:
+			return Answer{}, ErrEnded
+		}
+	}
+}
+
+// State is everything that is to be shown, at one moment.
+type State struct {
+	policy.Snapshot
+	Cgroups map[policy.Slot]string // paths, where there are any
+}
+
+// State returns the state now.
+func (s *Supervisor) State(ctx context.Context) (State, error) {
+	var st State
+	err := s.call(ctx, func() {
+		st.Snapshot = s.machine.Snapshot()
+		if s.cfg.Cgroups == nil {
+			return
+		}
+		st.Cgroups = make(map[policy.Slot]string, len(s.live))
+		for slot, in := range s.live {
+			if in.group != nil {
+				st.Cgroups[slot] = in.group.Path()
+			}
+		}
+	})
+	if err != nil {
+		return State{}, err // the loop may still be writing st
+	}
+	return st, nil
+}

@@ -1,0 +1,342 @@
+package supervisor
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"nines/spec"
+	"nines/spec/load"
+	"nines/supervisor/logs"
+	"nines/supervisor/proc"
+)
+
+// defaultPath is a service's PATH where the spec sets none.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// resolver turns a service and an index into a command. The spawner owns it.
+type resolver struct {
+	logDir  string
+	mark    string
+	inherit bool
+	environ map[string]string // ours, without what is ours alone
+	env     map[string]string // env.NAME in expressions
+	host    *load.Host
+	units   map[*spec.Service]*unit
+	ports   map[string]map[string]int // by instance id; kept over restarts
+	users   userCache
+}
+
+// unit is what is the same for every instance of a service.
+type unit struct {
+	command  *load.Compiled
+	argv     []string          // when command does not depend on the instance
+	env      *load.Compiled    // nil: none
+	envFixed map[string]string // when env does not
+	dir      *load.Compiled
+	dirFixed string
+}
+
+func newResolver(cfg Config, mark string) *resolver {
+	r := &resolver{
+		logDir: cfg.LogDir, mark: mark, inherit: cfg.InheritEnv,
+		environ: map[string]string{}, env: map[string]string{}, host: load.ThisHost(),
+		units: map[*spec.Service]*unit{}, ports: map[string]map[string]int{},
+	}
+	for _, kv := range cfg.Environ {
+		k, v, _ := strings.Cut(kv, "=")
+		r.env[k] = v
+		if !ours(k) {
+			r.environ[k] = v
+		}
+	}
+	return r
+}
+
+// ours says which variables of the supervisor's own environment never reach a
+// service, also where it inherits: they would let it speak for the supervisor,
+// or take sockets for its own.
+func ours(key string) bool {
+	switch key {
+	case "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID", "MAINPID":
+		return true
+	}
+	return strings.HasPrefix(key, "NINES_")
+}
+
+func (r *resolver) scope(svc *spec.Service, index int, ports map[string]int) *load.Scope {
+	sc := &load.Scope{Service: svc.Name, Index: index, Ports: ports, Env: r.env, Host: r.host}
+	if svc.Release != nil {
+		sc.ReleasePath = svc.Release.Path
+	}
+	return sc
+}
+
+func (r *resolver) unit(svc *spec.Service) (*unit, error) {
+	if u := r.units[svc]; u != nil {
+		return u, nil
+	}
+	u := &unit{}
+	var err error
+	sc := r.scope(svc, 0, nil)
+	if u.command, err = load.Compile(svc.Process.Command); err != nil {
+		return nil, err
+	}
+	if !u.command.PerInstance() {
+		if u.argv, err = u.command.Strings(sc); err != nil {
+			return nil, err
+		}
+	}
+	if svc.Process.Env != "" {
+		if u.env, err = load.Compile(svc.Process.Env); err != nil {
+			return nil, err
+		}
+		if !u.env.PerInstance() {
+			if u.envFixed, err = u.env.Map(sc); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if svc.Process.Directory != "" {
+		if u.dir, err = load.Compile(svc.Process.Directory); err != nil {
+			return nil, err
+		}
+		if !u.dir.PerInstance() {
+			if u.dirFixed, err = u.dir.String(sc); err != nil {
+				return nil, err
+			}
+		}
+	}
+	r.units[svc] = u
+	return u, nil
+}
+
+// main is the command of an incarnation's main process.
+func (r *resolver) main(in *incarnation) (*proc.Command, error) {
+	ports, err := r.instancePorts(in.svc, in.id, in.index, true)
+	if err != nil {
+		return nil, err
+	}
+	return r.command(in.svc, in.index, in.id, in.name, in.revision, ports, "", 0)
+}
+
+// hook is the command of a stop or reload command.
+func (r *resolver) hook(h *hookRun) (*proc.Command, error) {
+	ports, err := r.instancePorts(h.in.svc, h.in.id, h.in.index, false)
+	if err != nil {
+		return nil, err
+	}
+	return r.command(h.in.svc, h.in.index, h.in.id, h.name, h.in.revision, ports, h.command, h.mainPID)
+}
+
+// command resolves what to run: the service's own command, or instead of it.
+func (r *resolver) command(svc *spec.Service, index int, id, name string, revision int, ports map[string]int, instead spec.Expr, mainPID int) (*proc.Command, error) {
+	u, err := r.unit(svc)
+	if err != nil {
+		return nil, err
+	}
+	sc := r.scope(svc, index, ports)
+	c := &proc.Command{Argv: u.argv, Dir: u.dirFixed}
+	switch {
+	case instead != "":
+		if c.Argv, err = load.Strings(instead, sc); err != nil {
+			return nil, err
+		}
+	case c.Argv == nil:
+		if c.Argv, err = u.command.Strings(sc); err != nil {
+			return nil, err
+		}
+	}
+	if c.Dir == "" && u.dir != nil {
+		if c.Dir, err = u.dir.String(sc); err != nil {
+			return nil, err
+		}
+	}
+	p := &svc.Process
+	user, err := r.users.lookup(p.User, p.Group, p.Groups)
+	if err != nil {
+		return nil, &proc.Error{Step: "user", Path: p.User, Err: err}
+	}
+	if p.User != "" || p.Group != "" || len(p.Groups) > 0 {
+		c.Credential = &user.Credential
+	}
+	c.Umask, c.Nice, c.OOMScoreAdj, c.Rlimits = p.Umask, p.Nice, p.OOMScoreAdj, p.Rlimits
+
+	env := make(map[string]string, 24)
+	inherit := r.inherit
+	if p.InheritEnv != nil {
+		inherit = *p.InheritEnv
+	}
+	if inherit {
+		maps.Copy(env, r.environ)
+	}
+	// The user's own record wins over what is inherited from another user.
+	if !inherit || p.User != "" {
+		env["HOME"], env["USER"], env["LOGNAME"], env["SHELL"] = user.Home, user.Name, user.Name, user.Shell
+	}
+	if env["PATH"] == "" {
+		env["PATH"] = defaultPath
+	}
+	if u.envFixed != nil {
+		maps.Copy(env, u.envFixed)
+	} else if u.env != nil {
+		m, err := u.env.Map(sc)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(env, m)
+	}
+	if p.EnvFile != "" {
+		m, err := r.envFile(p.EnvFile, sc)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(env, m) // as in systemd: the file wins over env
+	}
+	env["NINES_SERVICE"] = svc.Name
+	env["NINES_INSTANCE"] = strconv.Itoa(index)
+	env["NINES_INSTANCE_ID"] = id
+	env["NINES_REVISION"] = strconv.Itoa(revision)
+	env["NINES_ROLE"] = "active"
+	env["NINES_INCARNATION"] = r.mark + name
+	for port, n := range ports {
+		env["NINES_PORT_"+port] = strconv.Itoa(n)
+	}
+	if mainPID != 0 {
+		env["MAINPID"] = strconv.Itoa(mainPID)
+	}
+	c.Env = make([]string, 0, len(env))
+	for k, v := range env {
+		c.Env = append(c.Env, k+"="+v)
+	}
+	slices.Sort(c.Env)
+	return c, nil
+}
+
+// envFile reads the service's env_file. As in systemd, a leading "-" says that
+// the file may be missing.
+func (r *resolver) envFile(e spec.Expr, sc *load.Scope) (map[string]string, error) {
+	path, err := load.String(e, sc)
+	if err != nil {
+		return nil, err
+	}
+	path, optional := strings.CutPrefix(path, "-")
+	m, err := load.EnvFile(path)
+	if optional && os.IsNotExist(err) {
+		return nil, nil
+	}
+	return m, err
+}
+
+// instancePorts gives an instance its ports: base + index, or a free one, which
+// it keeps over restarts as long as nobody else takes it meanwhile.
+func (r *resolver) instancePorts(svc *spec.Service, id string, index int, check bool) (map[string]int, error) {
+	if len(svc.Ports) == 0 {
+		return nil, nil
+	}
+	have := r.ports[id]
+	if have == nil {
+		have = map[string]int{}
+		r.ports[id] = have
+	}
+	for _, p := range svc.Ports {
+		if p.Base != 0 {
+			have[p.Name] = p.Base + index
+			continue
+		}
+		if n := have[p.Name]; n != 0 && (!check || portFree(n)) {
+			continue
+		}
+		n, err := r.freePort()
+		if err != nil {
+			return nil, fmt.Errorf("cannot find a free port for %s: %w", id, err)
+		}
+		have[p.Name] = n
+	}
+	return have, nil
+}
+
+// portTries bounds the search for a port that no other instance was given.
+const portTries = 128
+
+func (r *resolver) freePort() (int, error) {
+	for range portTries {
+		l, err := net.Listen("tcp", ":0")
+		if err != nil {
+			return 0, err
+		}
+		n := l.Addr().(*net.TCPAddr).Port
+		if err := l.Close(); err != nil {
+			return 0, err
+		}
+		if !r.given(n) {
+			return n, nil
+		}
+	}
+	return 0, fmt.Errorf("the kernel offered only ports that other instances have, %d times", portTries)
+}
+
+func (r *resolver) given(n int) bool {
+	for _, m := range r.ports {
+		for _, have := range m {
+			if have == n {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func portFree(n int) bool {
+	l, err := net.Listen("tcp", ":"+strconv.Itoa(n))
+	if err != nil {
+		return false
+	}
+	// The port was free a moment ago; what closing it could report changes nothing.
+	_ = l.Close()
+	return true
+}
+
+// logs are the settings of an instance's output, as nines-log reads them.
+func (r *resolver) logs(svc *spec.Service, index int) string {
+	return logs.Settings{
+		Service: svc.Name, Instance: svc.Name + "/" + strconv.Itoa(index), Stream: "out",
+		Dir: r.logDir, MaxSize: svc.Log.MaxSize, Keep: svc.Log.Keep, Format: svc.Log.Format,
+		ToFile: slices.Contains(svc.Log.To, "file"), ToStdout: slices.Contains(svc.Log.To, "stdout"),
+	}.Encode()
+}
+
+// userCache remembers looked-up users until the databases change.
+type userCache struct {
+	stamp string
+	users map[string]*proc.User
+}
+
+func (c *userCache) lookup(user, group string, groups []string) (*proc.User, error) {
+	stamp := fileStamp("/etc/passwd") + fileStamp("/etc/group")
+	if c.users == nil || c.stamp != stamp {
+		c.stamp, c.users = stamp, map[string]*proc.User{}
+	}
+	key := user + "\x00" + group + "\x00" + strings.Join(groups, "\x00")
+	if u := c.users[key]; u != nil {
+		return u, nil
+	}
+	u, err := proc.LookupUser(user, group, groups)
+	if err != nil {
+		return nil, err
+	}
+	c.users[key] = u
+	return u, nil
+}
+
+func fileStamp(path string) string {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return "-" // FROM scratch: there is none; lookups by number still work
+	}
+	return fi.ModTime().String() + strconv.FormatInt(fi.Size(), 10) + "|"
+}

@@ -1,0 +1,315 @@
+package supervisor
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"nines/cgroups"
+	"nines/spec"
+	"nines/supervisor/journal"
+	"nines/supervisor/notify"
+	"nines/supervisor/policy"
+	"nines/supervisor/proc"
+)
+
+// batch is what one turn of the loop hands to the spawner: records first, then
+// what may only happen when they are with the keeper.
+type batch struct {
+	records [][]byte // messages
+	acts    []policy.Action
+	spawns  []*incarnation
+	hooks   []*hookRun
+}
+
+// spawnChunk is how many processes share one message to the keeper. It bounds
+// how many descriptors are open in the spawner, which each clone copies.
+const spawnChunk = 32
+
+// slowSpawn is how long a clone may take before its cgroup is killed: a vfork
+// returns only when the child has exec'ed, and a child in a frozen cgroup, or
+// whose directory is on a dead network filesystem, does not.
+const slowSpawn = 5 * time.Second
+
+// spawner starts processes, one after the other, in a goroutine of its own:
+// the loop never waits for a clone. It alone resolves commands (files are read
+// for that) and makes cgroups and pipes.
+type spawner struct {
+	s       *Supervisor
+	start   *proc.Spawner
+	resolve *resolver
+
+	mu     sync.Mutex
+	queue  []batch
+	closed bool
+	ready  chan struct{}
+	done   chan struct{}
+
+	// What is being cloned now, for the watchdog and abort.
+	current      *launch
+	currentSince time.Time
+}
+
+// launch is one process about to be started.
+type launch struct {
+	in    *incarnation // nil: a hook
+	hook  *hookRun
+	name  string // of its log pipe and cgroup
+	cmd   *proc.Command
+	group *cgroups.Group
+	r, w  int
+	logs  string // encoded logs.Settings
+	err   error
+	abort atomic.Bool
+}
+
+func newSpawner(s *Supervisor, start *proc.Spawner) *spawner {
+	return &spawner{s: s, start: start, resolve: newResolver(s.cfg, s.mark), ready: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+func (sp *spawner) put(b batch) {
+	sp.mu.Lock()
+	sp.queue = append(sp.queue, b)
+	sp.mu.Unlock()
+	sp.wake()
+}
+
+func (sp *spawner) wake() {
+	select {
+	case sp.ready <- struct{}{}:
+	default:
+	}
+}
+
+// close ends the spawner when its queue is empty; it does not wait for one that
+// is stuck in a clone.
+func (sp *spawner) close() {
+	sp.mu.Lock()
+	sp.closed = true
+	sp.mu.Unlock()
+	sp.wake()
+}
+
+func (sp *spawner) run() {
+	defer close(sp.done)
+	slow := time.AfterFunc(slowSpawn, sp.slow)
+	slow.Stop()
+	for {
+		sp.mu.Lock()
+		queue, closed := sp.queue, sp.closed
+		sp.queue = nil
+		sp.mu.Unlock()
+		if len(queue) == 0 {
+			if closed {
+				return
+			}
+			<-sp.ready
+			continue
+		}
+		for i := range queue {
+			sp.carryOut(&queue[i], slow)
+		}
+	}
+}
+
+func (sp *spawner) carryOut(b *batch, slow *time.Timer) {
+	for _, m := range b.records {
+		if err := sp.s.cfg.Keeper.Send(m, nil); err != nil {
+			// What is not recorded is only needed by a successor; supervision
+			// goes on without it, and says so.
+			sp.s.log.Error("cannot record with the keeper", "err", err)
+		}
+	}
+	if len(b.acts) > 0 {
+		acts := b.acts
+		sp.s.box.put(func() {
+			for i := range acts {
+				sp.s.act(&acts[i])
+			}
+		})
+	}
+	ls := make([]*launch, 0, min(len(b.spawns)+len(b.hooks), spawnChunk))
+	flush := func() {
+		sp.launch(ls, slow)
+		ls = ls[:0]
+	}
+	for _, in := range b.spawns {
+		ls = append(ls, &launch{in: in, name: in.name, r: -1, w: -1})
+		if len(ls) == spawnChunk {
+			flush()
+		}
+	}
+	for _, h := range b.hooks {
+		ls = append(ls, &launch{hook: h, name: h.name, r: -1, w: -1})
+		if len(ls) == spawnChunk {
+			flush()
+		}
+	}
+	flush()
+}
+
+// launch prepares a chunk, gives the keeper its log pipes in one message, and
+// starts it.
+func (sp *spawner) launch(ls []*launch, slow *time.Timer) {
+	if len(ls) == 0 {
+		return
+	}
+	// The pipes are with the keeper before the processes exist: a death of ours
+	// in between loses no output.
+	const head = notify.KeyFDStore + "=1\n"
+	msg := []byte(head)
+	var with []*launch
+	send := func() {
+		if len(with) == 0 {
+			return
+		}
+		fds := make([]int, len(with))
+		for i, l := range with {
+			fds[i] = l.r
+		}
+		if err := sp.s.cfg.Keeper.Send(msg, fds); err != nil {
+			for _, l := range with {
+				l.err = &proc.Error{Step: "log", Path: "keeper", Err: err}
+			}
+		}
+		msg, with = append(msg[:0], head...), with[:0]
+	}
+	for _, l := range ls {
+		if sp.prepare(l); l.err != nil {
+			continue
+		}
+		line := notify.KeyFDName + "=" + l.name + ":out\n" + notify.KeyLog + "=" + l.logs + "\n"
+		if len(msg)+len(line) > notify.MaxMessage {
+			send()
+		}
+		msg = append(msg, line...)
+		with = append(with, l)
+	}
+	send()
+	for _, l := range ls {
+		if l.r >= 0 {
+			proc.Close(l.r)
+		}
+	}
+	for _, l := range ls {
+		sp.startOne(l, slow)
+	}
+}
+
+// prepare makes everything that a launch needs; l.err says what could not be.
+func (sp *spawner) prepare(l *launch) {
+	var svc *spec.Service
+	var index int
+	if l.in != nil {
+		svc, index = l.in.svc, l.in.index
+		l.cmd, l.err = sp.resolve.main(l.in)
+	} else {
+		svc, index = l.hook.in.svc, l.hook.in.index
+		l.cmd, l.err = sp.resolve.hook(l.hook)
+	}
+	if l.err != nil {
+		return
+	}
+	l.logs = sp.resolve.logs(svc, index)
+	if l.r, l.w, l.err = proc.OutputPipe(l.cmd.Credential); l.err != nil {
+		return
+	}
+	l.cmd.Stdout, l.cmd.Stderr = l.w, l.w
+	l.cmd.CgroupFD = -1
+	if t := sp.s.cfg.Cgroups; t != nil {
+		if l.group, l.cmd.CgroupFD, l.err = t.Create(l.name); l.err != nil {
+			l.err = &proc.Error{Step: "cgroup", Path: l.name, Err: l.err}
+		}
+	}
+}
+
+// startOne clones, and answers the loop.
+func (sp *spawner) startOne(l *launch, slow *time.Timer) {
+	var pid int
+	var confirm func() error
+	if l.err == nil && l.in != nil && l.in.aborted.Load() {
+		l.err = &proc.Error{Step: "clone", Err: errAborted}
+	}
+	if l.err == nil {
+		sp.mu.Lock()
+		sp.current, sp.currentSince = l, time.Now()
+		sp.mu.Unlock()
+		slow.Reset(slowSpawn)
+		pid, confirm, l.err = sp.start.Start(l.cmd)
+		slow.Stop()
+		sp.mu.Lock()
+		sp.current = nil
+		sp.mu.Unlock()
+	}
+	if l.w >= 0 {
+		proc.Close(l.w)
+	}
+	if l.group != nil && l.cmd.CgroupFD >= 0 {
+		proc.Close(l.cmd.CgroupFD)
+	}
+	l.cmd = nil
+	if confirm != nil {
+		go func() {
+			l.err = confirm()
+			sp.answer(l, pid)
+		}()
+		return
+	}
+	sp.answer(l, pid)
+}
+
+var errAborted = errors.New("given up: it is to be stopped")
+
+func (sp *spawner) answer(l *launch, pid int) {
+	var failed *proc.Error
+	if l.err != nil && !errors.As(l.err, &failed) {
+		failed = &proc.Error{Step: "prepare", Err: l.err}
+	}
+	s := sp.s
+	if l.in != nil {
+		s.box.put(func() { s.spawned(l.in, pid, l.group, failed) })
+	} else {
+		s.box.put(func() { s.hookSpawned(l.hook, pid, l.group, failed) })
+	}
+}
+
+// slow runs when a clone has taken slowSpawn: what holds it up is the child,
+// and ending the child (by its cgroup: its pid is not known) ends the wait.
+func (sp *spawner) slow() {
+	sp.mu.Lock()
+	l := sp.current
+	var since time.Duration
+	if l != nil {
+		since = time.Since(sp.currentSince)
+	}
+	sp.mu.Unlock()
+	if l == nil || since < slowSpawn/2 {
+		return // it came back just now
+	}
+	e := journal.Entry{Kind: policy.KindStuck, Text: "cannot finish starting " + l.name + " for 5 s: its first steps hang (a frozen cgroup, or a directory or binary on a dead filesystem); it is ended"}
+	if l.in != nil {
+		e.Service, e.Instance = l.in.svc.Name, l.in.id
+	}
+	sp.s.note(e)
+	sp.s.log.Error(e.Text)
+	if l.group != nil {
+		if err := l.group.Kill(); err != nil {
+			sp.s.log.Error("cannot end it", "cgroup", l.group.Path(), "err", err)
+		}
+	}
+}
+
+// abort gives a spawn up that has not been answered: it is skipped if it has
+// not begun, and ended if it hangs.
+func (sp *spawner) abort(in *incarnation) {
+	in.aborted.Store(true)
+	sp.mu.Lock()
+	l := sp.current
+	sp.mu.Unlock()
+	if l != nil && l.in == in && l.group != nil {
+		if err := l.group.Kill(); err != nil {
+			sp.s.log.Warn("cannot end", "incarnation", in.name, "err", err)
+		}
+	}
+}

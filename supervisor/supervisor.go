@@ -1,0 +1,292 @@
+// Package supervisor is the loop and its hands. One goroutine, the loop, owns
+// the state: the policy machine and what lives. Everything that happens to it
+// (a command, a worker's answer, an exit) is a function that the loop runs;
+// workers (the spawner, the killers, the janitor) do what may block and never
+// touch the state. So there is no lock on it, and what a worker holds up holds
+// up nothing else.
+//
+// A turn of the loop collects (answers, then exits, then deadlines), steps the
+// machine for each, and hands out what came of it as one batch: records go to
+// the keeper in one message before any process of that batch is started.
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"nines/cgroups"
+	"nines/spec"
+	"nines/supervisor/journal"
+	"nines/supervisor/notify"
+	"nines/supervisor/policy"
+	"nines/supervisor/proc"
+)
+
+// Config is what a Supervisor works with. All of it is required unless it says
+// otherwise.
+type Config struct {
+	Spec       *spec.Spec   // valid
+	Keeper     *notify.Conn // the sd_notify channel to the keeper
+	KeeperPID  int
+	RuntimeDir string // absolute
+	LogDir     string // absolute
+	Shim       string // path of nines-exec
+	Environ    []string
+	InheritEnv bool          // what inherit_env defaults to
+	Past       policy.Past   // what the keeper handed back
+	Cgroups    *cgroups.Tree // nil: level none
+	Seed       uint64
+	Log        *slog.Logger
+}
+
+// eventsKept is how many events stay in memory.
+const eventsKept = 10_000
+
+// Supervisor runs a specification. Make it with New, then Run it; its other
+// methods may be called from any goroutine while Run runs.
+type Supervisor struct {
+	cfg     Config
+	log     *slog.Logger
+	clock   clock
+	journal *journal.Journal
+	box     *mailbox
+	mark    string        // prefix of every environment mark: "HASH:"
+	ended   chan struct{} // closed when Run returns
+
+	// Owned by the loop.
+	machine  *policy.Machine
+	live     map[policy.Slot]*incarnation // from Spawn until nothing of it lives
+	pids     map[int]owner                // unreaped children
+	early    []proc.Exit                  // exits of children whose spawn has not been answered yet
+	inFlight int                          // spawns and hooks handed to the spawner and not answered
+	hooks    map[uint64]*hookRun
+	replies  map[policy.Request]*pending
+	lastReq  policy.Request
+	records  []policy.Record
+	then     []policy.Action
+	exit     *int // set by ActEnd
+	exits    []proc.Exit
+
+	spawner *spawner
+	janitor *janitor
+	killers chan struct{} // bounds concurrent killers
+}
+
+// maxKillers bounds how many trees are killed at the same time.
+const maxKillers = 64
+
+// New prepares a Supervisor. It starts nothing.
+func New(cfg Config) (*Supervisor, error) {
+	if cfg.Spec == nil || cfg.Keeper == nil {
+		return nil, errors.New("cannot make a supervisor without a spec and a keeper")
+	}
+	sp, err := proc.NewSpawner(cfg.Shim)
+	if err != nil {
+		return nil, err
+	}
+	s := &Supervisor{
+		cfg: cfg, log: cfg.Log, clock: newClock(),
+		journal: journal.New(eventsKept), box: newMailbox(),
+		mark: Mark(cfg.RuntimeDir), ended: make(chan struct{}),
+		machine: policy.New(policy.Config{Seed: cfg.Seed}),
+		live:    map[policy.Slot]*incarnation{}, pids: map[int]owner{},
+		hooks: map[uint64]*hookRun{}, replies: map[policy.Request]*pending{},
+		killers: make(chan struct{}, maxKillers),
+	}
+	s.spawner = newSpawner(s, sp)
+	s.janitor = newJanitor(s.log)
+	return s, nil
+}
+
+// Journal is the event stream.
+func (s *Supervisor) Journal() *journal.Journal { return s.journal }
+
+// Run supervises until everything has stopped after a shutdown, and returns
+// the exit status of the keeper. The caller tells the keeper (X_NINES_END).
+func (s *Supervisor) Run() (int, error) {
+	defer close(s.ended)
+	// SIGCHLD first, so that no exit can be missed; SIGPIPE so that a reader of
+	// our own output that went away is an error of that write, not our end. Notify
+	// and not Ignore: services would inherit an ignored signal.
+	chld := make(chan os.Signal, 1)
+	signal.Notify(chld, syscall.SIGCHLD)
+	sigs := make(chan os.Signal, 8)
+	signal.Notify(sigs, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
+	defer signal.Stop(chld)
+	defer signal.Stop(sigs)
+
+	if err := s.endLeftovers(); err != nil {
+		// Not fatal: what is left over keeps its ports and locks, which the
+		// services that want them will say.
+		s.log.Warn("cannot end everything that an earlier supervisor left", "err", err)
+	}
+	go s.spawner.run()
+	go s.janitor.run()
+	defer s.janitor.close()
+	defer s.spawner.close()
+
+	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + fmt.Sprint(len(s.cfg.Spec.Services)) + " services"})
+	s.step(policy.SpecChanged{Spec: s.cfg.Spec, Past: s.cfg.Past})
+	s.handOut()
+	if err := s.tell("READY=1"); err != nil {
+		return 1, err
+	}
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for s.exit == nil {
+		s.arm(timer)
+		child := false
+		select {
+		case <-s.box.ready:
+		case <-chld:
+			child = true
+		case <-timer.C:
+		case sig := <-sigs:
+			s.signalled(sig)
+		}
+		s.box.run()
+		select {
+		case <-chld:
+			child = true
+		default:
+		}
+		if child {
+			s.reap()
+		}
+		if at, ok := s.machine.Deadline(); ok && at <= s.clock.now() {
+			s.step(policy.Tick{})
+		}
+		s.handOut()
+	}
+	s.refuseAll()
+	return *s.exit, nil
+}
+
+// arm sets the one timer to the machine's nearest deadline.
+func (s *Supervisor) arm(timer *time.Timer) {
+	at, ok := s.machine.Deadline()
+	if !ok {
+		timer.Stop()
+		return
+	}
+	timer.Reset(max(at.Sub(s.clock.now()), 0))
+}
+
+func (s *Supervisor) signalled(sig os.Signal) {
+	switch sig {
+	case syscall.SIGTERM, syscall.SIGINT:
+		name := "SIGTERM"
+		if sig == syscall.SIGINT {
+			name = "SIGINT"
+		}
+		s.step(policy.Shutdown{Cause: name})
+	case syscall.SIGHUP:
+		s.log.Info("SIGHUP: the running spec stays as it is: to change it, restart nines-init with the new one")
+	}
+}
+
+// step is the one place where the machine steps.
+func (s *Supervisor) step(ev policy.Event) {
+	out := s.machine.Step(s.clock.now(), ev)
+	s.notices(out.Notices)
+	// An action never calls step: out is the machine's own buffer. What it
+	// answers at once goes through the mailbox.
+	for i := range out.Now {
+		s.act(&out.Now[i])
+	}
+	s.records = append(s.records, out.Records...)
+	s.then = append(s.then, out.Then...)
+}
+
+// handOut gives the spawner what this turn wants made durable, and what may
+// only happen after that.
+func (s *Supervisor) handOut() {
+	if len(s.records) == 0 && len(s.then) == 0 {
+		return
+	}
+	b := batch{records: s.encode(s.records)}
+	for i := range s.then {
+		a := &s.then[i]
+		if a.Kind != policy.ActSpawn {
+			b.acts = append(b.acts, *a)
+			continue
+		}
+		b.spawns = append(b.spawns, s.newIncarnation(a.Ref, a.Revision))
+	}
+	s.records, s.then = s.records[:0], s.then[:0]
+	s.spawner.put(b)
+}
+
+// act carries out one action.
+func (s *Supervisor) act(a *policy.Action) {
+	switch a.Kind {
+	case policy.ActSignal:
+		s.signal(a)
+	case policy.ActKill:
+		s.kill(a.Ref)
+	case policy.ActHook:
+		s.hook(*a)
+	case policy.ActAccepted, policy.ActDone, policy.ActRefused:
+		s.reply(a)
+	case policy.ActEnd:
+		code := a.Exit
+		s.exit = &code
+	default:
+		// ActSpawn only ever comes by handOut; ActRevert has no asker yet.
+		s.log.Error("policy asked for an action out of place", "kind", a.Kind)
+	}
+}
+
+// tell sends fields to the keeper.
+func (s *Supervisor) tell(fields ...string) error {
+	var b []byte
+	for _, f := range fields {
+		b = append(b, f...)
+		b = append(b, '\n')
+	}
+	return s.cfg.Keeper.Send(b, nil)
+}
+
+// note adds an entry of the supervisor's own to the journal.
+func (s *Supervisor) note(e journal.Entry) {
+	e.Time = time.Now()
+	s.journal.Append(e)
+}
+
+func (s *Supervisor) notices(ns []policy.Notice) {
+	if len(ns) == 0 {
+		return
+	}
+	now := time.Now()
+	for i := range ns {
+		n := &ns[i]
+		e := journal.Entry{Time: now, Kind: n.Kind, Service: n.Service, PID: n.PID, Reason: n.Reason}
+		if n.Slot != policy.NoSlot {
+			e.Instance = s.machine.ID(n.Slot)
+		}
+		s.journal.Append(e)
+	}
+}
+
+// ErrEnded says that the supervisor has ended and answers nothing any more.
+var ErrEnded = errors.New("the supervisor has ended")
+
+// call runs fn in the loop and waits until it ran.
+func (s *Supervisor) call(ctx context.Context, fn func()) error {
+	done := make(chan struct{})
+	s.box.put(func() { fn(); close(done) })
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.ended:
+		return ErrEnded
+	}
+}
