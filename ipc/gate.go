@@ -1,0 +1,127 @@
+package ipc
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// refuseTimeout bounds the write of a refusal. The buffer of a new socket is
+// empty, so that the write never waits; this is for the case that it is not.
+const refuseTimeout = 10 * time.Millisecond
+
+// gate is the listener in front of the HTTP server: it knows who connects and
+// turns away, with one small write and without a goroutine or a read, callers
+// who may not do anything and connections past the limits. So a flood of
+// connections costs an accept each and holds nothing.
+type gate struct {
+	net.Listener
+	policy   accessPolicy
+	creds    func(net.Conn) (*credentials, error)
+	max      int64 // connections in all
+	maxOther int64 // of these, by others than root and our own user
+	open     atomic.Int64
+	other    atomic.Int64
+	refused  atomic.Uint64
+	onError  func(error)
+}
+
+func (g *gate) Accept() (net.Conn, error) {
+	for {
+		c, err := g.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		cred, err := g.creds(c)
+		if err != nil {
+			g.onError(err)
+			g.refuse(c, forbiddenError())
+			continue
+		}
+		p := g.policy.judge(cred)
+		if p.access == accessNone {
+			g.refuse(c, forbiddenError())
+			continue
+		}
+		if !g.enter(p) {
+			g.refuse(c, &Error{Code: CodeBusy, Message: "cannot take another connection: too many are open", Hint: "try again"})
+			continue
+		}
+		return &peerConn{Conn: c, peer: p, gate: g}, nil
+	}
+}
+
+// enter counts a connection in. Others than the owner get a part only, so that
+// they cannot lock the owner out. Only Accept adds, so load-then-add is safe.
+func (g *gate) enter(p *peer) bool {
+	if g.open.Load() >= g.max || !p.owner && g.other.Load() >= g.maxOther {
+		return false
+	}
+	g.open.Add(1)
+	if !p.owner {
+		g.other.Add(1)
+	}
+	return true
+}
+
+func (g *gate) leave(p *peer) {
+	g.open.Add(-1)
+	if !p.owner {
+		g.other.Add(-1)
+	}
+}
+
+func (g *gate) refuse(c net.Conn, e *Error) {
+	g.refused.Add(1)
+	// A caller that cannot be told is closed all the same: nothing to do about it.
+	_ = c.SetWriteDeadline(time.Now().Add(refuseTimeout))
+	_, _ = c.Write(rawResponse(e))
+	_ = c.Close()
+}
+
+func forbiddenError() *Error {
+	return &Error{
+		Code:    CodeForbidden,
+		Message: "cannot let you: not permitted",
+		Hint:    "be root, the supervisor's user, or a member of its control.group",
+	}
+}
+
+// rawResponse is a whole HTTP response, for a connection that no request is
+// read from.
+func rawResponse(e *Error) []byte {
+	body := errorJSON(e)
+	status := e.Code.HTTPStatus()
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		status, http.StatusText(status), len(body), body)
+}
+
+func errorJSON(e *Error) []byte {
+	b, err := json.Marshal(errorBody{e})
+	if err != nil { // three strings always marshal
+		return []byte(`{"error":{"code":"internal","message":"","hint":""}}` + "\n")
+	}
+	return append(b, '\n')
+}
+
+// peerConn is a connection that knows its caller and counts itself out.
+type peerConn struct {
+	net.Conn
+	peer *peer
+	gate *gate
+	once sync.Once
+}
+
+func (c *peerConn) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(func() { c.gate.leave(c.peer) })
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}

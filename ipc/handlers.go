@@ -1,0 +1,192 @@
+package ipc
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+func (s *Server) getStatus(r *request) error {
+	st, err := s.cfg.Backend.Status(r.Context())
+	if err != nil {
+		return err
+	}
+	return r.sendJSON(st)
+}
+
+func (s *Server) getService(r *request) error {
+	svc, err := s.service(r.Context(), r.arg)
+	if err != nil {
+		return err
+	}
+	return r.sendJSON(svc)
+}
+
+// service returns one service, or no_such_service.
+func (s *Server) service(ctx context.Context, name string) (*Service, error) {
+	st, err := s.cfg.Backend.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return findService(st, name)
+}
+
+func findService(st *Status, name string) (*Service, error) {
+	for i := range st.Services {
+		if st.Services[i].Name == name {
+			return &st.Services[i], nil
+		}
+	}
+	return nil, &Error{
+		Code:    CodeNoSuchService,
+		Message: fmt.Sprintf("cannot find service %q", clip(name)),
+		Hint:    `"nines status" lists them`,
+	}
+}
+
+// do returns the handler of one verb.
+func do(verb string) func(*Server, *request) error {
+	return func(s *Server, r *request) error {
+		body, err := r.body()
+		if err != nil {
+			return err
+		}
+		c, err := decodeCommand(verb, body)
+		if err != nil {
+			return err
+		}
+		by := peerFrom(r.Context()).Caller
+		s.log.Info("command", "verb", verb, "service", clip(r.arg), "uid", by.UID, "pid", by.PID)
+		res, err := s.cfg.Backend.Do(r.Context(), by, r.arg, verb, c)
+		if err != nil {
+			return err
+		}
+		return r.sendJSON(res)
+	}
+}
+
+func (s *Server) getEvents(r *request) error {
+	p := parseParams(r.URL.RawQuery, "since", "follow")
+	since, follow := p.since(time.Now()), p.bool("follow")
+	if p.err != nil {
+		return p.err
+	}
+	return r.stream(func(ctx context.Context, st *stream) error {
+		return s.cfg.Backend.Events(ctx, since, follow, func(e Event) error { return st.send(&e) })
+	})
+}
+
+func (s *Server) getLogs(r *request) error {
+	p := parseParams(r.URL.RawQuery, "instance", "service", "lines", "follow", "since")
+	q := LogQuery{Lines: p.int("lines", -1), Follow: p.bool("follow"), Since: p.since(time.Now())}
+	if p.err != nil {
+		return p.err
+	}
+	var err error
+	q.Instances, err = s.logInstances(r.Context(), p.values["service"], p.values["instance"])
+	if err != nil {
+		return err
+	}
+	if len(p.values["service"])+len(p.values["instance"]) > 0 && len(q.Instances) == 0 {
+		return r.stream(func(context.Context, *stream) error { return nil }) // none, which is not all
+	}
+	return r.stream(func(ctx context.Context, st *stream) error {
+		return s.cfg.Backend.Logs(ctx, q, func(l LogLine) error { return st.send(&l) })
+	})
+}
+
+// logInstances returns the ids that services and instances name, each once.
+func (s *Server) logInstances(ctx context.Context, services, instances []string) ([]string, error) {
+	if len(services)+len(instances) == 0 {
+		return nil, nil
+	}
+	st, err := s.cfg.Backend.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	seen := make(map[string]bool)
+	add := func(id string) {
+		if !seen[id] {
+			seen[id] = true
+			ids = append(ids, id)
+		}
+	}
+	for _, name := range services {
+		svc, err := findService(st, name)
+		if err != nil {
+			return nil, err
+		}
+		for i := range svc.Instances {
+			add(svc.Instances[i].ID)
+		}
+	}
+	for _, id := range instances {
+		name, _, _ := strings.Cut(id, "/")
+		svc, err := findService(st, name)
+		if err != nil {
+			return nil, err
+		}
+		if svc.Instance(id) == nil {
+			return nil, &Error{
+				Code:    CodeNoSuchInstance,
+				Message: fmt.Sprintf("cannot find instance %q", clip(id)),
+				Hint:    fmt.Sprintf(`"nines status %s" lists them`, name),
+			}
+		}
+		add(id)
+	}
+	return ids, nil
+}
+
+// Instance returns the instance of that id ("web/0"), or nil.
+func (s *Service) Instance(id string) *Instance {
+	for i := range s.Instances {
+		if s.Instances[i].ID == id {
+			return &s.Instances[i]
+		}
+	}
+	return nil
+}
+
+// postShutdown answers when the backend has; then, unless the caller does not
+// want to wait, it keeps the connection open to the end, so that the caller
+// sees by its closing that the supervisor is gone.
+func (s *Server) postShutdown(r *request) error {
+	body, err := r.body()
+	if err != nil {
+		return err
+	}
+	req, err := decodeShutdown(body)
+	if err != nil {
+		return err
+	}
+	by := peerFrom(r.Context()).Caller
+	s.log.Info("shutdown", "action", req.Action, "uid", by.UID, "pid", by.PID)
+	res, err := s.cfg.Backend.Shutdown(r.Context(), by, req)
+	if err != nil {
+		return err
+	}
+	if req.NoWait {
+		return r.sendJSON(res)
+	}
+	return r.stream(func(ctx context.Context, st *stream) error {
+		if err := st.send(res); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return nil
+	})
+}
+
+func (r *request) sendJSON(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("cannot encode the answer: %w", err)
+	}
+	r.send(http.StatusOK, append(b, '\n'))
+	return nil
+}
