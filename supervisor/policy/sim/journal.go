@@ -1,0 +1,89 @@
+package sim
+
+import (
+	"time"
+
+	"nines/supervisor/policy"
+)
+
+// journal keeps what the driver keeps: records, durable after a while and in
+// order, and the actions that wait for them.
+type journal struct {
+	last policy.Time // when the newest record becomes durable
+
+	intents map[policy.Ref]bool // durable
+	stopped map[string]bool
+	started map[string]bool
+	scale   map[string]int
+	end     *policy.Record
+}
+
+// outbox is the driver's copy of an Output.
+type outbox struct {
+	now, then []policy.Action
+	records   []policy.Record
+}
+
+// accept copies what a step asks for: it belongs to the machine.
+func (j *journal) accept(w *world, out *policy.Output) *outbox {
+	box := &outbox{}
+	if n := len(out.Now) + len(out.Then); n > 0 {
+		all := make([]policy.Action, 0, n)
+		all = append(append(all, out.Now...), out.Then...)
+		box.now, box.then = all[:len(out.Now)], all[len(out.Now):]
+	}
+	if len(out.Records) > 0 {
+		box.records = append(box.records, out.Records...)
+	}
+	return box
+}
+
+// release makes the records durable after a while, then lets Then leave. An
+// output without records waits for nobody: the contract does not ask it to.
+func (j *journal) release(w *world, box *outbox) {
+	if len(box.records) == 0 {
+		w.durable(box)
+		return
+	}
+	c := w.chance("journal")
+	d := c.spread(stepTime, time.Millisecond)
+	if w.late(&c) {
+		d = c.spread(time.Millisecond, 3*time.Second)
+		w.marks[MarkSlowRecord]++
+	}
+	j.last = max(w.now.Add(d), j.last)
+	w.q.push(item{at: j.last, kind: itDurable, out: box})
+}
+
+// durable is the moment at which the records of box are durable.
+func (w *world) durable(box *outbox) {
+	j := &w.journal
+	for _, r := range box.records {
+		switch r.Kind {
+		case policy.RecordIntent:
+			j.intents[r.Ref] = true
+		case policy.RecordStopped:
+			set(j.stopped, r.ID, r.Value != 0)
+		case policy.RecordStarted:
+			set(j.started, r.ID, r.Value != 0)
+		case policy.RecordScale:
+			j.scale[r.ID] = int(r.Value)
+		case policy.RecordShutdown:
+			j.end = &r
+		}
+	}
+	for i := range box.then {
+		if !w.end && w.check.failure == nil {
+			w.check.leaves(&box.then[i])
+			w.carryOut(&box.then[i])
+		}
+	}
+}
+
+func set(m map[string]bool, id string, yes bool) {
+	if yes {
+		m[id] = true
+	} else {
+		delete(m, id)
+	}
+}

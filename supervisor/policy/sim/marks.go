@@ -1,0 +1,68 @@
+package sim
+
+// Mark is a situation that histories are meant to reach. A test asserts that a
+// default run reaches every one, so that a change of the generator or of the
+// machine cannot quietly empty the simulation.
+type Mark uint8
+
+// The marks.
+const (
+	MarkSettled       Mark = iota // everything converged after the faults had stopped
+	MarkReplay                    // an answer came again
+	MarkLateAnswer                // an answer came late
+	MarkLateTick                  // a deadline was seen late
+	MarkLost                      // an answer was lost until calm
+	MarkJump                      // time leapt
+	MarkSlowRecord                // a record was slow to become durable
+	MarkSpawnFailed               // a spawn failed
+	MarkKilledInSpawn             // a spawn was killed before it came back
+	MarkLeftovers                 // something outlived its main process
+	MarkDeaf                      // a stop signal was ignored
+	MarkStuck                     // a kill took longer than KillPatience
+	MarkHookFailed                // a command failed
+	MarkHookHung                  // a command ran until its timeout
+	MarkStale                     // an answer came for an incarnation that was over
+	MarkBackoff                   // a start waited for its backoff
+	MarkReset                     // counters were forgotten after reset_after
+	MarkUnmetNeed                 // a start waited for a need
+	MarkStopOrder                 // a stop waited for a dependent
+	MarkTaskDone                  // a task completed
+	MarkCrashLoop                 // a crash loop was held
+	MarkGaveUp                    // a service failed for good
+	MarkStartTimeout              // an instance was not ready in time
+	MarkShutdownKill              // a shutdown killed what had not stopped
+	MarkEssential                 // a service's end shut everything down
+	MarkRefused                   // a command was refused
+	MarkDone                      // a command was done
+	MarkScaledDown                // an instance ended by scaling
+	marks
+)
+
+// Marks counts how often each mark was reached.
+type Marks [marks]int
+
+var markNames = [marks]string{
+	"settled", "replay", "late answer", "late tick", "lost answer", "jump", "slow record", "spawn failed", "killed in spawn",
+	"leftovers", "deaf", "stuck", "hook failed", "hook hung", "stale", "backoff", "reset", "unmet need", "stop order",
+	"task done", "crash loop", "gave up", "start timeout", "shutdown kill", "essential", "refused", "done", "scaled down",
+}
+
+func (m Mark) String() string { return markNames[m] }
+
+// Add adds the counts of another run.
+func (m *Marks) Add(o *Marks) {
+	for i := range m {
+		m[i] += o[i]
+	}
+}
+
+// Missing returns the marks that were not reached.
+func (m *Marks) Missing() []Mark {
+	var missing []Mark
+	for i, n := range m {
+		if n == 0 {
+			missing = append(missing, Mark(i))
+		}
+	}
+	return missing
+}

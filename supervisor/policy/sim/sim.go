@@ -1,0 +1,40 @@
+package sim
+
+import (
+	"time"
+
+	"nines/supervisor/policy"
+)
+
+// Result is how a history went.
+type Result struct {
+	Steps   int // events that the machine was told
+	Time    time.Duration
+	Marks   Marks
+	Trace   []byte   // if asked for
+	Failure *Failure // nil: every invariant held
+}
+
+// Options are for the caller of Run.
+type Options struct {
+	Trace bool // keep the history as text
+}
+
+// Run lets a scenario happen and checks it. It is a pure function of the
+// scenario.
+func Run(s *Scenario, o Options) *Result {
+	w := &world{
+		sc:    s,
+		m:     policy.New(policy.Config{Seed: s.Seed}),
+		incs:  map[policy.Ref]*incarnation{},
+		hooks: map[uint64]*hook{},
+		journal: journal{
+			intents: map[policy.Ref]bool{},
+			stopped: map[string]bool{}, started: map[string]bool{}, scale: map[string]int{},
+		},
+	}
+	w.trace.on = o.Trace
+	w.check = newChecker(w)
+	w.run()
+	return &Result{Steps: w.steps, Time: time.Duration(w.now), Marks: w.marks, Trace: w.trace.buf, Failure: w.check.failure}
+}
