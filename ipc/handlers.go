@@ -85,61 +85,45 @@ func (s *Server) getLogs(r *request) error {
 	if p.err != nil {
 		return p.err
 	}
-	var err error
-	q.Instances, err = s.logInstances(r.Context(), p.values["service"], p.values["instance"])
-	if err != nil {
+	q.Services, q.Instances = p.values["service"], p.values["instance"]
+	if err := s.checkLogQuery(r.Context(), q); err != nil {
 		return err
-	}
-	if len(p.values["service"])+len(p.values["instance"]) > 0 && len(q.Instances) == 0 {
-		return r.stream(func(context.Context, *stream) error { return nil }) // none, which is not all
 	}
 	return r.stream(func(ctx context.Context, st *stream) error {
 		return s.cfg.Backend.Logs(ctx, q, func(l LogLine) error { return st.send(&l) })
 	})
 }
 
-// logInstances returns the ids that services and instances name, each once.
-func (s *Server) logInstances(ctx context.Context, services, instances []string) ([]string, error) {
-	if len(services)+len(instances) == 0 {
-		return nil, nil
+// checkLogQuery refuses what does not exist. The log process would only say
+// that there are no lines.
+func (s *Server) checkLogQuery(ctx context.Context, q LogQuery) error {
+	if len(q.Services)+len(q.Instances) == 0 {
+		return nil
 	}
 	st, err := s.cfg.Backend.Status(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var ids []string
-	seen := make(map[string]bool)
-	add := func(id string) {
-		if !seen[id] {
-			seen[id] = true
-			ids = append(ids, id)
+	for _, name := range q.Services {
+		if _, err := findService(st, name); err != nil {
+			return err
 		}
 	}
-	for _, name := range services {
-		svc, err := findService(st, name)
-		if err != nil {
-			return nil, err
-		}
-		for i := range svc.Instances {
-			add(svc.Instances[i].ID)
-		}
-	}
-	for _, id := range instances {
+	for _, id := range q.Instances {
 		name, _, _ := strings.Cut(id, "/")
 		svc, err := findService(st, name)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if svc.Instance(id) == nil {
-			return nil, &Error{
+			return &Error{
 				Code:    CodeNoSuchInstance,
 				Message: fmt.Sprintf("cannot find instance %q", clip(id)),
 				Hint:    fmt.Sprintf(`"nines status %s" lists them`, name),
 			}
 		}
-		add(id)
 	}
-	return ids, nil
+	return nil
 }
 
 // Instance returns the instance of that id ("web/0"), or nil.

@@ -127,12 +127,17 @@ type LogLine struct {
 	Instance string    `json:"instance"` // id: "web/0"
 	Stream   string    `json:"stream"`   // out, err
 	Line     string    `json:"line"`     // without its newline; invalid UTF-8 replaced
+	// Partial: the line is not finished; its rest comes as another, with the
+	// same time.
+	Partial bool `json:"partial,omitempty"`
 }
 
-// LogQuery is which lines GET /v1/logs gives. Instances are ids ("web/0");
-// none means all.
+// LogQuery is which lines GET /v1/logs gives. Instances are ids ("web/0"), each
+// of which exists; a service stands for all its instances, and with Follow also
+// for those that appear later. Neither means all.
 type LogQuery struct {
 	Instances []string
+	Services  []string
 	Lines     int // the last so many of each instance; < 0: all that is kept
 	Follow    bool
 	Since     time.Time
