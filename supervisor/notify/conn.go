@@ -28,8 +28,8 @@ type rawConn interface {
 	Write(f func(fd uintptr) (done bool)) error
 }
 
-// Conn is one end of a connection. Receive, TryReceive and WaitReadable are for
-// one goroutine at a time; sending and closing are for any.
+// Conn is one end of a connection. Receive and TryReceive are for one goroutine
+// at a time; waiting, sending and closing are for any.
 type Conn struct {
 	file   *os.File
 	raw    rawConn

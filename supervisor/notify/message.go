@@ -95,11 +95,9 @@ func StoreDone() Field { return Field{KeyStore, StoreEnd} }
 // End says that the exit that follows is meant, and with which code all ends.
 func End(code int) Field { return Field{KeyEnd, strconv.Itoa(code)} }
 
-// SplitValue takes the value of a KeyValue field apart.
-func SplitValue(s string) (key, value string) {
-	key, value, _ = strings.Cut(s, " ")
-	return key, value
-}
+// SplitValue takes the value of a KeyValue field apart. Without a space (ok is
+// false) all of it is the key.
+func SplitValue(s string) (key, value string, ok bool) { return strings.Cut(s, " ") }
 
 // ParseEnd reads the value of a KeyEnd field: an exit code, 0 to 255.
 func ParseEnd(s string) (code int, ok bool) {

@@ -1,0 +1,266 @@
+package keeper
+
+import (
+	"os"
+	"runtime"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nines/supervisor/notify"
+)
+
+const (
+	reapATurn  = 4096                   // before the children's messages have their turn
+	panicPause = 100 * time.Millisecond // so that a fault that repeats does not spin
+	workToSave = 128 << 10              // bytes handled between two collections
+	reapWork   = 64                     // what one reaping counts for
+)
+
+// keeper is the state of the loop, which alone touches it.
+type keeper struct {
+	sys     system
+	console *console
+	env     []string // for the children, without what belongs to one generation
+	store   *store
+	manager *manager
+	sup     child
+	log     child
+
+	asked      unix.Signal   // to stop, and the supervisor has not said that it does
+	remembered []unix.Signal // for the next READY supervisor, in order
+	everReady  bool          // the supervisor, once
+	grace      bool          // the supervisor is killed if it is not ready in time
+	endSaid    bool          // X_NINES_END: its exit is the end
+	code       int           // and then this is ours
+	finishing  bool          // the supervisor is gone, the log process drains
+	finishAt   time.Time     // when hurry is next called
+	hurried    int
+	over       bool
+	moreToReap bool
+
+	signals  <-chan os.Signal
+	children <-chan os.Signal
+	wake     chan struct{}
+	panicked bool
+	work     int // bytes of messages since the last collection
+	recvBuf  []byte
+	sendBuf  []byte
+	sendFDs  []int
+}
+
+func newKeeper(o Options, sys system, con *console, maxFDs int) *keeper {
+	k := &keeper{
+		sys:     sys,
+		console: con,
+		env:     baseEnv(o.Env, o.RuntimeDir, os.Getpid()),
+		store:   newStore(maxFDs),
+		manager: newManager(getenv(o.Env, "NOTIFY_SOCKET"), con.say, sys.now),
+		wake:    make(chan struct{}, 1),
+		recvBuf: make([]byte, notify.MaxMessage),
+		sendBuf: make([]byte, 0, notify.MaxMessage),
+		sendFDs: make([]int, 0, notify.MaxFDs),
+	}
+	k.sup = child{
+		name:      "nines supervise",
+		argv:      o.Supervisor,
+		handle:    k.fromSupervisor,
+		newOutbox: func() outbox { return &handBack{store: k.store, keys: k.store.keys()} },
+	}
+	k.log = child{
+		name:      "nines-log",
+		argv:      o.Log,
+		handle:    k.fromLog,
+		newOutbox: func() outbox { return &pipes{pending: k.store.logs()} },
+	}
+	return k
+}
+
+func (k *keeper) say(line string)  { k.console.say(line) }
+func (k *keeper) note(line string) { k.console.note(line) }
+
+// run starts the children and keeps them until all is over.
+func (k *keeper) run() int {
+	k.guard("reaping", k.reap) // what was there before us
+	k.guard("a start", func() { k.start(&k.log) })
+	k.guard("a start", func() { k.start(&k.sup) })
+	timer := time.NewTimer(time.Hour)
+	for {
+		k.guard("a deadline", k.deadlines)
+		if k.over {
+			timer.Stop()
+			return k.code
+		}
+		k.rest()
+		if next := k.nextDeadline(); next.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(max(0, next.Sub(k.sys.now())))
+		}
+		select {
+		case <-k.children:
+			k.guard("reaping", k.reap)
+		case sig := <-k.signals:
+			if s, ok := sig.(unix.Signal); ok {
+				k.guard("a signal", func() { k.signalled(s) })
+			}
+		case <-k.wake:
+			k.guard("a socket", func() { k.attend(&k.sup) })
+			k.guard("a socket", func() { k.attend(&k.log) })
+		case <-timer.C:
+		}
+	}
+}
+
+// rest is called when there is nothing to do. Go's heap would grow to 4 MiB of
+// garbage before it is collected by itself, which is more than PID 1 may hold.
+func (k *keeper) rest() {
+	if k.panicked {
+		k.panicked = false
+		time.Sleep(panicPause)
+	}
+	if k.work >= workToSave {
+		k.work = 0
+		runtime.GC()
+	}
+}
+
+// reap takes all that has ended. SIGCHLDs coalesce: one may stand for
+// thousands, and for our two among them.
+func (k *keeper) reap() {
+	k.moreToReap = false
+	for range reapATurn {
+		pid, status := k.sys.reap()
+		if pid == 0 {
+			return
+		}
+		k.work += reapWork
+		switch pid {
+		case k.sup.pid:
+			k.guard("the supervisor's exit", func() { k.supervisorEnded(status) })
+		case k.log.pid:
+			k.guard("the log process's exit", func() { k.logEnded(status) })
+		default:
+			if k.console.verbose {
+				k.note("reaped orphan " + strconv.Itoa(pid) + ", which " + howEnded(status))
+			}
+		}
+	}
+	k.moreToReap = true
+}
+
+// attend reads from and writes to a child whose socket has become ready.
+func (k *keeper) attend(c *child) {
+	l := c.link
+	if l == nil {
+		return
+	}
+	if l.readable.Swap(false) {
+		k.receive(c, messagesATurn)
+	}
+	if l.writable.Swap(false) {
+		l.waiting = false
+		k.flush(c)
+	}
+}
+
+// deadlines carries out what is due.
+func (k *keeper) deadlines() {
+	now := k.sys.now()
+	if k.moreToReap {
+		k.guard("reaping", k.reap)
+	}
+	if due(k.manager.retryAt, now) {
+		k.guard("the manager", k.manager.send)
+	}
+	for _, c := range []*child{&k.log, &k.sup} {
+		if due(c.retryAt, now) {
+			k.guard("a message", func() { k.flush(c) })
+		}
+		if due(c.killAt, now) && c.pid != 0 {
+			k.guard("a kill", func() { k.kill(c) })
+		}
+		if due(c.startAt, now) && c.pid == 0 {
+			k.guard("a start", func() { k.start(c) })
+		}
+	}
+	if k.finishing && !k.over && due(k.finishAt, now) {
+		k.guard("the end", k.hurry)
+	}
+	k.mend(now)
+}
+
+// mend puts right what a panic left undone: a child that is down and has no
+// start due would stay down for ever.
+func (k *keeper) mend(now time.Time) {
+	if k.finishing || k.over {
+		return
+	}
+	if k.endSaid && k.sup.pid == 0 {
+		k.finish(k.code)
+		return
+	}
+	for _, c := range []*child{&k.log, &k.sup} {
+		if c.pid == 0 && c.startAt.IsZero() {
+			c.startAt = now.Add(c.backoff.next(0))
+		}
+	}
+}
+
+func due(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
+
+// nextDeadline is when deadlines must be called again; zero: not before
+// something happens.
+func (k *keeper) nextDeadline() time.Time {
+	if k.moreToReap {
+		return k.sys.now()
+	}
+	var next time.Time
+	for _, at := range [...]time.Time{k.manager.retryAt, k.finishAt,
+		k.log.retryAt, k.log.killAt, k.log.startAt, k.sup.retryAt, k.sup.killAt, k.sup.startAt} {
+		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	return next
+}
+
+// guard carries out f. A panic is ours to survive: all that was kept is still
+// there, and PID 1 ending is the machine ending.
+func (k *keeper) guard(what string, f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			k.panicked = true
+			k.say("internal error in " + what + ": " + panicText(r) + whence() + ": it goes on; please report it")
+		}
+	}()
+	f()
+}
+
+func panicText(r any) string {
+	switch v := r.(type) {
+	case error:
+		return v.Error()
+	case string:
+		return v
+	}
+	return "panic"
+}
+
+// whence names the functions that a panic went through.
+func whence() string {
+	var pcs [16]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(4, pcs[:])])
+	s := ""
+	for range 4 {
+		f, more := frames.Next()
+		if f.Function != "" {
+			s += " at " + f.Function + ":" + strconv.Itoa(f.Line)
+		}
+		if !more {
+			break
+		}
+	}
+	return s
+}

@@ -1,0 +1,75 @@
+package keeper
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// Options say what to keep.
+type Options struct {
+	Supervisor func() []string // argv of the supervisor; asked at each start
+	Log        func() []string // argv of the log process; asked at each start
+	RuntimeDir string          // absolute; Run fills it in from the place
+	Env        []string        // our own
+	Verbose    bool
+	Stderr     int // descriptor
+}
+
+// Programs finds the two programs: beside supervisor if that is given (the log
+// process else beside ourselves), else beside ourselves. args follow
+// "supervise". They are looked for at each start, because they may be replaced.
+func Programs(supervisor string, args []string) (sup, log func() []string, err error) {
+	own := filepath.Dir(executable())
+	path := filepath.Join(own, "nines")
+	if supervisor != "" {
+		if path, err = filepath.Abs(supervisor); err != nil {
+			return nil, nil, refusal("cannot find " + supervisor + ": " + err.Error() + ": give --supervisor an absolute path")
+		}
+	}
+	argv := append([]string{path, "supervise"}, args...)
+	beside := filepath.Join(filepath.Dir(path), "nines-log")
+	sup = func() []string { return argv }
+	log = func() []string {
+		if _, err := os.Stat(beside); err != nil {
+			return []string{filepath.Join(own, "nines-log")}
+		}
+		return []string{beside}
+	}
+	return sup, log, nil
+}
+
+// Run keeps the two until all is over, and returns the exit code. It is called
+// once in a process, by its main goroutine, after WarmUp.
+func Run(o Options, place Place) int {
+	// First of all, so that a signal that comes now is remembered.
+	signals, children := catch()
+	o.RuntimeDir = place.Path
+	if err := place.Make(); err != nil {
+		WriteLine(o.Stderr, err.Error())
+		return 1
+	}
+	if err := lock(place.Path, os.Getpid()); err != nil {
+		WriteLine(o.Stderr, err.Error())
+		return 1
+	}
+	con := newConsole(o.Stderr, o.Verbose)
+	defer con.close()
+	if err := becomeSubreaper(); err != nil {
+		con.say("cannot take in orphans: " + err.Error() + ": services that fork twice will not be seen")
+	}
+	if err := sealInherited(); err != nil {
+		con.say("cannot close what was inherited: " + err.Error() + ": services may inherit it too")
+	}
+	limit, err := descriptorLimit()
+	if err != nil {
+		con.say("cannot ask for the limit of open files: " + err.Error() + ": 1024 is taken for it")
+		limit = 1024
+	}
+	room := max(0, limit-fdReserve)
+	con.say("the limit of " + strconv.Itoa(limit) + " open files allows " + strconv.Itoa(room) +
+		` instances, half as many with log.streams = "split" (ulimit -n, LimitNOFILE=)`)
+	k := newKeeper(o, kernel{}, con, room)
+	k.signals, k.children = signals, children
+	return k.run()
+}

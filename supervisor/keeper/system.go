@@ -1,0 +1,137 @@
+package keeper
+
+import (
+	"math"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// system is what the loop asks of the kernel; tests have another one.
+type system interface {
+	now() time.Time
+	// spawn starts argv with fd as its descriptor 3.
+	spawn(argv, env []string, fd int) (pid int, err error)
+	kill(pid int, sig unix.Signal) error
+	// reap takes one child that ended; pid 0: none now.
+	reap() (pid int, status unix.WaitStatus)
+}
+
+// threads is how many the keeper makes at start. What can hold one at a time:
+// the loop in a system call, the console in write(2), the signal receiver, the
+// netpoller, Go's sysmon and garbage collector. The rest is reserve.
+const threads = 16
+
+// WarmUp makes the process's threads while there are some to be had: later, a
+// thread that the kernel refuses is the end of a Go program. With one
+// processor there is never more than one goroutine running, so the idle ones
+// suffice. Call it first.
+func WarmUp() {
+	runtime.GOMAXPROCS(1)
+	var up, down sync.WaitGroup
+	hold := make(chan struct{})
+	up.Add(threads)
+	down.Add(threads)
+	for range threads {
+		go func() {
+			runtime.LockOSThread() // so that the next one needs another thread
+			up.Done()
+			<-hold
+			runtime.UnlockOSThread() // ending locked would end the thread
+			down.Done()
+		}()
+	}
+	up.Wait()
+	close(hold)
+	down.Wait()
+}
+
+// becomeSubreaper makes orphans of the whole subtree our children. PID 1 is
+// their reaper anyway, but not of those in a PID namespace that it joined.
+func becomeSubreaper() error {
+	return os.NewSyscallError("prctl(PR_SET_CHILD_SUBREAPER)", unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+}
+
+// sealInherited sets CLOEXEC on whatever our own parent left open: no service
+// is to inherit a shell's or a container runtime's descriptors.
+func sealInherited() error {
+	err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+	if err == nil {
+		return nil
+	}
+	// Before Linux 5.11, or forbidden by a seccomp filter.
+	dir, err := os.Open("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	names, err := dir.Readdirnames(-1)
+	for _, name := range names {
+		if fd, e := strconv.Atoi(name); e == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+	if e := dir.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// kernel is the real system.
+type kernel struct{}
+
+func (kernel) now() time.Time { return time.Now() }
+
+func (kernel) spawn(argv, env []string, fd int) (int, error) {
+	null, err := nothing()
+	if err != nil {
+		return 0, err
+	}
+	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
+		Env:   env,
+		Files: []uintptr{uintptr(null), 1, 2, uintptr(fd)},
+		// A group of its own: a terminal's Ctrl-C reaches the keeper alone,
+		// which forwards it; and the children never read from the terminal.
+		Sys: &syscall.SysProcAttr{Setpgid: true},
+	})
+	_ = unix.Close(null) // nothing was written to it
+	if err != nil {
+		return 0, &os.PathError{Op: "exec", Path: argv[0], Err: err}
+	}
+	return pid, nil
+}
+
+// nothing opens something to read nothing from.
+func nothing() (int, error) {
+	fd, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err == nil {
+		return fd, nil
+	}
+	// No /dev yet, or a container without it: a pipe that nobody writes to.
+	var p [2]int
+	if e := unix.Pipe2(p[:], unix.O_CLOEXEC); e != nil {
+		return -1, &os.PathError{Op: "open", Path: "/dev/null", Err: err}
+	}
+	_ = unix.Close(p[1])
+	return p[0], nil
+}
+
+func (kernel) kill(pid int, sig unix.Signal) error { return unix.Kill(pid, sig) }
+
+func (kernel) reap() (int, unix.WaitStatus) {
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
+		switch {
+		case err == unix.EINTR:
+		case err != nil: // ECHILD
+			return 0, 0
+		default:
+			return pid, status
+		}
+	}
+}
