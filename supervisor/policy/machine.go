@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"math"
+	"math/rand/v2"
 	"time"
 
 	"nines/spec"
@@ -28,26 +30,268 @@ const (
 	DefaultShutdownTimeout = 60 * time.Second
 )
 
+// MaxInstances bounds the instances of one service, so that a slip of the
+// finger in `nines scale` cannot take the machine down.
+const MaxInstances = 10000
+
+// never is a deadline that does not come.
+const never Time = math.MaxInt64
+
 // Machine is the whole state. See the package comment.
 type Machine struct {
+	cfg Config
+	rng rand.PCG
+	now Time
+
+	loaded     bool
+	ended      bool // ActEnd was given: nothing is done any more
+	past       Past // numbers of incarnations, also for slots that a later scale makes
+	services   []*service
+	byName     map[string]*service // only looked up, never ranged over
+	slots      []*slot
+	due        heap
+	occupied   int    // slots in which something lives (stuck ones not, once shutting down)
+	seq        uint64 // counts intents: tells whether a start came before a command or after
+	tokens     uint64
+	operations []*operation // in flight, in order of arrival
+	down       shutdown
+
+	// Work that is not done yet; see settle.
+	dirtyServices queue[*service]
+	dirtySlots    queue[*slot]
+	dirtyOps      queue[*service]
+
 	out Output
 }
 
-// New makes a machine that waits for its first SpecChanged.
-func New(cfg Config) *Machine { return &Machine{} }
+// service is one service as it is now. The counters are sums over its slots
+// and neighbours, kept by touch and relevel, so that a question about a service
+// never walks over its instances.
+type service struct {
+	spec      *spec.Service
+	revision  int
+	instances int  // wanted: the spec's, or what a person scaled it to
+	started   bool // by a person, although the spec disables it
+	stopped   bool // by a person, all of it
+	stoppedBy string
+	lastCode  int // of its last failure, as the keeper's exit status
+	slots     []*slot
+	ops       []*operation
 
-// Step takes one event. What it returns is valid until the next Step.
-func (m *Machine) Step(now Time, ev Event) *Output { return &m.out }
+	needs, after     []*service // resolved, without repetition
+	needers, laters  []*service // the same edges, the other way
+	below, dependent [2][]*service
+
+	// Sums over slots.
+	standing [numStandings]int // with index < instances
+	occupied int               // something lives in them
+	stuck    int
+	surplus  int // occupied with index >= instances
+	waiting  int // wanted and down: they start when they may
+	settled  int
+
+	// Sums over neighbours.
+	needDown, needDead, needStalled int
+	afterPending                    int
+	leavingNeeds                    int
+	holders                         [2]int // dependents (by relation) of which something lives
+
+	level   level
+	leaving bool    // it goes down as a whole, and its dependents before it
+	present [2]bool // something lives of it or of its dependents
+
+	dirty, opsDirty bool
+}
+
+// The two orders in which services stop.
+const (
+	byNeeds = iota // a person's stop: only what needs it goes first
+	byAll          // shutdown: what needs it and what comes after it
+)
+
+// slot is the place of one instance.
+type slot struct {
+	id      Slot
+	svc     *service
+	index   int
+	name    string
+	phase   phase
+	ref     Ref
+	seq     uint64 // of its last intent
+	pid     int
+	stopped bool // by a person, this instance alone
+	by      string
+
+	// Of the current incarnation.
+	end       ending // why we end it, if we do
+	endWhy    Reason
+	answered  bool // Spawn was answered
+	early     bool // Ready came before Spawned
+	wasReady  bool
+	exited    bool // its main process has ended, and was judged
+	emptied   bool // Emptied came before Exited
+	startedAt Time
+	readyAt   Time
+	hook      uint64 // token of the stop hook in flight
+	reload    uint64 // token of the reload hook in flight
+
+	// What is next, once nothing of it lives.
+	next   phase
+	nextAt Time
+
+	// Memory of failures; see backoff.go.
+	first        bool          // on its way up for the first time since a boot or a person's start
+	held         bool          // in a crash loop that is not given up
+	streak       int           // unrequested ends since the last reset
+	base         time.Duration // the last delay before it was spread
+	spread       float64       // 1+u
+	failedStarts int           // in a row
+	ends         []Time        // of unrequested ends within the window
+	again        time.Duration // the last delay after a passing failure of the machine
+	auto         bool          // the next start is an automatic one
+	restarts     int
+	how          Reason // how the last incarnation ended
+	why          Reason // why it is in backoff, failed, completed
+	last         LastExit
+
+	settled bool
+	scaling bool // a scale operation waits for it
+
+	timers [numTimers]Time
+	at     Time // key in the heap: the least of timers
+	pos    int  // in the heap; -1: not in it
+
+	// What touch has counted for it.
+	counted counted
+	queued  bool
+}
+
+// New makes a machine that waits for its first SpecChanged.
+func New(cfg Config) *Machine {
+	if cfg.KillPatience <= 0 {
+		cfg.KillPatience = DefaultKillPatience
+	}
+	if cfg.Settle == 0 {
+		cfg.Settle = DefaultSettle
+	}
+	return &Machine{
+		cfg:    cfg,
+		rng:    *rand.NewPCG(cfg.Seed, 0x6e696e6573),
+		byName: map[string]*service{},
+	}
+}
+
+// Step takes one event. What it returns is valid until the next Step. A time
+// before the last one is taken as the last one.
+func (m *Machine) Step(now Time, ev Event) *Output {
+	m.now = max(m.now, now)
+	m.out.Now, m.out.Records, m.out.Then, m.out.Notices = m.out.Now[:0], m.out.Records[:0], m.out.Then[:0], m.out.Notices[:0]
+	if m.ended {
+		if c, ok := ev.(Command); ok {
+			m.refuse(c.Request, Conflict, "cannot "+c.Verb.String()+" "+c.Service+": nines has shut down", "")
+		}
+		return &m.out
+	}
+	switch e := ev.(type) {
+	case SpecChanged:
+		m.specChanged(e)
+	case Tick:
+		m.tick()
+	case Spawned:
+		m.answer(e.Ref, onSpawned, input{pid: e.PID})
+	case SpawnFailed:
+		t := onSpawnFailed
+		if e.Again {
+			t = onSpawnAgain
+		}
+		m.answer(e.Ref, t, input{text: e.Cause, status: Status{Code: e.Code}})
+	case Ready:
+		m.answer(e.Ref, onReady, input{})
+	case Exited:
+		m.answer(e.Ref, onExited, input{status: e.Status, empty: e.Empty})
+	case Emptied:
+		m.answer(e.Ref, onEmptied, input{})
+	case HookDone:
+		m.hookDone(e)
+	case Command:
+		m.command(e)
+	case Shutdown:
+		m.shutdownAsked(e)
+	}
+	m.settle()
+	if m.down.on && m.occupied == 0 {
+		m.finishShutdown()
+	}
+	return &m.out
+}
+
+// answer gives what the driver says about an incarnation to its slot, and
+// drops what is not about the current one: a late or doubled answer must not
+// touch the incarnation that came after.
+func (m *Machine) answer(ref Ref, t trigger, in input) {
+	if ref.Slot < 0 || int(ref.Slot) >= len(m.slots) {
+		return
+	}
+	s := m.slots[ref.Slot]
+	if ref.Incarnation != s.ref.Incarnation || ref.Incarnation == 0 {
+		return
+	}
+	m.dispatch(s, t, in)
+}
 
 // Deadline is when Tick is due; false: nothing is due.
-func (m *Machine) Deadline() (Time, bool) { return 0, false }
+func (m *Machine) Deadline() (Time, bool) {
+	if m.ended {
+		return 0, false
+	}
+	at := m.due.least()
+	if m.down.on && !m.down.killed {
+		at = min(at, m.down.deadline)
+	}
+	return at, at != never
+}
 
-// Snapshot is the whole state now; it shares nothing with the machine.
-func (m *Machine) Snapshot() Snapshot { return Snapshot{} }
+// tick acts on all deadlines up to now, the earliest first.
+func (m *Machine) tick() {
+	if m.down.on && !m.down.killed && m.down.deadline <= m.now {
+		m.killAll()
+	}
+	for m.due.least() <= m.now {
+		s := m.due.slots[0]
+		// A timer is taken off before it is acted on: to fire is to be gone.
+		for t := range s.timers {
+			if s.timers[t] <= m.now {
+				m.disarm(s, timer(t))
+				m.fire(s, timer(t))
+			}
+		}
+	}
+}
 
 // Slot says which instance of which service a slot is; nil for a slot that
 // was never given.
-func (m *Machine) Slot(id Slot) (service *spec.Service, index int) { return nil, -1 }
+func (m *Machine) Slot(id Slot) (service *spec.Service, index int) {
+	if id < 0 || int(id) >= len(m.slots) {
+		return nil, -1
+	}
+	return m.slots[id].svc.spec, m.slots[id].index
+}
 
 // ID is the instance id of a slot ("web/0"); "" for a slot that was never given.
-func (m *Machine) ID(id Slot) string { return "" }
+func (m *Machine) ID(id Slot) string {
+	if id < 0 || int(id) >= len(m.slots) {
+		return ""
+	}
+	return m.slots[id].name
+}
+
+func (m *Machine) act(a Action)  { m.out.Now = append(m.out.Now, a) }
+func (m *Machine) then(a Action) { m.out.Then = append(m.out.Then, a) }
+
+func (m *Machine) record(r Record) { m.out.Records = append(m.out.Records, r) }
+
+func (m *Machine) notice(k Kind, s *slot, why Reason) {
+	m.out.Notices = append(m.out.Notices, Notice{
+		Kind: k, Service: s.svc.spec.Name, Slot: s.id, Ref: s.ref, PID: s.pid, Reason: why,
+	})
+}

@@ -1,8 +1,232 @@
 package policy
 
+import (
+	"strconv"
+	"time"
+)
+
 // Reason is why something is so or was done. It is small, comparable, and made
 // without allocating; its words are made by String when somebody reads them.
-type Reason struct{ kind uint8 }
+type Reason struct {
+	kind  reasonKind
+	how   reasonKind // where kind is about an end: how that was
+	code  int32
+	count int32
+	delay time.Duration
+	over  bool   // a crash loop: given up
+	name  string // a service, an instance, a signal, a person, a cause
+	text  string
+}
+
+// reasonKind is what a Reason says.
+type reasonKind uint8
+
+const (
+	whyNothing reasonKind = iota
+	// How an incarnation ended.
+	whyExited       // code
+	whySignaled     // name; count 1: dumped core
+	whyOOM          // name: the signal
+	whyStartTimeout // delay
+	whyExecFailed   // text
+	whyTimedOut     // delay, how: the exit notice of a start that timed out
+	whyEnded        // how: the exit notice of one that we stopped
+	// What follows from it.
+	whyBackoff    // how, delay, count
+	whySpawnAgain // text, delay
+	whyCrashLoop  // how, count, delay: the window
+	whyNoStart    // how, count
+	whyFatal      // how
+	whyHeld       // how, delay
+	whyNever      // how
+	whyCompleted  // code
+	whyStuck      // delay
+	// What happens.
+	whyStarting // count: automatic restarts before
+	whyReady    // delay: since it was started
+	whyRestart  // name: who asked
+	whyShutdown // name: the cause
+	whySpecApplied
+	whySpecTwice
+	// Why it is down, or goes down.
+	whyStopped  // name: who asked
+	whyDisabled // -
+	whyGone     // count: what it was scaled to
+	whyNeeds    // name: the need; count: its needState
+	whyAfter    // name
+	whyClearing // how
+	whyNotSoon  // about to be started
+	whyScaled0
+)
+
+// because adds to r how the incarnation ended that led to it.
+func because(r, how Reason) Reason {
+	r.how, r.code, r.name = how.kind, how.code, how.name
+	r.text = how.text
+	return r
+}
 
 // String says it in plain words; "" for the zero Reason.
-func (r Reason) String() string { return "" }
+func (r Reason) String() string {
+	switch r.kind {
+	case whyNothing:
+		return ""
+	case whyExited, whySignaled, whyOOM, whyStartTimeout, whyExecFailed:
+		return r.end(r.kind)
+	case whyTimedOut:
+		return "not ready within " + words(r.delay) + ", so it was stopped: " + r.end(r.how)
+	case whyEnded:
+		return "stopped: " + r.end(r.how)
+	case whyBackoff:
+		if r.delay == 0 {
+			return r.end(r.how) + "; started again at once (retry " + itoa(r.count) + ")"
+		}
+		return r.end(r.how) + "; started again after " + words(r.delay) + " (retry " + itoa(r.count) + ")"
+	case whySpawnAgain:
+		return r.text + "; this passes, tried again after " + words(r.delay)
+	case whyCrashLoop:
+		return r.giveUp(plural(r.count, "end") + " within " + words(r.delay) + ", the last: " + r.end(r.how))
+	case whyNoStart:
+		return r.giveUp(plural(r.count, "failed start") + " in a row, the last: " + r.end(r.how))
+	case whyFatal:
+		return r.giveUp(r.end(r.how) + ", which by fatal_codes no retry can mend")
+	case whyHeld:
+		return "held after a crash loop, tried again every " + words(r.delay) + "; the last: " + r.end(r.how)
+	case whyNever:
+		return r.end(r.how) + "; restart policy is never"
+	case whyCompleted:
+		return "completed: exited with code " + itoa(r.code)
+	case whyStuck:
+		return "something of it still lives " + words(r.delay) + " after SIGKILL; the instance is not started until that has ended"
+	case whyStarting:
+		if r.count > 0 {
+			return "started again (automatic restart " + itoa(r.count) + ")"
+		}
+		return "started"
+	case whyReady:
+		return "ready after " + words(r.delay)
+	case whyRestart:
+		return "restart asked for by " + r.name
+	case whyShutdown:
+		return "shutting down: " + r.name
+	case whySpecApplied:
+		return "specification applied: " + plural(r.count, "service")
+	case whySpecTwice:
+		return "a running supervisor does not take another specification; nothing was changed"
+	case whyStopped:
+		if r.name == "" {
+			return "stopped by a person"
+		}
+		return "stopped by " + r.name
+	case whyDisabled:
+		return "disabled: enabled = false in its specification"
+	case whyGone:
+		return "scaled to " + plural(r.count, "instance")
+	case whyNeeds:
+		return "needs " + r.name + ", which " + needState(r.count).String()
+	case whyAfter:
+		return "starts after " + r.name + ", which is still on its way up"
+	case whyClearing:
+		return r.end(r.how) + "; what it left behind is being killed"
+	case whyNotSoon:
+		return "about to be started"
+	case whyScaled0:
+		return "scaled to 0 instances"
+	}
+	return "unknown reason"
+}
+
+func (r Reason) giveUp(s string) string {
+	if r.over {
+		return s + "; given up"
+	}
+	return s
+}
+
+// end words how an incarnation ended.
+func (r Reason) end(k reasonKind) string {
+	switch k {
+	case whySignaled:
+		if r.count > 0 && r.kind == whySignaled {
+			return "killed by " + r.name + " (dumped core)"
+		}
+		return "killed by " + r.name
+	case whyOOM:
+		return "killed by the kernel: out of memory"
+	case whyStartTimeout:
+		if r.kind == whyStartTimeout {
+			return "not ready within " + words(r.delay)
+		}
+		return "not ready in time"
+	case whyExecFailed:
+		return r.text
+	}
+	return "exited with code " + itoa(r.code)
+}
+
+// needState is in what state a need is that is waited for.
+type needState int32
+
+const (
+	needStarting needState = iota
+	needNotReady
+	needStopping
+	needStopped
+	needDisabled
+	needFailed
+	needHeld
+	needCompleted
+	needRuns
+	needWaits
+	needStuck
+)
+
+func (n needState) String() string {
+	switch n {
+	case needStarting:
+		return "is starting"
+	case needNotReady:
+		return "is not ready"
+	case needStopping:
+		return "is being stopped"
+	case needStopped:
+		return "is stopped"
+	case needDisabled:
+		return "is disabled"
+	case needFailed:
+		return "has failed"
+	case needHeld:
+		return "is held after a crash loop"
+	case needCompleted:
+		return "has ended, so is not ready"
+	case needRuns:
+		return "has not completed yet"
+	case needWaits:
+		return "cannot start itself"
+	case needStuck:
+		return "is stuck"
+	}
+	return "is not ready"
+}
+
+func itoa(n int32) string { return strconv.Itoa(int(n)) }
+
+func plural(n int32, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return itoa(n) + " " + what + "s"
+}
+
+// words is a duration as people write it: three significant parts are noise.
+func words(d time.Duration) string {
+	switch {
+	case d >= time.Minute:
+		d = d.Round(time.Second)
+	case d >= time.Second:
+		d = d.Round(10 * time.Millisecond)
+	case d >= time.Millisecond:
+		d = d.Round(100 * time.Microsecond)
+	}
+	return d.String()
+}

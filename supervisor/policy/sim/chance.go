@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Chance is a source of chance that depends on nothing but its key: the
+// chance is a source of chance that depends on nothing but its key: the
 // behaviour of web/0's fourth incarnation is the same whatever the rest of the
 // world does. So a shrunk history (a service fewer, a command fewer) still
 // meets the behaviour that broke the invariant, and so the order in which the

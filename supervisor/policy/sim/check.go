@@ -2,9 +2,11 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
+	"nines/spec"
 	"nines/supervisor/policy"
 )
 
@@ -18,6 +20,7 @@ type checker struct {
 	requests []request
 	shutdown *shutdown
 	ticked   policy.Time // the newest Tick
+	ended    bool
 	failure  *Failure
 }
 
@@ -53,18 +56,40 @@ func newChecker(w *world) *checker {
 		k.services = append(k.services, s)
 		k.byName[sp.Name] = s
 		k.grow(s, sp.Instances)
+		for _, sl := range s.slots {
+			sl.first = true
+		}
 	}
 	for _, s := range k.services {
 		for _, n := range s.spec.Needs {
-			d := k.byName[n]
-			s.needs = append(s.needs, d)
-			d.dependents = append(d.dependents, s)
+			s.needs = append(s.needs, k.byName[n])
 		}
 		for _, n := range s.spec.After {
 			s.after = append(s.after, k.byName[n])
 		}
 	}
+	for _, s := range k.services {
+		s.below[0], s.below[1] = map[*service]bool{}, map[*service]bool{}
+		s.descend(s, 0)
+		s.descend(s, 1)
+	}
 	return k
+}
+
+// descend collects into s.below[rel] what o depends on.
+func (s *service) descend(o *service, rel int) {
+	lists := [][]*service{o.needs}
+	if rel == 1 {
+		lists = append(lists, o.after)
+	}
+	for _, list := range lists {
+		for _, d := range list {
+			if !s.below[rel][d] {
+				s.below[rel][d] = true
+				s.descend(d, rel)
+			}
+		}
+	}
 }
 
 // grow makes the slots of a service up to n.
@@ -92,72 +117,113 @@ func (k *checker) current(service string, index int) *incarnation {
 
 // before notes what the machine is about to be told.
 func (k *checker) before(ev policy.Event) {
-	now := k.w.now
+	now, tick := k.w.now, false
 	switch ev := ev.(type) {
 	case policy.Tick:
-		k.ticked = now
+		k.ticked, tick = now, true
 	case policy.Spawned:
 		if inc := k.names(ev.Ref); inc != nil && !inc.told.over && !inc.told.spawned {
 			inc.told.spawned, inc.told.spawnedAt = true, now
 		}
 	case policy.SpawnFailed:
-		if inc := k.names(ev.Ref); inc != nil && !inc.told.over {
-			k.over(inc, policy.Status{Code: ev.Code}, ev.Again)
-			k.empty(inc)
+		if inc := k.names(ev.Ref); inc != nil && !inc.told.spawned && !inc.told.reaped {
+			inc.told.reaped = true
+			if !inc.told.over {
+				k.over(inc, policy.Status{Code: ev.Code}, true, ev.Again)
+			}
+			inc.told.empty = true
 		}
 	case policy.Ready:
-		if inc := k.names(ev.Ref); inc != nil && !inc.told.over && !inc.told.ready {
-			inc.told.ready, inc.told.readyAt = true, now
+		if inc := k.names(ev.Ref); inc != nil && !inc.told.over {
+			inc.told.saidReady = true
 		}
 	case policy.Exited:
-		if inc := k.names(ev.Ref); inc != nil {
+		if inc := k.names(ev.Ref); inc != nil && !inc.told.reaped {
+			inc.told.reaped = true
 			if !inc.told.over {
-				k.over(inc, ev.Status, false)
+				k.over(inc, ev.Status, false, false)
 			}
-			if ev.Empty {
-				k.empty(inc)
-			}
+			inc.told.empty = inc.told.empty || ev.Empty
 		}
 	case policy.Emptied:
-		if inc := k.names(ev.Ref); inc != nil {
-			if !inc.told.over {
-				k.over(inc, policy.Status{Signal: "SIGKILL"}, false)
-			}
-			k.empty(inc)
+		if inc := k.names(ev.Ref); inc != nil && inc.told.killed {
+			inc.told.empty = true
 		}
 	}
 	for _, s := range k.services {
 		for _, sl := range s.slots {
-			k.byTime(sl)
+			k.byTime(sl, tick)
 		}
 	}
 }
 
 // names returns the incarnation if it is its slot's current one and something
-// of it may live as far as the machine knows. Everything else is stale.
+// is still to be told of it. Everything else is stale.
 func (k *checker) names(ref policy.Ref) *incarnation {
 	inc := k.w.incs[ref]
-	if inc == nil || inc.slot.cur != inc || inc.told.empty {
+	if inc == nil || inc.slot.cur != inc || inc.told.empty && inc.told.reaped {
 		k.w.marks[MarkStale]++
 		return nil
 	}
 	return inc
 }
 
-// byTime notes the readiness that comes by itself: at the exec, or a while
-// after it.
-func (k *checker) byTime(sl *slot) {
+// byTime notes readiness. Without a ready block it comes with the exec; a delay
+// is over at a Tick.
+func (k *checker) byTime(sl *slot, tick bool) {
 	if sl.cur == nil {
 		return
 	}
 	t := &sl.cur.told
-	if !t.spawned || t.ready || t.over {
+	if !t.spawned || t.ready || t.over || t.ask != askNone {
 		return
 	}
-	switch r := sl.svc.spec.Ready; {
-	case r == nil:
-		t.ready, t.readyAt = true, t.spawnedAt
-	case r.Delay > 0 && k.w.now >= t.spawnedAt.Add(r.Delay):
-		t.ready, t.readyAt = true, t.spawnedAt.Add(r.Delay)
+	r := sl.svc.spec.Ready
+	if r == nil || t.saidReady || tick && r.Delay > 0 && k.w.now >= t.spawnedAt.Add(r.Delay) {
+		t.ready, t.readyAt = true, k.w.now
+		if sl.svc.spec.Type != taskType {
+			sl.first = false
+		}
+		sl.starts = 0
+	}
+}
+
+// over books that the main process of inc has ended, or never was.
+func (k *checker) over(inc *incarnation, st policy.Status, noProcess, again bool) {
+	t, sl, now := &inc.told, inc.slot, k.w.now
+	t.over = true
+	r := &sl.svc.spec.Restart
+	switch {
+	case t.ask == askEither:
+		sl.unsure = true
+		sl.notBefore = now
+	case t.ask == askStop:
+		sl.notBefore, sl.notAfter = now, now
+	case noProcess && again:
+		sl.notBefore, sl.notAfter = now, now.Add(5*time.Second)
+	case k.shutdown != nil || !sl.wanted():
+		sl.notBefore, sl.notAfter = now, now // nobody waits for it
+	default:
+		sl.first = false
+		good := !noProcess && t.ask == askNone && st.Signal == "" && slices.Contains(r.SuccessCodes, st.Code)
+		task := sl.svc.spec.Type == taskType
+		switch {
+		case good && (task || r.Policy != spec.RestartAlways):
+			sl.outcome = completed
+			if task {
+				k.w.marks[MarkTaskDone]++
+			}
+			return
+		case r.Policy == spec.RestartNever:
+			sl.outcome = failed
+			k.w.marks[MarkGaveUp]++
+			return
+		}
+		fatal := t.ask == askNone && !good && st.Signal == "" && slices.Contains(r.FatalCodes, st.Code)
+		sl.ended(now, noProcess || !t.ready, fatal, &k.w.marks)
+		k.w.marks[MarkBackoff]++
+		if sl.svc.restarts > 0 {
+			sl.notBefore = now // a person's restart may come at any time
+		}
 	}
 }

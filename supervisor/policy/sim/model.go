@@ -13,21 +13,31 @@ import (
 // he counts failures and bounds delays himself, from the language's words.
 
 type service struct {
-	spec       *spec.Service
-	needs      []*service
-	after      []*service
-	dependents []*service // those whose needs name this one
-	stopped    bool       // by a person
-	started    bool       // by a person, although disabled
-	gaveUp     bool       // a crash loop or an end for good stopped it
-	instances  int        // wanted
-	slots      []*slot
-	restarts   int // restart commands under way
+	spec      *spec.Service
+	needs     []*service
+	after     []*service
+	below     [2]map[*service]bool // all that it depends on, however far: by needs; by needs and after
+	stopped   bool                 // by a person
+	started   bool                 // by a person, although disabled
+	instances int                  // wanted
+	slots     []*slot
+	restarts  int // restart commands under way
 }
 
 // enabled says whether people and the spec want the service at all.
 func (s *service) enabled() bool {
 	return !s.stopped && (s.spec.Enabled || s.started)
+}
+
+// yields says whether the service must go down because something that it
+// needs, however far, is not wanted.
+func (s *service) yields() bool {
+	for d := range s.below[0] {
+		if d.stopped {
+			return true
+		}
+	}
+	return false
 }
 
 // ready says whether all that is wanted of the service is ready.
@@ -51,6 +61,19 @@ func (s *service) quiet(now policy.Time) bool {
 	return true
 }
 
+// pending says whether the service may be on its way up for the first time, so
+// that what comes after it waits.
+func (s *service) pending() bool {
+	if s.enabled() && !s.ready() {
+		for _, sl := range s.slots[:s.instances] {
+			if sl.first {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 type outcome uint8
 
 const (
@@ -64,13 +87,21 @@ type slot struct {
 	svc     *service
 	index   int
 	stopped bool // this instance, by a person
+	first   bool // not up since the boot or a person's start
+	restart bool // a person's restart has not reached it yet
+	unsure  bool // it cannot be known from outside what its last end meant
 	cur     *incarnation
 	outcome outcome
 
-	fails     int // unrequested ends since the counters were last forgotten
+	fails     int           // unrequested ends since the counters were last forgotten
+	starts    int           // failed starts in a row
+	ends      []policy.Time // of unrequested ends; those too old for a loop may be there
+	loop      bool          // this end must be judged a loop
+	mayLoop   bool          // this end may be judged a loop
+	held      bool
 	notBefore policy.Time
 	notAfter  policy.Time // when it must be started, if nothing else stands against it
-	lastDelay time.Duration
+	overAt    policy.Time
 }
 
 func (sl *slot) ready() bool {
@@ -104,11 +135,12 @@ const (
 type told struct {
 	spawned   bool
 	spawnedAt policy.Time
+	saidReady bool // … by itself; it counts once spawned was told
 	ready     bool
 	readyAt   policy.Time
 	over      bool // the main process ended, or never was
-	empty     bool
-	emptyAt   policy.Time
+	reaped    bool // … and it is known how
+	empty     bool // nothing lives
 	ask       ask
 	killed    bool
 	killedAt  policy.Time // the first ActKill
@@ -122,38 +154,59 @@ func nominal(r *spec.Restart, n int) time.Duration {
 
 // ended books an unrequested end of the current incarnation at the time when
 // the machine heard of it.
-func (sl *slot) ended(now policy.Time, marks *Marks) {
-	r := &sl.svc.spec.Restart
+func (sl *slot) ended(now policy.Time, failedStart, fatal bool, marks *Marks) {
+	r, c := &sl.svc.spec.Restart, &sl.svc.spec.CrashLoop
 	t := &sl.cur.told
+	may := 0 // ends that count if the counters were not forgotten
+	for _, at := range sl.ends {
+		if now.Sub(at) <= c.Within {
+			may++
+		}
+	}
 	if t.ready && now.Sub(t.readyAt) >= r.ResetAfter {
+		// The machine may not have seen the moment yet, if this is told first.
 		if sl.fails > 0 {
 			marks[MarkReset]++
 		}
-		sl.fails = 0
+		sl.fails, sl.starts, sl.held, sl.ends = 0, 0, false, sl.ends[:0]
 	}
 	sl.fails++
-	d := nominal(r, sl.fails)
+	if failedStart {
+		sl.starts++
+	} else {
+		sl.starts = 0
+	}
+	sl.ends = append(sl.ends, now)
+	must := 0
+	for _, at := range sl.ends {
+		if now.Sub(at) <= c.Within {
+			must++
+		}
+	}
+	if len(sl.ends) > 2*c.Failures {
+		sl.ends = append(sl.ends[:0], sl.ends[c.Failures:]...)
+	}
+	sl.loop = !sl.held && (must >= c.Failures || sl.starts >= c.Failures || fatal)
+	sl.mayLoop = may+1 >= c.Failures || sl.starts >= c.Failures || fatal
+	sl.waits(now, nominal(r, sl.fails))
+}
+
+// waits sets the bounds of the next start.
+func (sl *slot) waits(now policy.Time, d time.Duration) {
+	r := &sl.svc.spec.Restart
+	if sl.held {
+		d = r.MaxDelay
+	}
 	lo := time.Duration(float64(d) * (1 - r.Jitter))
 	// A microsecond for rounding: the bound is a float's, the delay an integer's.
 	sl.notBefore = now.Add(max(lo-time.Microsecond, 0))
 	sl.notAfter = now.Add(time.Duration(float64(r.MaxDelay)*(1+r.Jitter)) + time.Microsecond)
+	sl.overAt = now
 }
 
 // pardon forgets failures: a person said start or restart.
 func (sl *slot) pardon(now policy.Time) {
-	sl.fails, sl.notBefore, sl.notAfter = 0, now, now
+	sl.fails, sl.starts, sl.ends, sl.held, sl.unsure = 0, 0, sl.ends[:0], false, false
+	sl.notBefore, sl.notAfter = now, now
 	sl.outcome = none
-}
-
-// success says whether an end counts as one, by the spec.
-func success(r *spec.Restart, st policy.Status) bool {
-	if st.Signal != "" {
-		return false
-	}
-	for _, c := range r.SuccessCodes {
-		if c == st.Code {
-			return true
-		}
-	}
-	return false
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"strconv"
 	"time"
 
 	"nines/spec"
@@ -30,6 +31,10 @@ type incarnation struct {
 	saidEmpty bool // an Exited with Empty was sent
 
 	told told
+}
+
+func (inc *incarnation) name() string {
+	return inc.slot.id + "." + strconv.FormatUint(inc.ref.Incarnation, 10)
 }
 
 // alive says whether anything of the incarnation lives.
@@ -91,10 +96,10 @@ func (w *world) plan(inc *incarnation) plan {
 		p.obey = pick(&c, late, -1)
 	}
 	p.kill = c.spread(stepTime, 20*time.Millisecond)
-	if slow := c.spread(time.Millisecond, policy.KillPatience*9/10); c.of(f.SlowKill) {
+	if slow := c.spread(time.Millisecond, policy.DefaultKillPatience*9/10); c.of(f.SlowKill) {
 		p.kill = slow
 	}
-	if stuck := c.spread(policy.KillPatience, 20*policy.KillPatience); c.of(f.Stuck) {
+	if stuck := c.spread(policy.DefaultKillPatience, 20*policy.DefaultKillPatience); c.of(f.Stuck) {
 		p.kill = stuck
 	}
 	p.empty = c.of(500)
@@ -202,7 +207,7 @@ func (w *world) kill(ref policy.Ref) {
 	if w.calm {
 		d = stepTime
 	}
-	if d >= policy.KillPatience {
+	if d >= policy.DefaultKillPatience {
 		w.marks[MarkStuck]++
 	}
 	inc.killing = true

@@ -202,6 +202,7 @@ func (w *world) step(ev policy.Event) {
 	}
 	box := w.journal.accept(w, out) // copies: out is the machine's until the next step
 	for i := range box.now {
+		w.check.leaves(&box.now[i])
 		w.carryOut(&box.now[i])
 	}
 	w.journal.release(w, box)

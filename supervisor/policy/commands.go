@@ -1,0 +1,315 @@
+package policy
+
+import (
+	"strconv"
+
+	"nines/spec"
+)
+
+// lift makes a person's start count for s: it is not stopped, has not failed,
+// is not held, waits for no backoff, and its failures are forgotten.
+func (m *Machine) lift(s *slot) {
+	if s.stopped {
+		s.stopped, s.by = false, ""
+		m.record(Record{Kind: RecordStopped, ID: s.name})
+	}
+	m.forget(s)
+	s.restarts, s.auto = 0, false
+	switch s.phase {
+	case phaseDown, phaseBackoff, phaseCompleted, phaseFailed:
+		m.disarm(s, timerPhase)
+		s.phase, s.nextAt, s.settled, s.first = phaseDown, 0, false, true
+	case phaseStopping, phaseKilling, phaseClearing, phaseStuck:
+		s.next, s.nextAt = phaseDown, 0
+	case phaseSpawning, phaseStarting, phaseReady:
+	}
+	m.touch(s)
+	m.reconsider(s)
+}
+
+// liftService takes back a stop of all of v, and the spec's enabled = false.
+// Where only one instance is to start, the others stay stopped, each by itself.
+func (m *Machine) liftService(v *service, index int) {
+	if !v.spec.Enabled && !v.started {
+		v.started = true
+		m.record(Record{Kind: RecordStarted, ID: v.spec.Name, Value: 1})
+		if index >= 0 && !v.stopped {
+			m.stopOthers(v, index, "the spec (enabled = false)")
+		}
+	}
+	if v.stopped {
+		v.stopped = false
+		m.record(Record{Kind: RecordStopped, ID: v.spec.Name})
+		if index >= 0 {
+			m.stopOthers(v, index, v.stoppedBy)
+		}
+	}
+	m.touchAll(v)
+}
+
+func (m *Machine) stopOthers(v *service, index int, by string) {
+	v.each(-1, func(s *slot) {
+		if s.index != index && !s.stopped {
+			s.stopped, s.by = true, by
+			m.record(Record{Kind: RecordStopped, ID: s.name, Value: 1})
+		}
+	})
+}
+
+// touchAll: something that concerns every instance of v changed.
+func (m *Machine) touchAll(v *service) {
+	for _, s := range v.slots {
+		m.touch(s)
+		m.reconsider(s)
+	}
+	m.markDirty(v)
+}
+
+func (m *Machine) commandStart(v *service, c Command) {
+	m.supersede(v, c.Instance, c, falls)
+	m.liftService(v, c.Instance)
+	v.each(c.Instance, m.lift)
+	m.begin(v, c)
+}
+
+func (m *Machine) progressStart(o *operation) {
+	v := o.svc
+	if o.index < 0 {
+		switch {
+		case v.settled == v.instances:
+			m.done(o, upWords(v))
+			return
+		case v.stuck > 0:
+			if s := v.findStuck(func(s *slot) bool { return s.index < v.instances }); s != nil {
+				m.failStuck(o, s)
+				return
+			}
+		}
+		if v.waiting > 0 {
+			if why, hint := m.blocked(v); why != "" {
+				m.fail(o, why, hint)
+			}
+		}
+		return
+	}
+	s := v.slots[o.index]
+	switch {
+	case s.settled:
+		m.done(o, s.name+" is "+upWord(v))
+	case s.phase == phaseStuck:
+		m.failStuck(o, s)
+	case s.counted.waiting:
+		if why, hint := m.blocked(v); why != "" {
+			m.fail(o, why, hint)
+		}
+	}
+}
+
+func upWord(v *service) string {
+	if v.spec.Type == spec.TypeTask {
+		return "completed"
+	}
+	return "ready"
+}
+
+func upWords(v *service) string {
+	switch v.instances {
+	case 0:
+		return v.spec.Name + " has no instances: it is scaled to 0"
+	case 1:
+		return v.spec.Name + " is " + upWord(v)
+	}
+	return v.spec.Name + " is " + upWord(v) + ", all " + strconv.Itoa(v.instances) + " instances"
+}
+
+// failStuck fails an operation that waits for s, which is stuck.
+func (m *Machine) failStuck(o *operation, s *slot) {
+	m.fail(o, s.name+" is stuck: "+Reason{kind: whyStuck, delay: m.cfg.KillPatience}.String(),
+		"it goes on by itself once that has ended")
+}
+
+// findStuck is the first slot of v that is stuck and for which is true, or nil.
+// It only walks where there is one at all.
+func (v *service) findStuck(is func(*slot) bool) *slot {
+	if v.stuck > 0 {
+		for _, s := range v.slots {
+			if s.phase == phaseStuck && is(s) {
+				return s
+			}
+		}
+	}
+	return nil
+}
+
+func (m *Machine) commandStop(v *service, c Command) {
+	m.supersede(v, c.Instance, c, rises)
+	if c.Instance < 0 {
+		if !v.stopped {
+			v.stopped = true
+			m.record(Record{Kind: RecordStopped, ID: v.spec.Name, Value: 1})
+		}
+		v.stoppedBy = c.By
+		if v.started {
+			v.started = false
+			m.record(Record{Kind: RecordStarted, ID: v.spec.Name})
+		}
+	}
+	v.each(c.Instance, func(s *slot) {
+		if c.Instance >= 0 && !s.stopped {
+			s.stopped = true
+			m.record(Record{Kind: RecordStopped, ID: s.name, Value: 1})
+		}
+		if c.Instance >= 0 {
+			s.by = c.By
+		}
+		s.first = false
+		if s.phase.lives() {
+			s.next, s.nextAt = phaseDown, 0 // what was to come after it does not
+		}
+	})
+	m.touchAll(v)
+	m.stopStuck(m.begin(v, c))
+}
+
+func (m *Machine) progressStop(o *operation) {
+	v := o.svc
+	if o.index < 0 {
+		if !v.present[byNeeds] {
+			m.done(o, v.spec.Name+" is stopped")
+		}
+		return
+	}
+	if s := v.slots[o.index]; !s.phase.lives() {
+		m.done(o, s.name+" is stopped")
+	}
+}
+
+// stuckStops: a slot became stuck; stops that wait for it are told.
+func (m *Machine) stuckStops() {
+	for i := 0; i < len(m.operations); {
+		o := m.operations[i]
+		if o.verb == VerbStop {
+			m.stopStuck(o)
+		}
+		if i < len(m.operations) && m.operations[i] == o {
+			i++
+		}
+	}
+}
+
+// stopStuck fails a stop that waits for something stuck: an instance of the
+// service itself, or of what needs it. What is left to stop still is stopped,
+// once that ends.
+func (m *Machine) stopStuck(o *operation) {
+	if o.index >= 0 {
+		if s := o.svc.slots[o.index]; s.phase == phaseStuck {
+			m.failStuck(o, s)
+		}
+		return
+	}
+	seen := map[*service]bool{o.svc: true} // looked up only
+	for list := []*service{o.svc}; len(list) > 0; list = list[1:] {
+		v := list[0]
+		if s := v.findStuck(func(*slot) bool { return true }); s != nil {
+			m.failStuck(o, s)
+			return
+		}
+		for _, n := range v.needers {
+			if !seen[n] {
+				seen[n] = true
+				list = append(list, n)
+			}
+		}
+	}
+}
+
+func (m *Machine) commandScale(v *service, c Command) {
+	cannot := "cannot scale " + v.spec.Name
+	switch {
+	case v.spec.Type == spec.TypeTask:
+		m.refuse(c.Request, BadRequest, cannot+": it is a task, which runs once", "only services have replicas")
+		return
+	case c.Instances < 0 || c.Instances > MaxInstances:
+		m.refuse(c.Request, BadRequest, cannot+" to "+strconv.Itoa(c.Instances)+": out of range",
+			"0 to "+strconv.Itoa(MaxInstances)+" are possible")
+		return
+	}
+	c.Instance = -1
+	m.supersede(v, -1, c, func(o *operation) bool { return o.verb == VerbScale })
+	m.supersede(v, -1, c, func(o *operation) bool { return o.index >= c.Instances && rises(o) })
+	old := v.instances
+	v.instances = c.Instances
+	m.record(Record{Kind: RecordScale, ID: v.spec.Name, Value: int64(c.Instances)})
+	fresh := 0
+	for i := old; i < v.instances; i++ {
+		if i == len(v.slots) {
+			m.newSlot(v, i)
+		}
+		s := v.slots[i]
+		if d := m.desired(s); d == wantRun || d == wantYield {
+			s.scaling = true
+			fresh++
+		}
+		if !s.stopped {
+			m.lift(s)
+			s.first = true
+		}
+	}
+	m.touchAll(v)
+	m.begin(v, c).pending = fresh
+}
+
+func (m *Machine) progressScale(o *operation) {
+	v := o.svc
+	switch {
+	case o.pending == 0 && v.surplus == 0:
+		m.done(o, v.spec.Name+" has "+plural(int32(v.instances), "instance"))
+		return
+	case v.stuck > 0:
+		if s := v.findStuck(func(s *slot) bool { return s.scaling || s.index >= v.instances }); s != nil {
+			m.failStuck(o, s)
+			return
+		}
+	}
+	if o.pending > 0 && v.waiting > 0 {
+		if why, hint := m.blocked(v); why != "" {
+			m.fail(o, why, hint)
+		}
+	}
+}
+
+// scaled: an instance for which a scale waits is settled.
+func (m *Machine) scaled(s *slot) {
+	s.scaling = false
+	for _, o := range s.svc.ops {
+		if o.verb == VerbScale {
+			o.pending--
+		}
+	}
+}
+
+func (m *Machine) commandSignal(v *service, c Command) {
+	cannot := "cannot signal " + target(v, c.Instance)
+	if !validSignal(c.Signal) {
+		m.refuse(c.Request, BadRequest, cannot+": "+strconv.Quote(c.Signal)+" is no signal", "signals are spelt SIGUSR1")
+		return
+	}
+	sent := 0
+	v.each(c.Instance, func(s *slot) {
+		if s.runs() {
+			m.act(Action{Kind: ActSignal, Ref: s.ref, Signal: c.Signal})
+			sent++
+		}
+	})
+	if sent == 0 {
+		m.refuse(c.Request, Conflict, cannot+": it is not running", "nines status "+v.spec.Name+" says why")
+		return
+	}
+	m.then(Action{Kind: ActAccepted, Request: c.Request})
+	m.then(Action{Kind: ActDone, Request: c.Request, Message: c.Signal + " sent to " + plural(int32(sent), "instance")})
+}
+
+// runs: its main process is known to exist, as far as was told.
+func (s *slot) runs() bool {
+	return s.phase == phaseStarting || s.phase == phaseReady || s.phase == phaseStopping
+}

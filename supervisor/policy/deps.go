@@ -1,0 +1,285 @@
+package policy
+
+import "nines/spec"
+
+// standing is what a slot contributes to the level of its service.
+type standing uint8
+
+const (
+	standsAside   standing = iota // scaled away
+	standsUp                      // ready; a task: completed
+	standsFirst                   // on its way up for the first time
+	standsStalled                 // not up, but may come up again by itself
+	standsDead                    // not up, and somebody must do something
+	numStandings
+)
+
+// counted is what touch has added to the sums of the service for a slot.
+type counted struct {
+	standing standing
+	occupied bool
+	stuck    bool
+	surplus  bool
+	waiting  bool
+	settled  bool
+}
+
+// level is what the neighbours of a service need to know of it.
+type level uint8
+
+const (
+	levelUp      level = iota // satisfies needs: all instances ready, a task completed, or no instances
+	levelPending              // on its way up for the first time: what comes after it waits
+	levelStalled              // not up, but may come up by itself (backoff, a restart): after does not wait
+	levelDead                 // does not come up unless a person acts: needs are blocked
+)
+
+// assess derives what s contributes now.
+func (m *Machine) assess(s *slot) counted {
+	v := s.svc
+	c := counted{
+		occupied: s.phase.lives() && !(s.phase == phaseStuck && m.down.on),
+		stuck:    s.phase == phaseStuck,
+	}
+	if s.index >= v.instances {
+		c.surplus = c.occupied
+		return c
+	}
+	d := m.desired(s)
+	c.waiting = (d == wantRun || d == wantYield) && s.phase == phaseDown
+	task := v.spec.Type == spec.TypeTask
+	switch {
+	case task && s.phase == phaseCompleted, !task && s.phase == phaseReady:
+		c.standing = standsUp
+	case d == wantStopped, d == wantDisabled, d == wantEnd,
+		s.phase == phaseCompleted, s.phase == phaseFailed, s.phase == phaseStuck, s.held:
+		c.standing = standsDead
+	case s.first:
+		c.standing = standsFirst
+	default:
+		c.standing = standsStalled
+	}
+	c.settled = s.settled && c.standing == standsUp
+	return c
+}
+
+// touch brings the sums up to date after s changed. Every change of a slot
+// ends with it.
+func (m *Machine) touch(s *slot) {
+	v, old, c := s.svc, s.counted, m.assess(s)
+	if len(v.ops) > 0 {
+		m.markOps(v)
+	}
+	if c == old {
+		return
+	}
+	s.counted = c
+	// A new slot was counted nowhere; what that does to standsAside, nobody reads.
+	v.standing[old.standing]--
+	v.standing[c.standing]++
+	m.occupied += delta(old.occupied, c.occupied)
+	v.occupied += delta(old.occupied, c.occupied)
+	v.stuck += delta(old.stuck, c.stuck)
+	v.surplus += delta(old.surplus, c.surplus)
+	v.waiting += delta(old.waiting, c.waiting)
+	v.settled += delta(old.settled, c.settled)
+	if c.settled && s.scaling {
+		m.scaled(s)
+	}
+	m.markDirty(v)
+}
+
+func delta(was, is bool) int {
+	switch {
+	case is && !was:
+		return 1
+	case was && !is:
+		return -1
+	}
+	return 0
+}
+
+func (m *Machine) markDirty(v *service) {
+	if !v.dirty {
+		v.dirty = true
+		m.dirtyServices.push(v)
+	}
+}
+
+func (m *Machine) markOps(v *service) {
+	if !v.opsDirty {
+		v.opsDirty = true
+		m.dirtyOps.push(v)
+	}
+}
+
+// reconsider has s evaluated once the sums are quiet.
+func (m *Machine) reconsider(s *slot) {
+	if !s.queued {
+		s.queued = true
+		m.dirtySlots.push(s)
+	}
+}
+
+// settle works until nothing is left to do: first the sums, so that no decision
+// rests on half of a change (a service would be started while what it needs is
+// on its way down), then one slot, then again the sums; operations when all else
+// is quiet. There is no recursion, so the depth of the dependencies costs no
+// stack. It ends, because a slot that was started or stopped waits for the
+// driver, and levels follow the dependencies, which have no cycle.
+func (m *Machine) settle() {
+	for {
+		if v, ok := m.dirtyServices.pop(); ok {
+			v.dirty = false
+			m.relevel(v)
+		} else if s, ok := m.dirtySlots.pop(); ok {
+			s.queued = false
+			m.evaluate(s)
+		} else if v, ok := m.dirtyOps.pop(); ok {
+			v.opsDirty = false
+			m.progress(v)
+		} else {
+			return
+		}
+	}
+}
+
+// relevel derives what the neighbours of v need to know, and tells those whom
+// a change concerns.
+func (m *Machine) relevel(v *service) {
+	if leaving := v.stopped || v.leavingNeeds > 0; leaving != v.leaving {
+		v.leaving = leaving
+		for _, o := range v.needers {
+			o.leavingNeeds += delta(!leaving, leaving)
+			m.wake(o)
+			m.markDirty(o)
+		}
+		m.wake(v)
+	}
+	for rel := range v.present {
+		p := v.occupied > 0 || v.holders[rel] > 0
+		if p == v.present[rel] {
+			continue
+		}
+		v.present[rel] = p
+		for _, o := range v.below[rel] {
+			o.holders[rel] += delta(!p, p)
+			if o.holders[rel] == 0 && (o.leaving || m.down.on) {
+				m.wake(o)
+			}
+			m.markDirty(o)
+			if len(o.ops) > 0 {
+				m.markOps(o)
+			}
+		}
+		if len(v.ops) > 0 {
+			m.markOps(v)
+		}
+	}
+	old, l := v.level, v.derive()
+	if l == old {
+		return
+	}
+	v.level = l
+	for _, o := range v.needers {
+		o.needDown += delta(old != levelUp, l != levelUp)
+		o.needDead += delta(old == levelDead, l == levelDead)
+		o.needStalled += delta(old == levelStalled, l == levelStalled)
+		m.concern(o)
+	}
+	for _, o := range v.laters {
+		o.afterPending += delta(old == levelPending, l == levelPending)
+		m.concern(o)
+	}
+}
+
+// concern: a neighbour of v changed. It matters only where something waits.
+func (m *Machine) concern(v *service) {
+	if v.waiting == 0 && len(v.ops) == 0 {
+		return
+	}
+	m.markDirty(v)
+	if v.mayStart() {
+		m.wake(v)
+	}
+	if len(v.ops) > 0 {
+		m.markOps(v)
+	}
+}
+
+// mayStart: needs and after are satisfied.
+func (v *service) mayStart() bool { return v.needDown == 0 && v.afterPending == 0 }
+
+// wake has every slot of v evaluated.
+func (m *Machine) wake(v *service) {
+	for _, s := range v.slots {
+		m.reconsider(s)
+	}
+}
+
+// derive says which level the sums of v amount to.
+func (v *service) derive() level {
+	switch {
+	case v.stopped || v.disabled():
+		return levelDead
+	case v.standing[standsUp] == v.instances:
+		return levelUp
+	case v.standing[standsDead] > 0, v.needDead > 0 && v.waiting > 0:
+		return levelDead
+	case v.standing[standsFirst] == 0, v.needStalled > 0 && v.waiting > 0:
+		return levelStalled
+	}
+	return levelPending
+}
+
+// evaluate does what the phase of s and what is wanted of it ask for.
+func (m *Machine) evaluate(s *slot) {
+	d := m.desired(s)
+	switch decide(s.phase, d) {
+	case tryUp:
+		if s.svc.mayStart() {
+			m.start(s)
+			return
+		}
+	case cancel:
+		m.disarm(s, timerPhase)
+		s.phase, s.first = phaseDown, false
+	case end:
+		if s.end == endNone && m.mayEnd(s, d) {
+			m.stop(s, endStop, m.whyEnd(s, d))
+		}
+	}
+	m.touch(s)
+}
+
+// mayEnd: nothing that depends on s lives any more. A single instance that a
+// person stops or scales away takes nobody with it.
+func (m *Machine) mayEnd(s *slot, d desire) bool {
+	switch {
+	case d == wantEnd:
+		return s.svc.holders[byAll] == 0
+	case d == wantGone, d == wantStopped && !s.svc.stopped:
+		return true
+	}
+	return s.svc.holders[byNeeds] == 0
+}
+
+// whyEnd words why s is to end.
+func (m *Machine) whyEnd(s *slot, d desire) Reason {
+	switch d {
+	case wantEnd:
+		return Reason{kind: whyShutdown, name: m.down.cause}
+	case wantGone:
+		return Reason{kind: whyGone, count: int32(s.svc.instances)}
+	case wantStopped:
+		if s.stopped {
+			return Reason{kind: whyStopped, name: s.by}
+		}
+		return Reason{kind: whyStopped, name: s.svc.stoppedBy}
+	case wantDisabled:
+		return Reason{kind: whyDisabled}
+	case wantYield:
+		return m.whyWaiting(s.svc)
+	}
+	return Reason{}
+}

@@ -1,0 +1,318 @@
+package policy
+
+// phase is where a slot is. What is wanted of it is another thing: see desire.
+type phase uint8
+
+const (
+	// Nothing lives in the slot.
+	phaseDown      phase = iota // starts as soon as it is wanted and may
+	phaseBackoff                // starts at timerPhase
+	phaseCompleted              // ended with success, for good
+	phaseFailed                 // failed for good, or given up
+	// Something lives in the slot, or may.
+	phaseSpawning // Spawn was asked and not answered; timerPhase only once it is to stop: Kill
+	phaseStarting // it exists and is not ready; timerPhase: ready by delay, or start timeout
+	phaseReady    // ready; a task: it runs
+	phaseStopping // asked to end; timerPhase: Kill
+	phaseKilling  // Kill was asked, the main process is not known to have ended; timerPhase: stuck
+	phaseClearing // the main process has ended, Kill was asked for the rest; timerPhase: stuck
+	phaseStuck    // KillPatience is over; timerPhase: Kill is asked again
+	numPhases
+)
+
+func (p phase) String() string {
+	return [...]string{
+		"down", "backoff", "completed", "failed", "spawning", "starting", "ready",
+		"stopping", "killing", "clearing", "stuck",
+	}[p]
+}
+
+// lives says whether something lives in a slot of this phase, or may.
+func (p phase) lives() bool { return p >= phaseSpawning }
+
+// ending is why we end an incarnation.
+type ending uint8
+
+const (
+	endNone    ending = iota
+	endStop           // somebody or something wants it down: no failure
+	endTimeout        // it was not ready in time: a failed start
+)
+
+// trigger is what can happen to a slot from outside.
+type trigger uint8
+
+const (
+	onSpawned     trigger = iota
+	onSpawnFailed         // there is no process, by the service's fault
+	onSpawnAgain          // there is no process, by the machine's passing fault
+	onReady
+	onExited
+	onEmptied
+	onHookDone // the stop hook is done
+	onTimer    // timerPhase
+	numTriggers
+)
+
+func (t trigger) String() string {
+	return [...]string{
+		"spawned", "spawn failed", "spawn again", "ready", "exited", "emptied", "hook done", "timer",
+	}[t]
+}
+
+// input is what came with a trigger.
+type input struct {
+	pid    int
+	text   string
+	status Status
+	empty  bool
+}
+
+// entry says what a trigger does in a phase: do, or nothing, and then why.
+type entry struct {
+	do      func(*Machine, *slot, input)
+	ignored string
+}
+
+// Why a trigger does nothing.
+const (
+	notInFlight = "nothing of this incarnation lives: a late or doubled answer"
+	doubled     = "the spawn was already answered"
+	tooLate     = "it is being ended: whether it is ready no longer matters"
+	twice       = "it is ready already"
+	notReaped   = "the main process has already ended"
+	notAsked    = "no kill was asked for this incarnation, so nothing can be empty yet"
+	noHook      = "the hook ran for nothing: there is no process left to signal, or it was killed"
+	noDeadline  = "this phase has no deadline"
+)
+
+// transition is the whole table: every trigger in every phase.
+func transition(p phase, t trigger) entry {
+	switch p {
+	case phaseDown, phaseCompleted, phaseFailed:
+		if t == onTimer {
+			return entry{ignored: noDeadline}
+		}
+		return entry{ignored: notInFlight}
+	case phaseBackoff:
+		if t == onTimer {
+			return entry{do: (*Machine).backoffOver}
+		}
+		return entry{ignored: notInFlight}
+	case phaseSpawning:
+		switch t {
+		case onSpawned:
+			return entry{do: (*Machine).spawned}
+		case onSpawnFailed:
+			return entry{do: (*Machine).spawnFailed}
+		case onSpawnAgain:
+			return entry{do: (*Machine).spawnAgain}
+		case onReady:
+			return entry{do: (*Machine).readyEarly}
+		case onExited:
+			return entry{do: (*Machine).exitedEarly}
+		case onEmptied:
+			return entry{ignored: notAsked}
+		case onHookDone:
+			return entry{ignored: noHook}
+		case onTimer:
+			return entry{do: (*Machine).stopTimeout}
+		}
+	case phaseStarting:
+		switch t {
+		case onSpawned, onSpawnFailed, onSpawnAgain:
+			return entry{ignored: doubled}
+		case onReady:
+			return entry{do: (*Machine).becomeReady}
+		case onExited:
+			return entry{do: (*Machine).mainExited}
+		case onEmptied:
+			return entry{ignored: notAsked}
+		case onHookDone:
+			return entry{ignored: noHook}
+		case onTimer:
+			return entry{do: (*Machine).startingDeadline}
+		}
+	case phaseReady:
+		switch t {
+		case onSpawned, onSpawnFailed, onSpawnAgain:
+			return entry{ignored: doubled}
+		case onReady:
+			return entry{ignored: twice}
+		case onExited:
+			return entry{do: (*Machine).mainExited}
+		case onEmptied:
+			return entry{ignored: notAsked}
+		case onHookDone:
+			return entry{ignored: noHook}
+		case onTimer:
+			return entry{ignored: noDeadline}
+		}
+	case phaseStopping:
+		switch t {
+		case onSpawned, onSpawnFailed, onSpawnAgain:
+			return entry{ignored: doubled}
+		case onReady:
+			return entry{ignored: tooLate}
+		case onExited:
+			return entry{do: (*Machine).mainExited}
+		case onEmptied:
+			return entry{ignored: notAsked}
+		case onHookDone:
+			return entry{do: (*Machine).stopHookDone}
+		case onTimer:
+			return entry{do: (*Machine).stopTimeout}
+		}
+	case phaseKilling, phaseStuck:
+		switch t {
+		case onSpawned:
+			return entry{do: (*Machine).spawnedLate}
+		case onSpawnFailed, onSpawnAgain:
+			return entry{do: (*Machine).spawnFailedLate}
+		case onReady:
+			return entry{ignored: tooLate}
+		case onExited:
+			return entry{do: (*Machine).exitedAfterKill}
+		case onEmptied:
+			return entry{do: (*Machine).emptiedAfterKill}
+		case onHookDone:
+			return entry{ignored: noHook}
+		case onTimer:
+			return entry{do: (*Machine).patienceOver}
+		}
+	case phaseClearing:
+		switch t {
+		case onSpawned, onSpawnFailed, onSpawnAgain:
+			return entry{ignored: doubled}
+		case onReady:
+			return entry{ignored: tooLate}
+		case onExited:
+			return entry{ignored: notReaped}
+		case onEmptied:
+			return entry{do: (*Machine).cleared}
+		case onHookDone:
+			return entry{ignored: noHook}
+		case onTimer:
+			return entry{do: (*Machine).patienceOver}
+		}
+	}
+	return entry{}
+}
+
+func (m *Machine) dispatch(s *slot, t trigger, in input) {
+	if do := transition(s.phase, t).do; do != nil {
+		do(m, s, in)
+	}
+}
+
+// fire acts on a deadline of s that has come.
+func (m *Machine) fire(s *slot, t timer) {
+	switch t {
+	case timerPhase:
+		m.dispatch(s, onTimer, input{})
+	case timerSettle:
+		if s.phase == phaseReady && !s.settled {
+			s.settled = true
+			m.touch(s)
+		}
+	case timerReset:
+		if s.phase == phaseReady {
+			m.forget(s)
+			m.touch(s)
+		}
+	case timerReload:
+		m.reloadDone(s, false, "its answer did not come in time")
+	}
+}
+
+// desire is what is wanted of a slot. The zero desire is to run.
+type desire uint8
+
+const (
+	wantRun      desire = iota
+	wantYield           // wanted, but a need of its service is being or was stopped
+	wantDisabled        // the spec says enabled = false
+	wantStopped         // by a person
+	wantGone            // by a person: scaled away
+	wantEnd             // shutdown
+	numDesires
+)
+
+func (d desire) String() string {
+	return [...]string{"run", "yield", "disabled", "stopped", "gone", "end"}[d]
+}
+
+// desired says what is wanted of s. It is the one place that says who wins:
+//
+//	shutdown                     > everything
+//	scaled away by a person      > stopped, since it is no longer an instance
+//	stopped by a person          > the spec
+//	disabled by the spec         (a person's start lifts it until the next boot)
+//	a need is being stopped      it is down, but still wanted
+//	run                          subject to completion and failure for good,
+//	                             backoff, needs and after: see evaluate
+func (m *Machine) desired(s *slot) desire {
+	v := s.svc
+	switch {
+	case m.down.on:
+		return wantEnd
+	case s.index >= v.instances:
+		return wantGone
+	case v.stopped || s.stopped:
+		return wantStopped
+	case v.disabled():
+		return wantDisabled
+	case v.leavingNeeds > 0:
+		return wantYield
+	}
+	return wantRun
+}
+
+func (v *service) disabled() bool { return !v.spec.Enabled && !v.started }
+
+// decision is what follows from a phase and a desire.
+type decision uint8
+
+const (
+	keep   decision = iota // it is as wanted, or on its way, or must wait
+	tryUp                  // start it, if needs and after allow
+	cancel                 // forget what was to come: it is down
+	end                    // stop it, once its dependents have gone
+)
+
+// decide is the product of phases and desires.
+//
+//	            run    yield   disabled stopped gone    end
+//	down        tryUp  keep    keep     keep    keep    keep
+//	backoff     keep   keep    cancel   cancel  cancel  cancel
+//	completed   keep   keep    cancel   cancel  cancel  keep
+//	failed      keep   keep    cancel   cancel  cancel  keep
+//	spawning    keep   end     end      end     end     end
+//	starting    keep   end     end      end     end     end
+//	ready       keep   end     end      end     end     end
+//	stopping, killing, clearing, stuck: keep, it is being ended already
+//
+// In backoff, yield keeps: a start before its time would break the promise
+// that a restart never comes before its backoff.
+func decide(p phase, d desire) decision {
+	switch p {
+	case phaseDown:
+		if d == wantRun {
+			return tryUp
+		}
+	case phaseBackoff:
+		if d != wantRun && d != wantYield {
+			return cancel
+		}
+	case phaseCompleted, phaseFailed:
+		if d == wantDisabled || d == wantStopped || d == wantGone {
+			return cancel
+		}
+	case phaseSpawning, phaseStarting, phaseReady:
+		if d != wantRun {
+			return end
+		}
+	case phaseStopping, phaseKilling, phaseClearing, phaseStuck:
+	}
+	return keep
+}

@@ -1,0 +1,272 @@
+package sim
+
+import (
+	"nines/spec"
+	"nines/supervisor/policy"
+)
+
+// after checks what the machine asks for in answer to ev.
+func (k *checker) after(ev policy.Event, out *policy.Output) {
+	switch ev := ev.(type) {
+	case policy.Command:
+		k.requests = append(k.requests, request{cmd: ev})
+		if !refuses(out, ev.Request) {
+			k.command(ev)
+		}
+	case policy.Shutdown:
+		k.requests = append(k.requests, request{})
+		k.shutsDown(ev.Code, true)
+	}
+	for i := range out.Notices {
+		k.notice(&out.Notices[i])
+	}
+	for i := range out.Now {
+		a := &out.Now[i]
+		if a.Kind == policy.ActSpawn {
+			k.fail("intent", "the spawn of %s may leave before its record is durable", k.name(a.Ref))
+		}
+		k.action(a, out)
+	}
+	for i := range out.Then {
+		k.action(&out.Then[i], out)
+	}
+	k.started()
+	k.bounded()
+}
+
+func refuses(out *policy.Output, r policy.Request) bool {
+	for i := range out.Now {
+		if out.Now[i].Kind == policy.ActRefused && out.Now[i].Request == r {
+			return true
+		}
+	}
+	return false
+}
+
+// notice takes from the event stream that a loop or the end of all has been
+// judged, and checks that there was cause. Everything else of it is ignored.
+func (k *checker) notice(n *policy.Notice) {
+	switch n.Kind {
+	case policy.KindShutdown:
+		if k.shutdown == nil {
+			k.shutsDown(-1, false)
+		}
+	case policy.KindCrashLoop:
+		sl := k.slotOf(n.Slot)
+		if sl == nil || !sl.mayLoop && !sl.unsure {
+			k.fail("loop", "a crash loop is declared for %v, which has not ended so often", n.Ref)
+			return
+		}
+		k.w.marks[MarkCrashLoop]++
+		sl.loop = false
+		switch sl.svc.spec.CrashLoop.Then {
+		case spec.ThenStop:
+			sl.outcome = failed
+			k.w.marks[MarkGaveUp]++
+		case spec.ThenHold, spec.ThenRollback:
+			sl.held = true
+			sl.waits(k.w.now, 0)
+			if sl.svc.restarts > 0 {
+				sl.notBefore = k.w.now
+			}
+		case spec.ThenShutdown:
+		}
+	}
+}
+
+func (k *checker) action(a *policy.Action, out *policy.Output) {
+	if k.w.end {
+		k.fail("end", "something follows the end")
+		return
+	}
+	switch a.Kind {
+	case policy.ActSpawn:
+		k.spawn(a.Ref, out)
+	case policy.ActSignal:
+		if inc := k.target(a.Ref, "signal"); inc != nil {
+			if inc.told.over {
+				k.fail("stale", "%s is sent %s, but its main process is known to have ended", k.name(a.Ref), a.Signal)
+			}
+			if a.Signal == inc.svc.spec.Stop.Signal && a.Cont {
+				k.ask(inc)
+			}
+		}
+	case policy.ActHook:
+		if inc := k.target(a.Ref, "hook"); inc != nil && a.Hook == policy.HookStop {
+			k.ask(inc)
+		}
+	case policy.ActKill:
+		if inc := k.target(a.Ref, "kill"); inc != nil {
+			if !inc.told.over && !inc.told.empty {
+				k.ask(inc)
+			}
+			if !inc.told.killed {
+				inc.told.killed, inc.told.killedAt = true, k.w.now
+			}
+		}
+	case policy.ActEnd:
+		k.ends(a)
+	}
+}
+
+func (k *checker) name(ref policy.Ref) string {
+	if inc := k.w.incs[ref]; inc != nil {
+		return inc.name()
+	}
+	return "an unknown incarnation"
+}
+
+// target returns the incarnation that an action names, and fails if it is not
+// its slot's current one or nothing of it lives any more.
+func (k *checker) target(ref policy.Ref, what string) *incarnation {
+	inc := k.w.incs[ref]
+	switch {
+	case inc == nil:
+		k.fail("stale", "a %s is asked for %v, which was never spawned", what, ref)
+		return nil
+	case inc.slot.cur != inc:
+		k.fail("stale", "a %s is asked for %s, but %s is the newer one", what, inc.name(), inc.slot.cur.name())
+	case inc.told.empty && inc.told.reaped:
+		k.fail("stale", "a %s is asked for %s, but it is known that nothing of it lives", what, inc.name())
+	}
+	return inc
+}
+
+// spawn checks that ref may be started, and makes its incarnation.
+func (k *checker) spawn(ref policy.Ref, out *policy.Output) {
+	sl := k.slotOf(ref.Slot)
+	if sl == nil {
+		k.fail("stale", "slot %d, which was never given, is spawned", ref.Slot)
+		return
+	}
+	now := k.w.now
+	intent := false
+	for _, r := range out.Records {
+		intent = intent || r.Kind == policy.RecordIntent && r.Ref == ref
+	}
+	if !intent {
+		k.fail("intent", "%s.%d is spawned without a record of the intent", sl.id, ref.Incarnation)
+	}
+	if prev := sl.cur; prev != nil {
+		if ref.Incarnation <= prev.ref.Incarnation {
+			k.fail("1", "%s is spawned as incarnation %d after %d", sl.id, ref.Incarnation, prev.ref.Incarnation)
+		}
+		if !prev.told.empty || prev.alive() {
+			k.fail("1", "%s.%d is spawned, but it is not known that nothing of %s lives", sl.id, ref.Incarnation, prev.name())
+		}
+	}
+	switch {
+	case k.shutdown != nil:
+		k.fail("15", "%s is spawned in a shutdown", sl.id)
+	case !sl.wanted():
+		k.fail("stopped", "%s is spawned, but nobody wants it to run", sl.id)
+	case sl.outcome != none:
+		k.fail("done", "%s is spawned, but it has ended for good", sl.id)
+	case now < sl.notBefore:
+		k.fail("3", "%s is spawned %v before its backoff of at least %v is over, after %d ends",
+			sl.id, sl.notBefore.Sub(now), sl.notBefore.Sub(sl.overAt), sl.fails)
+	}
+	for _, d := range sl.svc.needs {
+		if !d.ready() || !d.enabled() {
+			k.fail("order", "%s is spawned, but %s, which it needs, is not ready", sl.id, d.spec.Name)
+		}
+	}
+	inc := &incarnation{ref: ref, svc: sl.svc, slot: sl, asked: now, pid: 100 + len(k.w.order)}
+	inc.plan = k.w.plan(inc)
+	sl.cur = inc
+	sl.restart = false
+	k.w.incs[ref] = inc
+	k.w.order = append(k.w.order, inc)
+}
+
+func (k *checker) slotOf(id policy.Slot) *slot {
+	if sl := k.bySlot[id]; sl != nil {
+		return sl
+	}
+	sp, i := k.w.m.Slot(id)
+	if sp == nil || i < 0 {
+		return nil
+	}
+	s := k.byName[sp.Name]
+	k.grow(s, i+1)
+	k.bySlot[id] = s.slots[i]
+	return s.slots[i]
+}
+
+// leaves checks an action at the moment at which it leaves.
+func (k *checker) leaves(a *policy.Action) {
+	switch a.Kind {
+	case policy.ActSpawn:
+		if !k.w.journal.intents[a.Ref] {
+			k.fail("intent", "%s leaves before the record of its intent is durable", k.name(a.Ref))
+		}
+	case policy.ActAccepted, policy.ActDone, policy.ActRefused:
+		k.reply(a)
+	}
+}
+
+// alone checks the truth: nothing of another incarnation of the slot lives when
+// a process begins to.
+func (k *checker) alone(inc *incarnation) {
+	for _, o := range k.w.order {
+		if o != inc && o.slot == inc.slot && o.alive() {
+			k.fail("1", "%s and %s live at once", o.name(), inc.name())
+		}
+	}
+}
+
+// ask notes why the machine ends inc, as far as that can be seen from outside,
+// and checks that there is a reason, and that it is inc's turn.
+func (k *checker) ask(inc *incarnation) {
+	t, sl, now := &inc.told, inc.slot, k.w.now
+	if t.ask == askNone {
+		timeout := !t.ready && now >= inc.asked.Add(inc.svc.spec.StartTimeout)
+		stop := !sl.wanted() || k.shutdown != nil || inc.svc.yields() || sl.restart
+		switch {
+		case timeout && stop:
+			t.ask = askEither
+		case timeout:
+			t.ask = askTimeout
+			k.w.marks[MarkStartTimeout]++
+		case stop:
+			t.ask = askStop
+		default:
+			k.fail("stopped", "%s is ended, but it is wanted, and it is not late", inc.name())
+		}
+		if sl.index >= inc.svc.instances {
+			k.w.marks[MarkScaledDown]++
+		}
+	}
+	if t.ask == askStop {
+		k.turn(inc)
+	}
+}
+
+// turn checks that nothing lives of what depends on inc's service, where the
+// service goes down as a whole.
+func (k *checker) turn(inc *incarnation) {
+	s, rel := inc.svc, 0
+	switch {
+	case k.shutdown != nil:
+		if k.w.now >= k.shutdown.at.Add(k.w.sc.Spec.Supervisor.ShutdownTimeout) {
+			k.w.marks[MarkShutdownKill]++
+			return // whatever is left is killed, in any order
+		}
+		rel = 1
+	case inc.slot.index >= s.instances:
+		return // a single instance takes nobody with it
+	case inc.slot.stopped && !s.stopped:
+		return
+	case !s.stopped && !s.yields():
+		return
+	}
+	for _, o := range k.services {
+		if !o.below[rel][s] {
+			continue
+		}
+		k.w.marks[MarkStopOrder]++
+		if !o.quiet(k.w.now) {
+			k.fail("order", "%s is ended, but %s, which depends on it, lives", inc.name(), o.spec.Name)
+		}
+	}
+}

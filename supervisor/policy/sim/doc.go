@@ -1,0 +1,56 @@
+// Package sim drives the policy machine through random histories in virtual
+// time and checks after every step that it keeps its promises. It is pure: no
+// I/O, no clock, no goroutine; the same scenario gives the same history, byte
+// for byte, millions of steps in seconds.
+//
+// Generate makes a Scenario from a seed: a random specification, what people
+// command, how badly the world behaves. Run lets it happen: the world keeps
+// what is true of processes (package comment of policy: the driver's side of
+// the contract), tells the machine in every way that the contract allows (late,
+// doubled, in another order, or not at all where the machine has a deadline),
+// and carries out what the machine asks for. Shrink finds a small scenario that
+// breaks the same invariant, Report shows it.
+//
+// # The invariants
+//
+// The observer behind them does not believe the machine: he keeps a model of
+// his own of what is wanted and counts failures and delays himself, from what
+// the machine was told and the words of the specification. The numbers are
+// those of the list of guarantees.
+//
+//	1        no two incarnations of a slot live at once, nor is one asked for
+//	         before the machine knows that nothing of the last one lives
+//	3        no start before its backoff is over; delays never shrink before
+//	         reset_after
+//	12       what is wanted and may start is asked for in the same step; what
+//	         is not ready in time is ended; once faults stop, everything comes
+//	         to be as it is wanted
+//	15       a shutdown ends within its timeout and KillPatience
+//	order    nothing starts before what it needs is ready, nothing is ended
+//	         before what depends on it
+//	stopped  what nobody wants is not started; what is wanted and not late is
+//	         not ended
+//	done     what has ended for good (a task, above all) is not started again
+//	         without a person's word
+//	loop     a crash loop is declared when, and only when, there is one
+//	intent   a spawn leaves after the record of its intent is durable
+//	stale    no action names an incarnation that is over
+//	answer   every request is answered finally, once
+//	end      the end comes last, when nothing lives, with the right status
+//
+// They hold under faults; only that everything converges must wait until the
+// faults have stopped, which is the last part of each history.
+//
+// # The trace
+//
+// One line a step:
+//
+//	step  time in s  event                   | notice …  | N actions at once | R records | T actions once R is durable
+//	41    12.000345  exited a/0.3 code 1     | backoff a/0: …  | N kill a/0.3
+//	42    12.000361  emptied a/0.3
+//	43    12.100345  tick                    | starting a/0  | R intent a/0.4 | T spawn a/0.4
+//
+// "a/0.3" is the third incarnation of instance 0 of service a; "?" begins a
+// request, with its number. The word "again" after "failed" means a passing
+// failure of the machine; "—" begins a line about the world itself.
+package sim

@@ -1,0 +1,221 @@
+package sim
+
+import (
+	"time"
+
+	"nines/supervisor/policy"
+)
+
+// slack is what the world itself adds to bounds: late ticks.
+const slack = 200 * time.Millisecond
+
+// reply checks an answer to a request: one that it is understood, then one
+// that is final; or a refusal alone.
+func (k *checker) reply(a *policy.Action) {
+	if a.Request == 0 || int(a.Request) >= len(k.requests) {
+		k.fail("answer", "request %d is answered, which nobody made", a.Request)
+		return
+	}
+	r := &k.requests[a.Request]
+	if r.answered {
+		k.fail("answer", "request %d is answered again", a.Request)
+		return
+	}
+	switch a.Kind {
+	case policy.ActAccepted:
+		if r.accepted {
+			k.fail("answer", "request %d is accepted twice", a.Request)
+		}
+		r.accepted = true
+	case policy.ActDone:
+		if !r.accepted {
+			k.fail("answer", "request %d is done before it was accepted", a.Request)
+		}
+		r.answered = true
+		k.w.marks[MarkDone]++
+		k.done(r)
+	case policy.ActRefused:
+		if r.accepted {
+			k.fail("answer", "request %d is refused after it was accepted", a.Request)
+		}
+		r.answered = true
+		k.w.marks[MarkRefused]++
+	}
+}
+
+// shutsDown notes that a shutdown begins.
+func (k *checker) shutsDown(code int, byPerson bool) {
+	if k.shutdown != nil {
+		return
+	}
+	k.shutdown = &shutdown{at: k.w.now, jumped: k.w.jumped, byPerson: byPerson, code: code}
+	if byPerson {
+		return
+	}
+	k.w.marks[MarkEssential]++
+	for _, s := range k.services {
+		if s.spec.Essential || s.spec.CrashLoop.Then == shutdownThen {
+			return
+		}
+	}
+	k.fail("stopped", "a shutdown begins by itself, and no service may cause one")
+}
+
+// bounded checks that a shutdown ends in time, whatever the services do.
+func (k *checker) bounded() {
+	if k.shutdown == nil || k.w.end {
+		return
+	}
+	bound := k.w.sc.Spec.Supervisor.ShutdownTimeout + policy.DefaultKillPatience + slack + k.w.jumped - k.shutdown.jumped
+	if took := k.w.now.Sub(k.shutdown.at); took > bound {
+		k.fail("15", "the shutdown takes %v already, %v is the bound", took, bound)
+	}
+}
+
+// ends checks that nothing lives at the end but what is stuck.
+func (k *checker) ends(a *policy.Action) {
+	if k.shutdown == nil {
+		k.fail("end", "it ends without a shutdown")
+		return
+	}
+	if k.shutdown.byPerson && a.Exit != k.shutdown.code {
+		k.fail("end", "it ends with %d, the shutdown said %d", a.Exit, k.shutdown.code)
+	}
+	for _, s := range k.services {
+		if !s.quiet(k.w.now) {
+			k.fail("end", "it ends while %s lives", s.spec.Name)
+		}
+	}
+	k.ended = true
+}
+
+// started checks that whatever is wanted and may run was asked for: in the same
+// step in which the last reason against it fell.
+func (k *checker) started() {
+	if k.shutdown != nil {
+		return
+	}
+	for _, s := range k.services {
+		may := -1 // not known
+		for _, sl := range s.slots[:s.instances] {
+			if sl.loop {
+				k.fail("loop", "%s ended for the %d. time (%d starts failed in a row), and no crash loop is declared", sl.id, len(sl.ends), sl.starts)
+			}
+			if c := sl.cur; c != nil && (!c.told.empty || !c.told.reaped) {
+				k.punctual(c)
+				continue
+			}
+			if sl.outcome != none || sl.unsure || !sl.wanted() || k.ticked < sl.notAfter {
+				continue
+			}
+			if may < 0 {
+				may = 0
+				if s.mayStart() {
+					may = 1
+				}
+			}
+			if may == 1 {
+				k.fail("12", "%s is wanted and nothing stands against it, but it is not started", sl.id)
+			} else {
+				k.w.marks[MarkUnmetNeed]++
+			}
+		}
+	}
+}
+
+// mayStart says whether surely nothing outside of the service stands against
+// its start.
+func (s *service) mayStart() bool {
+	if s.yields() {
+		return false
+	}
+	for _, d := range s.needs {
+		if !d.enabled() || !d.ready() {
+			return false
+		}
+	}
+	for _, a := range s.after {
+		if a.pending() {
+			return false
+		}
+	}
+	return true
+}
+
+// punctual checks that what is not ready in time is ended.
+func (k *checker) punctual(inc *incarnation) {
+	t := &inc.told
+	if t.spawned && !t.ready && !t.over && t.ask == askNone && k.ticked >= t.spawnedAt.Add(inc.svc.spec.StartTimeout) {
+		k.fail("12", "%s is not ready after its start timeout, and is not ended", inc.name())
+	}
+}
+
+// settled says whether everything is as it is wanted to be.
+func (k *checker) settled() bool { return k.unsettledSlot() == nil }
+
+func (k *checker) unsettledSlot() *slot {
+	for _, s := range k.services {
+		for _, sl := range s.slots {
+			c := sl.cur
+			lives := c != nil && (!c.told.empty || !c.told.reaped)
+			switch {
+			case !sl.wanted() || sl.outcome != none:
+				if lives {
+					return sl
+				}
+			case sl.ready():
+			case lives:
+				return sl
+			case s.mayStart() && !sl.unsure:
+				return sl
+			case !s.blocked():
+				return sl
+			}
+		}
+	}
+	return nil
+}
+
+// blocked says whether a need, however far, is not wanted or has ended for
+// good, or an instance is in doubt: then it is right to wait.
+func (s *service) blocked() bool {
+	for d := range s.below[1] {
+		if !d.enabled() {
+			return true
+		}
+		for _, sl := range d.slots[:d.instances] {
+			if !sl.wanted() || sl.outcome == failed || sl.outcome == completed && d.spec.Type != taskType || sl.unsure {
+				return true
+			}
+		}
+	}
+	for _, sl := range s.slots[:s.instances] {
+		if sl.unsure {
+			return true
+		}
+	}
+	return false
+}
+
+// unsettled reports what did not converge.
+func (k *checker) unsettled() {
+	if k.shutdown != nil {
+		k.fail("15", "the shutdown does not end")
+		return
+	}
+	if sl := k.unsettledSlot(); sl != nil {
+		k.fail("12", "%v after the faults have stopped, %s is still not as it is wanted to be", patience, sl.id)
+	}
+}
+
+// finished checks what must hold at the end of the history.
+func (k *checker) finished() {
+	if !k.ended {
+		k.fail("end", "the history is over without an end")
+	}
+	for i := 1; i < len(k.requests); i++ {
+		if !k.requests[i].answered {
+			k.fail("answer", "request %d was never answered", i)
+		}
+	}
+}

@@ -1,0 +1,149 @@
+package policy
+
+import (
+	"nines/spec"
+)
+
+// start asks for a new incarnation of s. The intent is a record, so that the
+// next supervisor knows of a process that this one dies while making.
+func (m *Machine) start(s *slot) {
+	m.seq++
+	s.seq = m.seq
+	s.ref.Incarnation++
+	s.phase = phaseSpawning
+	s.pid = 0
+	s.end, s.endWhy = endNone, Reason{}
+	s.answered, s.early, s.exited, s.emptied = false, false, false, false
+	s.wasReady, s.settled = false, false
+	if s.auto {
+		s.auto = false
+		s.restarts++
+	}
+	s.startedAt, s.readyAt = 0, 0
+	s.hook = 0
+	s.next, s.nextAt = phaseDown, 0
+	m.record(Record{Kind: RecordIntent, Ref: s.ref})
+	m.then(Action{Kind: ActSpawn, Ref: s.ref, Revision: s.svc.revision})
+	m.notice(KindStarting, s, Reason{kind: whyStarting, count: int32(s.restarts)})
+	m.touch(s)
+}
+
+// spawned: the process exists.
+func (m *Machine) spawned(s *slot, in input) {
+	s.answered = true
+	s.pid = in.pid
+	s.startedAt = m.now
+	s.again = 0
+	if s.end != endNone {
+		// It was to stop while it was being made. The time to stop counts from
+		// here: it had no signal before.
+		m.askToEnd(s)
+		return
+	}
+	s.phase = phaseStarting
+	sp := s.svc.spec
+	if sp.Ready == nil || sp.Type == spec.TypeTask || s.early {
+		m.becomeReady(s, input{})
+		return
+	}
+	at := never
+	if sp.StartTimeout > 0 {
+		at = m.now.Add(sp.StartTimeout)
+	}
+	if sp.Ready.Delay > 0 {
+		at = min(at, m.now.Add(sp.Ready.Delay))
+	}
+	m.armAt(s, timerPhase, at)
+	m.touch(s)
+}
+
+// readyEarly: a process may be ready before the driver has said that it
+// exists; its word is kept until then.
+func (m *Machine) readyEarly(s *slot, _ input) { s.early = true }
+
+// exitedEarly: a process may be reaped before the driver has said that it
+// exists. That it ended says that it was made.
+func (m *Machine) exitedEarly(s *slot, in input) {
+	m.spawned(s, input{})
+	m.dispatch(s, onExited, in)
+}
+
+// startingDeadline: it has been up for ready.delay, or was not ready in time.
+func (m *Machine) startingDeadline(s *slot, _ input) {
+	sp := s.svc.spec
+	if sp.Ready != nil && sp.Ready.Delay > 0 && m.now >= s.startedAt.Add(sp.Ready.Delay) {
+		m.becomeReady(s, input{})
+		return
+	}
+	m.stop(s, endTimeout, Reason{kind: whyStartTimeout, delay: sp.StartTimeout})
+}
+
+// becomeReady: it is ready. A task is "ready" from its first instruction: that
+// it runs is all that can be asked of it, and what needs it waits for its
+// completion.
+func (m *Machine) becomeReady(s *slot, _ input) {
+	v := s.svc
+	task := v.spec.Type == spec.TypeTask
+	s.phase = phaseReady
+	s.readyAt = m.now
+	s.wasReady = true
+	s.failedStarts = 0
+	m.disarm(s, timerPhase)
+	if !task {
+		s.first = false
+		if v.spec.Ready != nil || m.cfg.Settle < 0 {
+			s.settled = true
+		} else if len(v.ops) > 0 {
+			m.arm(s, timerSettle, m.cfg.Settle)
+		}
+	}
+	if s.remembers() {
+		m.arm(s, timerReset, v.spec.Restart.ResetAfter)
+	}
+	m.notice(KindReady, s, Reason{kind: whyReady, delay: m.now.Sub(s.startedAt)})
+	m.touch(s)
+}
+
+// spawnFailed: there is no process, and it is the service's fault.
+func (m *Machine) spawnFailed(s *slot, in input) {
+	how := Reason{kind: whyExecFailed, text: in.text, code: int32(in.status.Code)}
+	s.exited = true
+	s.last = LastExit{Reason: ExitExited, Status: in.status, At: m.now}
+	s.how = how
+	m.notice(KindExited, s, how)
+	if s.end == endStop {
+		s.next = phaseDown
+	} else {
+		m.judge(s, how, in.status, true)
+	}
+	m.vacate(s)
+}
+
+// spawnAgain: there is no process, and it is the machine's fault (no memory, no
+// pid, no descriptor), which passes. It is tried again soon, and counts for
+// nothing: a service must not be given up for what it did not do.
+func (m *Machine) spawnAgain(s *slot, in input) {
+	if s.end == endStop {
+		s.next = phaseDown
+		m.vacate(s)
+		return
+	}
+	if s.again == 0 {
+		s.again = againDelay
+	} else {
+		s.again = min(2*s.again, againMaxDelay)
+	}
+	s.next = phaseBackoff
+	s.nextAt = m.now.Add(s.again)
+	s.why = Reason{kind: whySpawnAgain, text: in.text, delay: s.again}
+	m.notice(KindBackoff, s, s.why)
+	m.vacate(s)
+}
+
+// backoffOver: it may be started again.
+func (m *Machine) backoffOver(s *slot, _ input) {
+	s.phase = phaseDown
+	s.nextAt = 0
+	m.touch(s)
+	m.reconsider(s)
+}

@@ -1,0 +1,205 @@
+package policy
+
+// stop ends the incarnation of s: gracefully, and at stop.timeout by Kill.
+// While its Spawn is not answered there is nothing to signal; the signal
+// follows when it is, and if that takes longer than stop.timeout, Kill is asked
+// for, since whatever came into being may be the reason.
+func (m *Machine) stop(s *slot, why ending, reason Reason) {
+	s.end, s.endWhy = why, reason
+	if why == endStop {
+		s.first = false
+	}
+	m.disarm(s, timerReset)
+	m.disarm(s, timerSettle)
+	if s.phase == phaseSpawning {
+		m.arm(s, timerPhase, s.svc.spec.Stop.Timeout)
+		m.touch(s)
+		return
+	}
+	m.askToEnd(s)
+}
+
+// askToEnd sends the stop signal, or runs the stop command first.
+func (m *Machine) askToEnd(s *slot) {
+	st := &s.svc.spec.Stop
+	s.phase = phaseStopping
+	m.arm(s, timerPhase, st.Timeout)
+	if st.Command != "" {
+		s.hook = m.token(s)
+		m.act(Action{Kind: ActHook, Ref: s.ref, Hook: HookStop, Token: s.hook, Timeout: st.Timeout})
+	} else {
+		m.signalToEnd(s)
+	}
+	m.touch(s)
+}
+
+// signalToEnd: the signal is followed by SIGCONT, since a stopped process
+// would see nothing else.
+func (m *Machine) signalToEnd(s *slot) {
+	sig := s.svc.spec.Stop.Signal
+	if sig == "" {
+		sig = "SIGTERM"
+	}
+	m.act(Action{Kind: ActSignal, Ref: s.ref, Signal: sig, Cont: true})
+}
+
+// stopHookDone: the stop command has ended, well or not. Where the process
+// still lives, the signal follows at once: a command that failed must not
+// shorten what the process has to end in order.
+func (m *Machine) stopHookDone(s *slot, _ input) {
+	s.hook = 0
+	m.signalToEnd(s)
+}
+
+// stopTimeout: it did not end in time.
+func (m *Machine) stopTimeout(s *slot, _ input) { m.kill(s) }
+
+// kill ends all that s started, and gives it KillPatience.
+func (m *Machine) kill(s *slot) {
+	s.phase = phaseKilling
+	s.hook = 0
+	m.disarm(s, timerReset)
+	m.disarm(s, timerSettle)
+	m.act(Action{Kind: ActKill, Ref: s.ref})
+	m.arm(s, timerPhase, m.cfg.KillPatience)
+	m.touch(s)
+}
+
+// patienceOver: something outlives Kill (a process in D state). The slot is not
+// used again until it is empty: two incarnations at once would be worse than
+// none. Kill is asked for again, in case the driver or the kernel lost it.
+func (m *Machine) patienceOver(s *slot, _ input) {
+	if s.emptied && s.answered {
+		// Nothing lives, and the end of the main process was never told. It
+		// was killed.
+		m.endUntold(s)
+		return
+	}
+	if s.phase != phaseStuck {
+		s.phase = phaseStuck
+		m.notice(KindStuck, s, Reason{kind: whyStuck, delay: m.cfg.KillPatience})
+		m.touch(s)
+		m.stuckStops()
+	}
+	m.act(Action{Kind: ActKill, Ref: s.ref})
+	m.arm(s, timerPhase, m.cfg.KillPatience)
+	m.touch(s)
+}
+
+// spawnedLate: Kill was asked before Spawn was answered. It may have been
+// before the process existed, so it is asked again.
+func (m *Machine) spawnedLate(s *slot, in input) {
+	if s.answered {
+		return // doubled
+	}
+	s.answered = true
+	s.pid = in.pid
+	s.startedAt = m.now
+	s.emptied = false
+	m.act(Action{Kind: ActKill, Ref: s.ref})
+	if s.phase == phaseKilling {
+		m.arm(s, timerPhase, m.cfg.KillPatience)
+	}
+	m.touch(s)
+}
+
+// spawnFailedLate: Kill was asked, and there was never a process.
+func (m *Machine) spawnFailedLate(s *slot, _ input) {
+	if s.answered {
+		return // doubled
+	}
+	s.next = phaseDown
+	m.vacate(s)
+}
+
+// exitedAfterKill: the main process ended; Emptied follows, or came before.
+func (m *Machine) exitedAfterKill(s *slot, in input) {
+	if s.exited {
+		return // doubled
+	}
+	s.answered = true
+	m.over(s, in.status)
+	switch {
+	case in.empty || s.emptied:
+		m.vacate(s)
+	case s.phase == phaseKilling:
+		s.phase = phaseClearing // what it may take is bounded by the same patience
+		m.touch(s)
+	}
+}
+
+// emptiedAfterKill: nothing lives. While Spawn is not answered that says
+// nothing of a process that is only being made. When the end of the main
+// process was not told yet, it is waited for, so that no status is lost; but not
+// for ever.
+func (m *Machine) emptiedAfterKill(s *slot, _ input) {
+	switch {
+	case !s.answered:
+	case s.exited:
+		m.vacate(s)
+	case s.phase == phaseStuck:
+		m.endUntold(s)
+	default:
+		s.emptied = true
+	}
+}
+
+// cleared: the main process has ended, and now nothing lives.
+func (m *Machine) cleared(s *slot, _ input) { m.vacate(s) }
+
+// endUntold ends an incarnation of which nothing lives and whose end nobody told.
+func (m *Machine) endUntold(s *slot) {
+	m.over(s, Status{Signal: "SIGKILL"})
+	m.vacate(s)
+}
+
+// vacate: nothing of the incarnation lives, so the slot may be used again.
+func (m *Machine) vacate(s *slot) {
+	s.pid = 0
+	s.hook = 0
+	s.phase = s.next
+	for t := range s.timers {
+		if timer(t) != timerReload { // its hook may still run, and is waited for
+			m.disarm(s, timer(t))
+		}
+	}
+	switch s.phase {
+	case phaseBackoff:
+		if s.nextAt <= m.now {
+			s.phase, s.nextAt = phaseDown, 0
+		} else {
+			m.armAt(s, timerPhase, s.nextAt)
+		}
+	case phaseCompleted:
+		s.settled = true
+	}
+	if d := m.desired(s); s.end == endStop && (d == wantRun || d == wantYield) {
+		// It comes back as it came the first time: what is ordered after it waits.
+		s.first = true
+	}
+	s.end, s.endWhy = endNone, Reason{}
+	m.touch(s)
+	m.reconsider(s)
+}
+
+// token names something in flight for s.
+func (m *Machine) token(s *slot) uint64 {
+	m.tokens++
+	return m.tokens<<32 | uint64(uint32(s.id))
+}
+
+// hookDone gives the answer of a hook to whom it belongs. One that belongs to
+// nothing in flight is late or doubled.
+func (m *Machine) hookDone(e HookDone) {
+	id := e.Token & (1<<32 - 1)
+	if e.Token == 0 || id >= uint64(len(m.slots)) {
+		return
+	}
+	s := m.slots[id]
+	switch e.Token {
+	case s.hook:
+		m.dispatch(s, onHookDone, input{})
+	case s.reload:
+		m.reloadDone(s, e.OK, e.Cause)
+	}
+}
