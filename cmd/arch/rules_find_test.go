@@ -1,4 +1,4 @@
-package cmd_test
+package arch_test
 
 import (
 	"go/ast"

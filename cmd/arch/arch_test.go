@@ -1,8 +1,8 @@
-// Package cmd_test holds the tests of the tree as a whole: that imports run as
+// Package arch_test holds the tests of the tree as a whole: that imports run as
 // drawn, that the small programs stay small, and (rules_test.go) that calls
-// which have hurt before are not made. They stand here because cmd is where
-// everything is joined, and nothing imports it.
-package cmd_test
+// which have hurt before are not made. It has no code, and stands below cmd
+// because that is where everything is joined.
+package arch_test
 
 import (
 	"bytes"
@@ -37,7 +37,8 @@ var layers = map[string][]string{
 	"supervisor/logs":       {"supervisor/notify"},
 	"supervisor/keeper":     {"supervisor/notify"},
 	"supervisor":            {"spec", "spec/load", "cgroups", "supervisor/..."},
-	"cmd":                   {},
+	"cmd":                   {}, // scripts that run the programs
+	"cmd/arch":              {},
 	"cmd/nines":             {"spec", "spec/load", "cgroups", "ipc", "supervisor", "supervisor/..."},
 	"cmd/nines-init":        {"supervisor/keeper", "supervisor/notify"},
 	"cmd/nines-exec":        {"supervisor/proc/shim"},
@@ -106,7 +107,7 @@ func TestImportsRunAsDrawn(t *testing.T) {
 	for _, p := range goList(t, "./...") {
 		may, drawn := layers[p.rel()]
 		if !drawn {
-			t.Errorf("package %s is not in the drawing: add it to layers in cmd/arch_test.go", p.ImportPath)
+			t.Errorf("package %s is not in the drawing: add it to layers in cmd/arch/arch_test.go", p.ImportPath)
 			continue
 		}
 		for _, imp := range p.Imports {
@@ -134,7 +135,7 @@ func TestWhatIsNotOurs(t *testing.T) {
 				}
 			}
 			if !known {
-				t.Errorf("%s imports %s, which only tests may: or add it to modules in cmd/arch_test.go with who needs it", p.ImportPath, imp)
+				t.Errorf("%s imports %s, which only tests may: or add it to modules in cmd/arch/arch_test.go with who needs it", p.ImportPath, imp)
 			}
 		}
 		for _, s := range standard {
@@ -227,7 +228,7 @@ func TestCovers(t *testing.T) {
 // root is the folder of go.mod: a package's test runs in its own folder.
 func root(t *testing.T) string {
 	t.Helper()
-	dir, err := filepath.Abs("..")
+	dir, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
