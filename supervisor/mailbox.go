@@ -75,8 +75,3 @@ func newClock() clock {
 }
 
 func (c clock) now() policy.Time { return c.base.Add(time.Since(c.start)) }
-
-// wall is when t was (or will be), as the wall clock stands now.
-func (c clock) wall(t policy.Time) time.Time {
-	return time.Now().Add(t.Sub(c.now()))
-}

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"time"
 
 	"nines/supervisor/policy"
 )
@@ -121,4 +122,11 @@ func (s *Supervisor) State(ctx context.Context) (State, error) {
 		return State{}, err // the loop may still be writing st
 	}
 	return st, nil
+}
+
+// Wall returns what turns policy's times into wall time, as the clocks stand
+// now.
+func (s *Supervisor) Wall() func(policy.Time) time.Time {
+	now, wall := s.clock.now(), time.Now()
+	return func(t policy.Time) time.Time { return wall.Add(t.Sub(now)) }
 }

@@ -21,6 +21,7 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 // resolver turns a service and an index into a command. The spawner owns it.
 type resolver struct {
 	logDir  string
+	stdout  bool
 	mark    string
 	inherit bool
 	environ map[string]string // ours, without what is ours alone
@@ -43,7 +44,7 @@ type unit struct {
 
 func newResolver(cfg Config, mark string) *resolver {
 	r := &resolver{
-		logDir: cfg.LogDir, mark: mark, inherit: cfg.InheritEnv,
+		logDir: cfg.LogDir, stdout: cfg.Stdout, mark: mark, inherit: cfg.InheritEnv,
 		environ: map[string]string{}, env: map[string]string{}, host: load.ThisHost(),
 		units: map[*spec.Service]*unit{}, ports: map[string]map[string]int{},
 	}
@@ -306,7 +307,7 @@ func (r *resolver) logs(svc *spec.Service, index int) string {
 	return logs.Settings{
 		Service: svc.Name, Instance: svc.Name + "/" + strconv.Itoa(index), Stream: "out",
 		Dir: r.logDir, MaxSize: svc.Log.MaxSize, Keep: svc.Log.Keep, Format: svc.Log.Format,
-		ToFile: slices.Contains(svc.Log.To, "file"), ToStdout: slices.Contains(svc.Log.To, "stdout"),
+		ToFile: slices.Contains(svc.Log.To, "file"), ToStdout: r.stdout || slices.Contains(svc.Log.To, "stdout"),
 	}.Encode()
 }
 

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -38,6 +39,7 @@ type Config struct {
 	LogDir     string // absolute
 	Shim       string // path of nines-exec
 	Environ    []string
+	Stdout     bool          // output also goes to nines-log's stdout, whatever log.to says
 	InheritEnv bool          // what inherit_env defaults to
 	Past       policy.Past   // what the keeper handed back
 	Cgroups    *cgroups.Tree // nil: level none
@@ -134,9 +136,10 @@ func (s *Supervisor) Run() (int, error) {
 	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + fmt.Sprint(len(s.cfg.Spec.Services)) + " services"})
 	s.step(policy.SpecChanged{Spec: s.cfg.Spec, Past: s.cfg.Past})
 	s.handOut()
-	if err := s.tell("READY=1"); err != nil {
-		return 1, err
+	if err := s.cfg.Keeper.Send(notify.Message{notify.Ready()}.Append(nil), nil); err != nil {
+		return 1, fmt.Errorf("cannot tell the keeper that all is ready: %w", err)
 	}
+	go s.listenToKeeper()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for s.exit == nil {
@@ -243,14 +246,23 @@ func (s *Supervisor) act(a *policy.Action) {
 	}
 }
 
-// tell sends fields to the keeper.
-func (s *Supervisor) tell(fields ...string) error {
-	var b []byte
-	for _, f := range fields {
-		b = append(b, f...)
-		b = append(b, '\n')
+// listenToKeeper waits for the keeper's end. It sends nothing yet that has to be
+// acted on; but without it nobody reaps, holds the log pipes or starts a next
+// supervisor, so all is shut down while it still can be done in order.
+func (s *Supervisor) listenToKeeper() {
+	buf := make([]byte, notify.MaxMessage)
+	for {
+		_, fds, err := s.cfg.Keeper.Receive(buf)
+		notify.CloseAll(fds)
+		if errors.Is(err, io.EOF) || errors.Is(err, notify.ErrClosed) {
+			s.box.put(func() { s.step(policy.Shutdown{Code: 1, Cause: "the keeper is gone"}) })
+			return
+		}
+		if err != nil && !errors.Is(err, notify.ErrTruncated) {
+			s.log.Error("cannot hear the keeper any more", "err", err)
+			return
+		}
 	}
-	return s.cfg.Keeper.Send(b, nil)
 }
 
 // note adds an entry of the supervisor's own to the journal.
