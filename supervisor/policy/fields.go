@@ -1,0 +1,34 @@
+package policy
+
+import "strconv"
+
+// Fields is what of a Reason a program may want, as in the API's event fields:
+// exit_code or signal (how an incarnation ended), delay_ms, count, name. It is
+// nil where there is nothing.
+func (r Reason) Fields() map[string]string {
+	f := map[string]string{}
+	how := r.how
+	if how == whyNothing {
+		how = r.kind
+	}
+	switch how {
+	case whyExited, whyExecFailed, whyCompleted:
+		f["exit_code"] = strconv.Itoa(int(r.code))
+	case whySignaled, whyOOM:
+		f["signal"] = r.name
+	default:
+		if r.name != "" {
+			f["name"] = r.name
+		}
+	}
+	if r.delay > 0 {
+		f["delay_ms"] = strconv.FormatFloat(float64(r.delay.Microseconds())/1000, 'f', -1, 64)
+	}
+	if r.count > 0 && r.kind != whySignaled && r.kind != whyNeeds {
+		f["count"] = strconv.Itoa(int(r.count))
+	}
+	if len(f) == 0 {
+		return nil
+	}
+	return f
+}
