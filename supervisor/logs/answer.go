@@ -1,0 +1,368 @@
+package logs
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	historyBatch = 256     // lines given at once
+	sourceBytes  = 8 << 10 // taken from a ring at a time
+	maxExtend    = 3       // times that a source goes back to files because its ring moved on
+)
+
+// source gives the lines of one sink up to what there was when the query came:
+// from its files, then from its ring.
+type source struct {
+	key    sinkKey
+	files  *history
+	sub    *subscription // nil: files only
+	end    uint64        // lines from here on are followed, not history
+	extend int
+
+	items  []item
+	got    []item // buffer of items
+	head   item
+	latest int64 // of all before, as the merge orders by
+	begun  bool  // the ring was read from
+}
+
+// answer gives emit what q asks for: history, and then, if it follows, what
+// comes until ctx ends.
+func (h *hub) answer(ctx context.Context, q Query, emit func([]entry) error) error {
+	want := q.matcher()
+	r := newReader(func(k *sink) bool { return want(k.key.service, k.key.instance) })
+	h.watch(r)
+	defer func() { h.unwatch(r) }()
+	if !q.Follow {
+		// The rings need not hold more for it, nor wake it.
+		r.mu.Lock()
+		subs := slices.Clone(r.subs)
+		r.mu.Unlock()
+		h.unwatch(r)
+		r.subs = subs
+	}
+	if err := h.past(ctx, r, q, want, emit); err != nil || !q.Follow {
+		return err
+	}
+	return r.follow(ctx, emit)
+}
+
+// matcher reports what q names.
+func (q *Query) matcher() func(service, instance string) bool {
+	services, instances := make(map[string]bool), make(map[string]bool)
+	for _, s := range q.Services {
+		services[s] = true
+	}
+	for _, i := range q.Instances {
+		instances[i] = true
+	}
+	return func(service, instance string) bool {
+		return len(services) == 0 && len(instances) == 0 || services[service] || instances[instance]
+	}
+}
+
+// past gives what is kept, merged by time.
+func (h *hub) past(ctx context.Context, r *reader, q Query, want func(service, instance string) bool, emit func([]entry) error) error {
+	sources, err := h.sources(r, q, want)
+	defer func() {
+		for _, s := range sources {
+			if s.files != nil {
+				s.files.close()
+			}
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	since := int64(math.MinInt64)
+	if !q.Since.IsZero() {
+		since = q.Since.UnixNano()
+	}
+	var merge mergeHeap
+	for _, s := range sources {
+		if ok, err := s.advance(since); err != nil {
+			return err
+		} else if ok {
+			merge = append(merge, s)
+		}
+	}
+	heap.Init(&merge)
+	batch := make([]entry, 0, historyBatch)
+	for len(merge) > 0 {
+		s := merge[0]
+		batch = append(batch, entry{&s.key, s.head})
+		if len(batch) == historyBatch {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := emit(batch); err != nil {
+				return err
+			}
+			batch = batch[:0]
+		}
+		ok, err := s.advance(since)
+		switch {
+		case err != nil:
+			return err
+		case ok:
+			heap.Fix(&merge, 0)
+		default:
+			heap.Pop(&merge)
+		}
+	}
+	if len(batch) > 0 {
+		return emit(batch)
+	}
+	return nil
+}
+
+// sources prepares a source for each sink that has a ring, and for each log in
+// the known folders that has none.
+func (h *hub) sources(r *reader, q Query, want func(service, instance string) bool) ([]*source, error) {
+	var sources []*source
+	known := make(map[string]bool)
+	live := func() error {
+		r.mu.Lock()
+		subs := slices.Clone(r.subs)
+		r.mu.Unlock()
+		for _, sub := range subs {
+			path := sub.sink.set.Load().path()
+			if sub.sink.set.Load().ToFile {
+				if known[path] {
+					continue
+				}
+				known[path] = true
+			} else if slices.ContainsFunc(sources, func(s *source) bool { return s.sub == sub }) {
+				continue
+			}
+			s, err := h.liveSource(sub, q)
+			if err != nil {
+				return err
+			}
+			sources = append(sources, s)
+		}
+		return nil
+	}
+	if err := live(); err != nil {
+		return sources, err
+	}
+	cold := h.coldLogs(want)
+	// A log that was cold when it was found may have begun to be written since:
+	// then it belongs to its sink.
+	if q.Follow && len(cold) > 0 {
+		if err := live(); err != nil {
+			return sources, err
+		}
+	}
+	for _, c := range cold {
+		if known[c.path] {
+			continue
+		}
+		info, err := h.fs.Stat(c.path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return sources, err
+		}
+		y := &history{hub: h, path: c.path, end: place{off: info.Size(), valid: true}}
+		if err := y.seek(q.Lines, q.Since); err != nil {
+			return sources, err
+		}
+		sources = append(sources, &source{key: c.key, files: y})
+	}
+	return sources, nil
+}
+
+func (h *hub) liveSource(sub *subscription, q Query) (*source, error) {
+	k := sub.sink
+	s := &source{key: k.key, sub: sub}
+	set := k.set.Load()
+	var size int64
+	var rot int64
+	if set.ToFile {
+		// Before the ring is looked at: if that is empty still, nothing that it
+		// will ever hold is in these bytes.
+		rot = k.file.rot.Load()
+		if info, err := h.fs.Stat(set.path()); err == nil {
+			size = info.Size()
+		}
+	}
+	sub.mu.Lock()
+	have, end, at := k.ring.last(&sub.cur, q.Lines)
+	next := sub.cur.next
+	sub.mu.Unlock()
+	s.end = end
+	if have == 0 && next == 0 && end == 0 {
+		at = place{rot: rot, off: size, valid: true}
+	}
+	need := q.Lines - have
+	if q.Lines < 0 {
+		need = -1
+	}
+	if !set.ToFile || !at.valid || need == 0 {
+		return s, nil
+	}
+	s.files = &history{hub: h, sink: k, path: set.path(), end: at}
+	return s, s.files.seek(need, q.Since)
+}
+
+type coldLog struct {
+	key  sinkKey
+	path string
+}
+
+// coldLogs lists the wanted logs in the known folders. A folder that cannot be
+// read has none.
+func (h *hub) coldLogs(want func(service, instance string) bool) []coldLog {
+	h.mu.Lock()
+	dirs := make([]string, 0, len(h.volumes))
+	for dir := range h.volumes {
+		if dir != "" {
+			dirs = append(dirs, dir)
+		}
+	}
+	h.mu.Unlock()
+	var found []coldLog
+	for _, dir := range dirs {
+		services, err := h.fs.ReadDir(dir)
+		if err != nil {
+			continue // not made yet, or not ours to read
+		}
+		for _, e := range services {
+			service, err := unescape(e.Name())
+			if err != nil || !e.IsDir() {
+				continue
+			}
+			logs, err := h.fs.ReadDir(filepath.Join(dir, e.Name()))
+			if err != nil {
+				continue
+			}
+			for _, l := range logs {
+				name, ok := strings.CutSuffix(l.Name(), ".log")
+				if !ok {
+					continue
+				}
+				key := sinkKey{service: service, stream: Out}
+				if n, ok := strings.CutSuffix(name, ".err"); ok {
+					name, key.stream = n, Err
+				}
+				index, err := unescape(name)
+				if err != nil {
+					continue
+				}
+				if key.instance = index; !strings.Contains(index, "/") {
+					key.instance = service + "/" + index
+				}
+				if want(key.service, key.instance) {
+					found = append(found, coldLog{key, filepath.Join(dir, e.Name(), l.Name())})
+				}
+			}
+		}
+	}
+	return found
+}
+
+// advance puts the next line that is not older than since into head.
+func (s *source) advance(since int64) (bool, error) {
+	for {
+		it, ok, err := s.next()
+		if err != nil || !ok {
+			return false, err
+		}
+		if it.time >= since {
+			s.head = it
+			s.latest = max(s.latest, it.time)
+			return true, nil
+		}
+	}
+}
+
+func (s *source) next() (item, bool, error) {
+	for {
+		if len(s.items) > 0 {
+			it := s.items[0]
+			s.items = s.items[1:]
+			return it, true, nil
+		}
+		if s.files != nil {
+			it, ok, err := s.files.next()
+			if err != nil || ok {
+				return it, ok, err
+			}
+			if s.moved() {
+				continue
+			}
+			s.files = nil
+		}
+		if s.sub == nil || !s.fill() {
+			return item{}, false, nil
+		}
+	}
+}
+
+// moved: while the files were read, the ring has dropped lines that had been
+// in it; they are in the files by now, which are read on.
+func (s *source) moved() bool {
+	if s.sub == nil || s.extend >= maxExtend {
+		return false
+	}
+	first, at := s.sub.sink.ring.oldest()
+	s.sub.mu.Lock()
+	defer s.sub.mu.Unlock()
+	if first <= s.sub.cur.next || !at.valid {
+		return false
+	}
+	s.extend++
+	s.sub.cur = cursor{next: first, pos: s.sub.sink.ring.start(first)}
+	s.end = max(s.end, first)
+	s.files.extend(at)
+	return true
+}
+
+// fill takes lines from the ring; false: there are no more.
+func (s *source) fill() bool {
+	s.sub.mu.Lock()
+	defer s.sub.mu.Unlock()
+	if s.sub.cur.next > s.end || s.begun && s.sub.cur.next == s.end && s.sub.cur.off > 0 {
+		return false
+	}
+	items, lost, _ := s.sub.sink.ring.readUntil(&s.sub.cur, s.got[:0], sourceBytes, s.end)
+	s.begun = true
+	s.got, s.items = items, items
+	if lost > 0 {
+		at := time.Now().UnixNano()
+		if len(items) > 0 {
+			at = items[0].time
+		}
+		s.items = slices.Insert(items, 0, item{time: at, text: []byte("nines: " + slowText(lost))})
+	}
+	return len(s.items) > 0
+}
+
+// mergeHeap has the source with the earliest head first.
+type mergeHeap []*source
+
+func (m mergeHeap) Len() int { return len(m) }
+func (m mergeHeap) Less(i, j int) bool {
+	if m[i].latest != m[j].latest {
+		return m[i].latest < m[j].latest
+	}
+	return m[i].key.instance < m[j].key.instance
+}
+func (m mergeHeap) Swap(i, j int) { m[i], m[j] = m[j], m[i] }
+func (m *mergeHeap) Push(x any)   { *m = append(*m, x.(*source)) }
+func (m *mergeHeap) Pop() any {
+	old := *m
+	s := old[len(old)-1]
+	*m = old[:len(old)-1]
+	return s
+}

@@ -1,0 +1,371 @@
+package logs
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	fileMode   = 0o640
+	folderMode = 0o750
+
+	stampLayout = "2006-01-02T15:04:05.000000Z"
+	stampLen    = len(stampLayout) + 1 // and a space
+
+	maxOut     = 256 << 10 // formatted bytes of one write(2)
+	retryFirst = 100 * time.Millisecond
+	retryMost  = 10 * time.Second
+	checkEvery = time.Second // is it still our file that lies there?
+)
+
+var errStuck = errors.New("a write did not return in time")
+
+// logFile writes one sink's file and rotates it. Whoever holds the sink's turn
+// owns it; only rot is read by others.
+type logFile struct {
+	fs  filesystem
+	vol *volume
+
+	path    string
+	f       file
+	info    fs.FileInfo // of the file last open
+	size    int64
+	rot     atomic.Int64 // rotations made; names the files of a place
+	checked time.Time
+
+	mid       any   // whose line is unfinished at the end of the file
+	clean     bool  // the file ends with a newline, or is empty
+	lineStart place // of the last line begun
+
+	failed  error // nil: it works
+	retryAt time.Time
+	pause   time.Duration
+	lost    uint64 // lines not written and not yet said
+	reason  error
+	torn    any // whose unfinished line has lost something, uncounted as yet
+	rotated error
+}
+
+// end returns the place where the next line goes. It is not valid if nothing
+// is known of the file.
+func (l *logFile) end() place {
+	return place{rot: l.rot.Load(), off: l.size, valid: l.f != nil}
+}
+
+// prepare opens the file that s names, so that end is known before anything is
+// published. It reports whether append may be tried.
+func (l *logFile) prepare(s *Settings, now time.Time) bool {
+	if l.failed != nil && now.Before(l.retryAt) {
+		return false
+	}
+	path := s.path()
+	if l.f != nil && (l.path != path || !l.current(now)) {
+		l.close()
+	}
+	if l.f != nil {
+		return true
+	}
+	old := l.info
+	l.path, l.checked = path, now
+	if err := l.open(); err != nil {
+		l.fail(s.Dir, err, now)
+		return false
+	}
+	if old != nil && !os.SameFile(old, l.info) {
+		l.rot.Add(elsewhere)
+	}
+	return true
+}
+
+// elsewhere is added to rot where a file is no successor of the one before, so
+// that no place in that one is looked for in this one's.
+const elsewhere = 1 << 32
+
+// current reports whether the open file is still the one at its path: somebody
+// may have moved or removed it, and a removed one would fill the disk unseen.
+func (l *logFile) current(now time.Time) bool {
+	if now.Sub(l.checked).Abs() < checkEvery {
+		return true
+	}
+	l.checked = now
+	there, err := l.fs.Stat(l.path)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	if !os.SameFile(there, l.info) {
+		return false
+	}
+	if there.Size() < l.size { // truncated in place, as logrotate's copytruncate does
+		l.size = there.Size()
+		l.rot.Add(elsewhere)
+	}
+	return true
+}
+
+func (l *logFile) open() error {
+	f, err := l.fs.OpenAppend(l.path, fileMode)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = l.fs.MkdirAll(filepath.Dir(l.path), folderMode); err != nil {
+			return err
+		}
+		f, err = l.fs.OpenAppend(l.path, fileMode)
+	}
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: l.path, Err: errors.New("not a regular file")}
+	}
+	clean := true
+	if err == nil && info.Size() > 0 {
+		var last [1]byte
+		if _, err = f.ReadAt(last[:], info.Size()-1); err == nil {
+			clean = last[0] == '\n'
+		}
+	}
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	l.f, l.info, l.size, l.mid, l.clean = f, info, info.Size(), nil, clean
+	return nil
+}
+
+func (l *logFile) close() {
+	if l.f == nil {
+		return
+	}
+	// What close says of written data was said by write, but on NFS; nothing
+	// can be done here that is not done on the next write's error.
+	_ = l.f.Close()
+	l.f, l.mid, l.clean = nil, nil, true
+}
+
+// append writes what src wrote, each line with its stamp. out is scratch; it
+// is returned for reuse. prepare returned true just before.
+func (l *logFile) append(s *Settings, src any, b, out []byte, now time.Time) []byte {
+	var buf [stampLen + 4]byte
+	stamp := append(now.UTC().AppendFormat(buf[:0], stampLayout), ' ')
+	if !l.settle(s, stamp, now) {
+		l.drop(src, b)
+		return out
+	}
+	out = out[:0]
+	lead := l.mid != src && (l.mid != nil || !l.clean)
+	if lead {
+		out = append(out, '\n')
+		l.mid = nil
+	}
+	cont := l.mid == src
+	for at := 0; at < len(b); {
+		n := bytes.IndexByte(b[at:], '\n') + 1
+		if n == 0 {
+			n = len(b) - at
+		}
+		if cont {
+			cont = false
+		} else {
+			used := l.size + int64(len(out))
+			full := s.MaxSize > 0 && used > 0 && uint64(used)+uint64(stampLen+n) > s.MaxSize
+			if full || len(out)+stampLen+n > maxOut && len(out) > 0 {
+				ok := l.flush(s, out, lead, now)
+				out, lead, l.mid = out[:0], false, nil
+				if !ok || full && !l.rotate(s, now) {
+					l.drop(src, b[at:])
+					return out
+				}
+			}
+			l.lineStart = place{rot: l.rot.Load(), off: l.size + int64(len(out)), valid: true}
+			out = append(out, stamp...)
+		}
+		out = append(out, b[at:at+n]...)
+		at += n
+	}
+	unfinished := b[len(b)-1] != '\n'
+	switch ok := l.flush(s, out, lead, now); {
+	case ok && unfinished:
+		l.mid = src
+	case ok:
+		l.mid = nil
+	case unfinished:
+		l.torn = src
+	}
+	return out
+}
+
+// settle says what was lost, if anything was.
+func (l *logFile) settle(s *Settings, stamp []byte, now time.Time) bool {
+	n := l.lost
+	if l.torn != nil {
+		n++
+	}
+	if n == 0 {
+		return true
+	}
+	line := make([]byte, 0, 160)
+	if l.mid != nil || !l.clean {
+		line = append(line, '\n')
+	}
+	line = append(line, stamp...)
+	line = append(line, "nines: "...)
+	line = append(line, lostText(n, l.reason)...)
+	line = append(line, '\n')
+	l.mid = nil
+	if _, ok := l.write(s, line, now); !ok {
+		return false
+	}
+	l.lost, l.torn = 0, nil
+	return true
+}
+
+// flush writes whole lines and perhaps the beginning of one; lead says that
+// the first byte ends another's line. On failure what was not written is
+// counted, but for an unfinished line.
+func (l *logFile) flush(s *Settings, out []byte, lead bool, now time.Time) bool {
+	n, ok := l.write(s, out, now)
+	if !ok {
+		l.lost += uint64(bytes.Count(out[n:], []byte{'\n'}))
+		if lead && n == 0 {
+			l.lost--
+		}
+	}
+	return ok
+}
+
+func lostText(n uint64, reason error) string {
+	text := strconv.FormatUint(n, 10) + " lines lost: "
+	if n == 1 {
+		text = "1 line lost: "
+	}
+	return text + cause(reason)
+}
+
+// cause is an error without the path, which the reader of a log knows.
+func cause(err error) string {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err.Error()
+	}
+	if err == nil {
+		return "unknown reason"
+	}
+	return err.Error()
+}
+
+// drop counts the lines of b as lost. One of which only a part is in b is
+// counted when it ends, or when something else is written.
+func (l *logFile) drop(src any, b []byte) {
+	if l.torn != nil && l.torn != src {
+		l.lost++
+	}
+	l.lost += uint64(bytes.Count(b, []byte{'\n'}))
+	if b[len(b)-1] != '\n' {
+		l.torn = src
+	} else {
+		l.torn = nil
+	}
+	l.mid = nil
+}
+
+func (l *logFile) write(s *Settings, b []byte, now time.Time) (int, bool) {
+	if len(b) == 0 {
+		return 0, true
+	}
+	n, err := l.f.Write(b)
+	l.size += int64(n)
+	if n > 0 {
+		l.clean = b[n-1] == '\n'
+	}
+	if err != nil {
+		l.fail(s.Dir, err, now)
+		return n, false
+	}
+	if l.failed != nil {
+		l.failed, l.pause = nil, 0
+		l.vol.works(l)
+	}
+	return n, true
+}
+
+// fail notes why nothing can be written. The file is opened anew before the
+// next try: an error may be of the descriptor (ESTALE, a remounted disk).
+func (l *logFile) fail(dir string, err error, now time.Time) {
+	l.failed, l.reason = err, err
+	l.pause = min(max(2*l.pause, retryFirst), retryMost)
+	l.retryAt = now.Add(l.pause)
+	l.close()
+	l.vol.fails(l, dir, err)
+}
+
+// rotate renames 0.log to 0.log.1 and so on, from the oldest down, and opens a
+// new 0.log. Only files up to the first missing number move: if an earlier
+// rotation was cut short by death, its gap is filled and nothing is dropped for
+// it. A rename that fails leaves the file growing; the next line tries again,
+// after a pause. It reports whether there is a file to write to.
+func (l *logFile) rotate(s *Settings, now time.Time) bool {
+	if l.rotated != nil && now.Before(l.retryAt) {
+		return true
+	}
+	if err := l.shift(s.Keep); err != nil {
+		l.rotated = err
+		l.pause = min(max(2*l.pause, retryFirst), retryMost)
+		l.retryAt = now.Add(l.pause)
+		l.vol.say("cannot rotate " + l.path + ": " + cause(err) + ": it grows past its max_size until that works")
+		return true
+	}
+	l.rotated, l.pause = nil, 0
+	l.close()
+	l.rot.Add(1)
+	if err := l.open(); err != nil {
+		l.fail(s.Dir, err, now)
+		return false
+	}
+	return true
+}
+
+func (l *logFile) shift(keep int) error {
+	if keep <= 0 {
+		return l.fs.Remove(l.path)
+	}
+	gap := 1
+	for ; gap < keep; gap++ {
+		if _, err := l.fs.Stat(numbered(l.path, gap)); errors.Is(err, fs.ErrNotExist) {
+			break
+		} else if err != nil {
+			return err
+		}
+	}
+	for n := gap; n > 1; n-- {
+		if err := l.fs.Rename(numbered(l.path, n-1), numbered(l.path, n)); err != nil {
+			return err
+		}
+	}
+	if err := l.fs.Rename(l.path, numbered(l.path, 1)); err != nil {
+		return err
+	}
+	// What a larger keep has left behind.
+	for n := keep + 1; ; n++ {
+		err := l.fs.Remove(numbered(l.path, n))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			l.vol.say("cannot remove an old log: " + err.Error())
+			return nil
+		}
+	}
+}
+
+// numbered is the n-th older file; 0 is the current one.
+func numbered(path string, n int) string {
+	if n == 0 {
+		return path
+	}
+	return path + "." + strconv.Itoa(n)
+}

@@ -1,0 +1,242 @@
+package logs
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+)
+
+const (
+	scanBlock = 32 << 10
+	fileBlock = 16 << 10
+)
+
+// errTooMany: all queries together have too many files open.
+var errTooMany = errors.New("cannot read the logs: too many files are read at once: name fewer instances or ask for fewer lines")
+
+// history reads the files of one sink from a place on, the oldest line first.
+type history struct {
+	hub  *hub
+	sink *sink // nil: nobody writes these files, so they are not renamed either
+	path string
+
+	at   place // of the next line
+	end  place // before this
+	f    file
+	rd   *bufio.Reader
+	last int64 // time of the line before, for one without a stamp
+}
+
+// openAt opens the file of rotation rot, whatever it is called now.
+func (y *history) openAt(rot int64) (file, error) {
+	for range 4 {
+		now := y.rotations()
+		n := now - rot
+		if n < 0 || n > maxKeep+1 {
+			return nil, fs.ErrNotExist
+		}
+		f, err := y.hub.fs.Open(numbered(y.path, int(n)))
+		if y.rotations() == now {
+			return f, err
+		}
+		if err == nil {
+			_ = f.Close() // only read from; and it may be the wrong one
+		}
+	}
+	return nil, fs.ErrNotExist // it rotates faster than we open: old lines go anyway
+}
+
+func (y *history) rotations() int64 {
+	if y.sink == nil {
+		return 0
+	}
+	return y.sink.file.rot.Load()
+}
+
+// seek finds the place of the n-th line before end (n < 0: the oldest line),
+// not looking into files that were last written before since.
+func (y *history) seek(n int, since time.Time) error {
+	y.at = y.end
+	missing := 0
+	for rot := y.end.rot; n != 0; rot-- {
+		f, err := y.acquire(rot)
+		if errors.Is(err, fs.ErrNotExist) {
+			// One number may be missing: a rotation that death cut short.
+			if missing++; missing > 1 {
+				return nil
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		found, off, older, err := y.scan(f, rot, n, since)
+		y.release(f)
+		if err != nil {
+			return err
+		}
+		if older {
+			return nil
+		}
+		y.at = place{rot: rot, off: off, valid: true}
+		if n > 0 {
+			n -= found
+		}
+	}
+	return nil
+}
+
+// scan counts lines of f from its end, at most n, and returns where the first
+// of them begins.
+func (y *history) scan(f file, rot int64, n int, since time.Time) (found int, off int64, older bool, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, 0, false, err
+	}
+	off = info.Size()
+	if rot == y.end.rot {
+		off = min(off, y.end.off)
+	} else if info.ModTime().Before(since) {
+		return 0, 0, true, nil
+	}
+	if n < 0 {
+		return 0, 0, false, nil
+	}
+	block := make([]byte, scanBlock)
+	limit := off // the newline just before it ends the last line
+	for off > 0 {
+		b := block[:min(off, scanBlock)]
+		if k, err := f.ReadAt(b, off-int64(len(b))); err != nil && (err != io.EOF || k < len(b)) {
+			return 0, 0, false, err
+		}
+		for k := len(b); k > 0; {
+			k = bytes.LastIndexByte(b[:k], '\n')
+			if k < 0 {
+				break
+			}
+			if start := off - int64(len(b)) + int64(k) + 1; start < limit {
+				if found++; found == n {
+					return found, start, false, nil
+				}
+			}
+		}
+		off -= int64(len(b))
+	}
+	if limit > 0 {
+		found++
+	}
+	return found, 0, false, nil
+}
+
+func (y *history) acquire(rot int64) (file, error) {
+	select {
+	case y.hub.files <- struct{}{}:
+	default:
+		return nil, errTooMany
+	}
+	f, err := y.openAt(rot)
+	if err != nil {
+		<-y.hub.files
+		return nil, err
+	}
+	return f, nil
+}
+
+func (y *history) release(f file) {
+	_ = f.Close() // only read from
+	<-y.hub.files
+}
+
+func (y *history) close() {
+	if y.f != nil {
+		y.release(y.f)
+		y.f, y.rd = nil, nil
+	}
+}
+
+// extend has the reading go on up to end.
+func (y *history) extend(end place) {
+	if y.at == y.end && y.f == nil {
+		y.at = place{rot: y.end.rot, off: y.end.off, valid: true}
+	}
+	y.end = end
+}
+
+// next returns the next line. ok is false at the end.
+func (y *history) next() (it item, ok bool, err error) {
+	for {
+		if y.at.rot > y.end.rot || y.at.rot == y.end.rot && y.at.off >= y.end.off {
+			y.close()
+			return item{}, false, nil
+		}
+		if y.f == nil {
+			f, err := y.acquire(y.at.rot)
+			if errors.Is(err, fs.ErrNotExist) {
+				y.skipFile()
+				continue
+			}
+			if err != nil {
+				return item{}, false, err
+			}
+			y.f = f
+			y.rd = bufio.NewReaderSize(io.NewSectionReader(f, y.at.off, 1<<62), fileBlock)
+		}
+		line, n, err := y.readLine()
+		y.at.off += int64(n)
+		if n == 0 {
+			if err != nil && err != io.EOF {
+				return item{}, false, fmt.Errorf("cannot read %s: %w", y.path, err)
+			}
+			y.close()
+			y.skipFile()
+			continue
+		}
+		return y.parse(line), true, nil
+	}
+}
+
+// skipFile goes on with the next newer file. Where the writer went on with an
+// unrelated one, that is the end's.
+func (y *history) skipFile() {
+	rot := y.at.rot + 1
+	if y.end.rot-rot > maxKeep {
+		rot = y.end.rot
+	}
+	y.at = place{rot: rot, valid: true}
+}
+
+// readLine returns the line without its newline, cut to maxFileLine, and how
+// many bytes it took.
+func (y *history) readLine() (line []byte, n int, err error) {
+	for {
+		part, err := y.rd.ReadSlice('\n')
+		n += len(part)
+		if room := maxFileLine - len(line); room > 0 {
+			line = append(line, part[:min(room, len(part))]...)
+		}
+		if err == bufio.ErrBufferFull {
+			continue
+		}
+		if err == nil && len(line) == n {
+			line = line[:n-1]
+		} else if cut := n - len(line); cut > 0 {
+			line = appendCut(line, cut)
+		}
+		return line, n, err
+	}
+}
+
+// parse takes the stamp off a line.
+func (y *history) parse(line []byte) item {
+	if len(line) >= stampLen && line[stampLen-1] == ' ' {
+		if t, err := time.Parse(stampLayout, string(line[:stampLen-1])); err == nil {
+			y.last = t.UnixNano()
+			return item{time: y.last, text: line[stampLen:]}
+		}
+	}
+	return item{time: y.last, text: line}
+}
