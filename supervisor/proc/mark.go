@@ -1,0 +1,180 @@
+package proc
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// MarkVariable is the environment variable by which what a start has brought
+// about is found again.
+const MarkVariable = "NINES_INCARNATION"
+
+// Marked is a process that carries a mark.
+type Marked struct {
+	PID   int
+	Start uint64
+	Mark  string // the value of MarkVariable
+}
+
+// FindMarked finds every living process but ourselves whose mark begins with
+// prefix: what a supervisor that died has left. It reads the environment of
+// every process that we may read, so it is not for every day. A process that
+// ends while we look is left out.
+func FindMarked(prefix string) ([]Marked, error) {
+	pids, err := allPIDs()
+	if err != nil {
+		return nil, err
+	}
+	var found []Marked
+	var r markReader
+	for _, pid := range pids {
+		if pid == os.Getpid() {
+			continue
+		}
+		mark, ok := r.mark(pid)
+		if !ok || len(mark) < len(prefix) || mark[:len(prefix)] != prefix {
+			continue
+		}
+		// The start time after the mark: if the pid has changed hands in
+		// between, the mark is looked at again under the new one.
+		st, err := readStat(pid)
+		if err != nil || !st.lives() {
+			continue
+		}
+		if again, ok := r.mark(pid); !ok || again != mark {
+			continue
+		}
+		found = append(found, Marked{PID: pid, Start: st.start, Mark: mark})
+	}
+	return found, nil
+}
+
+// allPIDs lists /proc.
+func allPIDs() ([]int, error) {
+	d, err := os.Open("/proc")
+	if err != nil {
+		return nil, errors.New("cannot list processes: " + err.Error())
+	}
+	names, err := d.Readdirnames(-1)
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return nil, errors.New("cannot list processes: " + err.Error())
+	}
+	pids := make([]int, 0, len(names))
+	for _, name := range names {
+		if name[0] < '1' || name[0] > '9' {
+			continue
+		}
+		if pid, err := strconv.Atoi(name); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// environMax bounds what is read of one environment: the kernel allows no
+// more than 6 MiB.
+const environMax = 6 << 20
+
+// markReader reads marks with one buffer.
+type markReader struct{ buf []byte }
+
+// mark is the mark of a process; ok is false if it has none or if we may not
+// read its environment.
+func (r *markReader) mark(pid int) (mark string, ok bool) {
+	if r.buf == nil {
+		r.buf = make([]byte, 0, 16<<10)
+	}
+	for {
+		b, err := readSmall("/proc/"+strconv.Itoa(pid)+"/environ", r.buf[:0])
+		if err != nil {
+			return "", false
+		}
+		if mark, ok = findMark(b); ok {
+			return mark, true
+		}
+		if len(b) < cap(r.buf) || cap(r.buf) >= environMax {
+			return "", false
+		}
+		r.buf = make([]byte, 0, 8*cap(r.buf)) // it was cut off
+	}
+}
+
+// findMark finds the mark in an environment whose entries end in NUL; one that
+// is cut off is none.
+func findMark(b []byte) (string, bool) {
+	const entry = MarkVariable + "="
+	for len(b) > 0 {
+		if bytes.HasPrefix(b, []byte(entry)) {
+			v, _, whole := bytes.Cut(b[len(entry):], []byte{0})
+			return string(v), whole
+		}
+		i := bytes.Index(b, []byte("\x00"+entry))
+		if i < 0 {
+			return "", false
+		}
+		b = b[i+1:]
+	}
+	return "", false
+}
+
+// childrenOf appends the children of one thread of a process, or of all of its
+// threads. ok is false when the kernel does not tell (CONFIG_PROC_CHILDREN).
+func childrenOf(dst []int, pid int, allThreads bool) (pids []int, ok bool) {
+	base := "/proc/" + strconv.Itoa(pid) + "/task/"
+	if !allThreads {
+		return threadChildren(dst, base+strconv.Itoa(pid)+"/children")
+	}
+	d, err := os.Open(base)
+	if err != nil {
+		return dst, true // it has ended: no children
+	}
+	names, err := d.Readdirnames(-1)
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return dst, true
+	}
+	for _, name := range names {
+		if dst, ok = threadChildren(dst, base+name+"/children"); !ok {
+			return dst, false
+		}
+	}
+	return dst, true
+}
+
+func threadChildren(dst []int, file string) ([]int, bool) {
+	b, err := readAll(file)
+	if err != nil {
+		// No such file, although the thread is there: the kernel has none.
+		if errors.Is(err, unix.ENOENT) && unix.Access(file[:len(file)-len("children")], unix.F_OK) == nil {
+			return dst, false
+		}
+		return dst, true
+	}
+	for field := range bytes.FieldsSeq(b) {
+		if pid, ok := digits(field); ok {
+			dst = append(dst, int(pid))
+		}
+	}
+	return dst, true
+}
+
+// readAll reads a file of /proc however long it is.
+func readAll(file string) ([]byte, error) {
+	buf := make([]byte, 0, 1024)
+	for {
+		b, err := readSmall(file, buf)
+		if err != nil || len(b) < cap(buf) {
+			return b, err
+		}
+		buf = make([]byte, 0, 8*cap(buf))
+	}
+}
