@@ -19,7 +19,7 @@ INITFLAGS := $(LDFLAGS) -X=runtime.godebugDefault=asyncpreemptoff=1
 PROGRAMS := nines nines-init nines-exec nines-log
 # Go's ./... leaves folders named testdata out; the programs there are tested
 # and linted as well.
-PACKAGES := ./... $(addprefix ./,$(sort $(dir $(wildcard testdata/*/*.go))))
+PACKAGES := ./... $(addprefix ./,$(sort $(dir $(wildcard testdata/*/*.go testdata/*/*/*.go))))
 GODIRS   := cgroups cmd ipc spec supervisor testdata
 
 # The race detector needs a C compiler; without one the tests run all the same.

@@ -238,13 +238,19 @@ func root(t *testing.T) string {
 // testPrograms are the packages below testdata, which ./... leaves out.
 func testPrograms(t *testing.T) []string {
 	t.Helper()
-	mains, err := filepath.Glob(filepath.Join(root(t), "testdata", "*", "*.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var dirs []string
-	for _, m := range mains {
-		dirs = append(dirs, "./testdata/"+filepath.Base(filepath.Dir(m)))
+	for _, pattern := range []string{"testdata/*/*.go", "testdata/*/*/*.go"} {
+		mains, err := filepath.Glob(filepath.Join(root(t), pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range mains {
+			dir, err := filepath.Rel(root(t), filepath.Dir(m))
+			if err != nil {
+				t.Fatal(err)
+			}
+			dirs = append(dirs, "./"+dir)
+		}
 	}
 	slices.Sort(dirs)
 	return slices.Compact(dirs)

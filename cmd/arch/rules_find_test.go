@@ -155,7 +155,8 @@ func skips(s *source, r report) {
 }
 
 // discards finds `_ = call()` with no comment on its line or just above: one
-// comment may speak for a few of them.
+// comment may speak for a few of them. Close says enough by itself: where its
+// error matters, for what was written, it is Sync's error that is looked at.
 func discards(s *source, r report) {
 	explained := map[int]bool{}
 	for _, g := range s.file.Comments {
@@ -167,7 +168,11 @@ func discards(s *source, r report) {
 		if !ok || a.Tok != token.ASSIGN || len(a.Rhs) != 1 {
 			return true
 		}
-		if _, ok := a.Rhs[0].(*ast.CallExpr); !ok {
+		call, ok := a.Rhs[0].(*ast.CallExpr)
+		if !ok {
+			return true
+		}
+		if sel, ok := call.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "Close" {
 			return true
 		}
 		for _, l := range a.Lhs {
@@ -187,17 +192,17 @@ func discards(s *source, r report) {
 	})
 }
 
-// cloexec are the calls that take close-on-exec as a flag; plain are those
-// that cannot, and what to call instead.
+// cloexec are the calls that take close-on-exec as a flag, and which argument
+// that is; plain are those that cannot, and what to call instead.
 var (
-	cloexec = map[string]bool{"Open": true, "Openat": true, "Socket": true, "Socketpair": true, "Pipe2": true, "Accept4": true,
-		"EpollCreate1": true, "Eventfd": true, "InotifyInit1": true, "MemfdCreate": true, "SignalFD": true, "Signalfd": true,
-		"TimerfdCreate": true, "Dup3": true, "FanotifyInit": true}
+	cloexec = map[string]int{"Open": 1, "Openat": 2, "Socket": 1, "Socketpair": 1, "Pipe2": 1, "Accept4": 1, "EpollCreate1": 0,
+		"Eventfd": 1, "InotifyInit1": 0, "MemfdCreate": 1, "Signalfd": 2, "TimerfdCreate": 1, "Dup3": 2, "FanotifyInit": 0}
 	plain = map[string]string{"Pipe": "Pipe2", "Dup": "FcntlInt(F_DUPFD_CLOEXEC)", "Dup2": "Dup3", "Accept": "Accept4",
 		"EpollCreate": "EpollCreate1", "InotifyInit": "InotifyInit1", "Creat": "Open"}
 )
 
-// inherited finds descriptors made without close-on-exec.
+// inherited finds descriptors made without close-on-exec. Flags that a wrapper
+// is handed in a variable are its caller's.
 func inherited(s *source, r report) {
 	ast.Inspect(s.file, func(n ast.Node) bool {
 		call, ok := n.(*ast.CallExpr)
@@ -213,18 +218,20 @@ func inherited(s *source, r report) {
 		if instead := plain[name]; instead != "" {
 			r(call, name+" (use "+instead+")")
 		}
-		if !cloexec[name] {
+		flags, takes := cloexec[name]
+		if !takes || flags >= len(call.Args) {
+			return true
+		}
+		if _, variable := call.Args[flags].(*ast.Ident); variable {
 			return true
 		}
 		said := false
-		for _, a := range call.Args {
-			ast.Inspect(a, func(n ast.Node) bool {
-				if id, ok := n.(*ast.Ident); ok && strings.Contains(id.Name, "CLOEXEC") {
-					said = true
-				}
-				return true
-			})
-		}
+		ast.Inspect(call.Args[flags], func(n ast.Node) bool {
+			if id, ok := n.(*ast.Ident); ok && strings.Contains(id.Name, "CLOEXEC") {
+				said = true
+			}
+			return true
+		})
 		if !said {
 			r(call, name)
 		}

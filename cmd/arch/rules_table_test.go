@@ -81,6 +81,7 @@ var rules = []rule{
 			{"ipc/a.go", `_ = os.Remove("x") // it may be gone already`},
 			{"ipc/a.go", "// They may be gone already.\n" + "_ = os.Remove(`x`)\n_ = os.Remove(`y`)"},
 			{"ipc/a.go", "var i any; _ = i"},
+			{"ipc/a.go", "_ = os.Stdin.Close()"},
 		},
 	},
 	{
@@ -107,6 +108,7 @@ var rules = []rule{
 		good: []example{
 			{"cgroups/a.go", `unix.Open("/", unix.O_RDONLY|unix.O_CLOEXEC, 0)`},
 			{"cgroups/a.go", "unix.Pipe2(nil, unix.O_CLOEXEC)"},
+			{"cgroups/a.go", "var flags int; unix.Open(`/`, flags, 0)"},
 			{"cgroups/a.go", "unix.FcntlInt(3, unix.F_DUPFD_CLOEXEC, 3)"},
 		},
 	},
