@@ -67,14 +67,18 @@ func (m *Machine) retry(s *slot, how Reason, failedStart, fatal bool, code int) 
 	delay := scale(s.base, s.spread)
 	s.next = phaseBackoff
 	s.nextAt = m.now.Add(delay)
-	s.why = because(Reason{kind: whyBackoff, delay: delay, count: int32(s.streak)}, how)
+	next := because(Reason{kind: whyBackoff, delay: delay, count: int32(s.streak)}, how)
+	s.why = next
+	if s.held {
+		s.why = because(Reason{kind: whyHeld, delay: delay}, how)
+	}
 	if newlyHeld {
-		m.notice(KindHeld, s, because(Reason{kind: whyHeld, delay: delay}, how))
+		m.notice(KindHeld, s, s.why)
 	}
 	if delay > 0 {
-		m.notice(KindBackoff, s, s.why)
+		m.notice(KindBackoff, s, next)
 	} else {
-		m.notice(KindRestarting, s, s.why)
+		m.notice(KindRestarting, s, next)
 	}
 }
 

@@ -220,7 +220,9 @@ func (m *Machine) wake(v *service) {
 // derive says which level the sums of v amount to.
 func (v *service) derive() level {
 	switch {
-	case v.stopped || v.disabled():
+	case v.stopped || v.disabled(), v.leavingNeeds > 0:
+		// Also where all of it is up: a task that has completed has nothing left
+		// to stop, yet what needs it yields, and must be told for whom.
 		return levelDead
 	case v.standing[standsUp] == v.instances:
 		return levelUp

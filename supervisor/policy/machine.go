@@ -187,8 +187,16 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 	m.now = max(m.now, now)
 	m.out.Now, m.out.Records, m.out.Then, m.out.Notices = m.out.Now[:0], m.out.Records[:0], m.out.Then[:0], m.out.Notices[:0]
 	if m.ended {
-		if c, ok := ev.(Command); ok {
-			m.refuse(c.Request, Conflict, "cannot "+c.Verb.String()+" "+c.Service+": nines has shut down", "")
+		// The end may still wait for a record: whoever asks meanwhile is answered,
+		// and now, since nothing follows the end.
+		switch e := ev.(type) {
+		case Command:
+			m.refuse(e.Request, Conflict, "cannot "+e.Verb.String()+" "+e.Service+": nines has shut down", "")
+		case Shutdown:
+			if e.Request != 0 {
+				m.act(Action{Kind: ActAccepted, Request: e.Request})
+				m.act(Action{Kind: ActDone, Request: e.Request, Message: "everything has stopped"})
+			}
 		}
 		return &m.out
 	}

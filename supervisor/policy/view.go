@@ -91,6 +91,9 @@ func (m *Machine) viewSlot(s *slot) SlotView {
 		Ref: s.ref, PID: s.pid, Restarts: s.restarts, LastExit: s.last,
 		StartedAt: s.startedAt, ReadyAt: s.readyAt,
 	}
+	if s.exited {
+		w.PID = 0 // reaped; what lives is something that it left behind
+	}
 	switch s.phase {
 	case phaseDown:
 		switch d {

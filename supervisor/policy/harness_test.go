@@ -1,0 +1,430 @@
+package policy
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"nines/spec"
+)
+
+// newService is a service with the defaults of the language, except that
+// nothing is jittered: the cases say what they mean to the millisecond.
+func newService(name string) *spec.Service {
+	return &spec.Service{
+		Name: name, Type: spec.TypeService, Instances: 1, Enabled: true,
+		StartTimeout: 30 * time.Second,
+		Stop:         spec.Stop{Signal: "SIGTERM", Timeout: 10 * time.Second},
+		Restart: spec.Restart{
+			Policy: spec.RestartAlways, Delay: 100 * time.Millisecond, MaxDelay: 30 * time.Second,
+			Factor: 2, ResetAfter: time.Minute, SuccessCodes: []int{0}, FatalCodes: []int{78, 125},
+		},
+		CrashLoop: spec.CrashLoop{Failures: 5, Within: time.Minute, Then: spec.ThenRollback},
+	}
+}
+
+// parseService reads one line of a spec block: a name and words such as
+// "task", "needs=db,cache", "instances=3".
+func parseService(t testing.TB, line string) *spec.Service {
+	words := strings.Fields(line)
+	v := newService(words[0])
+	dur := func(s string) time.Duration {
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		return d
+	}
+	num := func(s string) int {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		return n
+	}
+	codes := func(s string) (list []int) {
+		for c := range strings.SplitSeq(s, ",") {
+			list = append(list, num(c))
+		}
+		return list
+	}
+	for _, w := range words[1:] {
+		key, val, _ := strings.Cut(w, "=")
+		switch key {
+		case "task":
+			v.Type, v.Restart.Policy = spec.TypeTask, spec.RestartOnFailure
+		case "disabled":
+			v.Enabled = false
+		case "essential":
+			v.Essential = true
+		case "instances":
+			v.Instances = num(val)
+		case "needs":
+			v.Needs = strings.Split(val, ",")
+		case "after":
+			v.After = strings.Split(val, ",")
+		case "policy":
+			v.Restart.Policy = spec.RestartPolicy(val)
+		case "delay":
+			v.Restart.Delay = dur(val)
+		case "max_delay":
+			v.Restart.MaxDelay = dur(val)
+		case "jitter":
+			f, err := strconv.ParseFloat(val, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v.Restart.Jitter = f
+		case "reset_after":
+			v.Restart.ResetAfter = dur(val)
+		case "success":
+			v.Restart.SuccessCodes = codes(val)
+		case "fatal":
+			v.Restart.FatalCodes = codes(val)
+		case "failures":
+			v.CrashLoop.Failures = num(val)
+		case "within":
+			v.CrashLoop.Within = dur(val)
+		case "then":
+			v.CrashLoop.Then = spec.CrashLoopThen(val)
+		case "notify":
+			v.Ready = &spec.Ready{Notify: "systemd"}
+		case "ready_delay":
+			v.Ready = &spec.Ready{Delay: dur(val)}
+		case "start_timeout":
+			v.StartTimeout = dur(val)
+		case "stop_timeout":
+			v.Stop.Timeout = dur(val)
+		case "stop_command":
+			v.Stop.Command = `["stop"]`
+		case "reload":
+			v.Reload = &spec.Reload{Signal: val}
+			if val == "command" {
+				v.Reload = &spec.Reload{Command: `["reload"]`}
+			}
+		default:
+			t.Fatalf("%s: unknown word %q", line, w)
+		}
+	}
+	return v
+}
+
+func parseSpec(t testing.TB, text string) *spec.Spec {
+	sp := &spec.Spec{Supervisor: spec.Supervisor{ShutdownTimeout: time.Minute}}
+	for line := range strings.Lines(text) {
+		if strings.TrimSpace(line) != "" {
+			sp.Services = append(sp.Services, parseService(t, line))
+		}
+	}
+	return sp
+}
+
+// env drives one machine by hand.
+type env struct {
+	t       testing.TB
+	m       *Machine
+	now     Time
+	out     strings.Builder
+	request Request
+	pid     int
+	hooks   map[string]uint64 // last token by instance id
+
+	// What is answered at once, without being asked to.
+	autoSpawn, autoStop bool
+}
+
+func newEnv(t testing.TB) *env {
+	return &env{t: t, m: New(Config{}), hooks: map[string]uint64{}, pid: 100}
+}
+
+// slot finds an instance by its id; "web/0@2" names its second incarnation, and
+// no @ its current one.
+func (e *env) ref(id string) Ref {
+	name, inc, stale := strings.Cut(id, "@")
+	for _, s := range e.m.slots {
+		if s.name == name {
+			r := s.ref
+			if stale {
+				n, err := strconv.ParseUint(inc, 10, 64)
+				if err != nil {
+					e.t.Fatal(err)
+				}
+				r.Incarnation = n
+			}
+			return r
+		}
+	}
+	e.t.Fatalf("no slot %q", id)
+	return Ref{}
+}
+
+func (e *env) name(r Ref) string {
+	return e.m.ID(r.Slot) + "." + strconv.FormatUint(r.Incarnation, 10)
+}
+
+func (e *env) printf(format string, args ...any) { fmt.Fprintf(&e.out, format, args...) }
+
+// step takes an event, prints what follows, and gives the automatic answers.
+func (e *env) step(ev Event) {
+	o := e.m.Step(e.now, ev)
+	checkInvariants(e.t, e.m)
+	e.printf("%s", e.format(o))
+	var answers []Event
+	for _, list := range [][]Action{o.Now, o.Then} {
+		for _, a := range list {
+			switch {
+			case a.Kind == ActSpawn && e.autoSpawn:
+				e.pid++
+				answers = append(answers, Spawned{Ref: a.Ref, PID: e.pid})
+			case a.Kind == ActSignal && a.Cont && e.autoStop:
+				answers = append(answers, Exited{Ref: a.Ref, Status: Status{Signal: a.Signal}, Empty: true})
+			case a.Kind == ActKill && e.autoStop:
+				answers = append(answers, Emptied{Ref: a.Ref})
+			case a.Kind == ActHook:
+				e.hooks[e.m.ID(a.Ref.Slot)] = a.Token
+			}
+		}
+	}
+	for _, a := range answers {
+		e.step(a)
+	}
+}
+
+// advance lets time pass, and ticks at each deadline.
+func (e *env) advance(d time.Duration) {
+	until := e.now.Add(d)
+	for {
+		at, ok := e.m.Deadline()
+		if !ok || at > until {
+			break
+		}
+		e.now = max(e.now, at)
+		e.step(Tick{})
+	}
+	e.now = until
+}
+
+// format prints an output, one thing a line: what happened (plain), what is
+// recorded (*), what may leave now (!), what leaves when that is durable (>).
+func (e *env) format(o *Output) string {
+	var b strings.Builder
+	for _, n := range o.Notices {
+		who := n.Service
+		if n.Slot != NoSlot {
+			who = e.name(n.Ref)
+		}
+		if who == "" {
+			who = "nines"
+		}
+		fmt.Fprintf(&b, "%8s  %s %s: %s\n", time.Duration(e.now), who, n.Kind, n.Reason)
+	}
+	for _, r := range o.Records {
+		switch r.Kind {
+		case RecordIntent:
+			fmt.Fprintf(&b, "          * intent %s\n", e.name(r.Ref))
+		case RecordStopped:
+			fmt.Fprintf(&b, "          * stopped %s %d\n", r.ID, r.Value)
+		case RecordScale:
+			fmt.Fprintf(&b, "          * scale %s %d\n", r.ID, r.Value)
+		case RecordStarted:
+			fmt.Fprintf(&b, "          * started %s %d\n", r.ID, r.Value)
+		case RecordShutdown:
+			fmt.Fprintf(&b, "          * shutdown %d by %s\n", r.Value, time.Duration(r.Deadline))
+		}
+	}
+	for _, a := range o.Now {
+		fmt.Fprintf(&b, "          ! %s\n", e.formatAction(a))
+	}
+	for _, a := range o.Then {
+		fmt.Fprintf(&b, "          > %s\n", e.formatAction(a))
+	}
+	return b.String()
+}
+
+func (e *env) formatAction(a Action) string {
+	switch a.Kind {
+	case ActSpawn:
+		return "spawn " + e.name(a.Ref)
+	case ActSignal:
+		cont := ""
+		if a.Cont {
+			cont = " SIGCONT"
+		}
+		return "signal " + e.name(a.Ref) + " " + a.Signal + cont
+	case ActKill:
+		return "kill " + e.name(a.Ref)
+	case ActHook:
+		kind := map[Hook]string{HookStop: "stop", HookReload: "reload"}[a.Hook]
+		return "hook " + kind + " " + e.name(a.Ref) + " for " + a.Timeout.String()
+	case ActRevert:
+		return "revert " + a.Service
+	case ActAccepted:
+		return fmt.Sprintf("accepted #%d", a.Request)
+	case ActDone:
+		how := "done"
+		if a.Failed {
+			how = "failed"
+		}
+		return fmt.Sprintf("%s #%d: %s%s", how, a.Request, a.Message, hint(a.Hint))
+	case ActRefused:
+		return fmt.Sprintf("refused #%d (%s): %s%s", a.Request, a.Code, a.Message, hint(a.Hint))
+	case ActEnd:
+		return fmt.Sprintf("end %d", a.Exit)
+	}
+	return fmt.Sprintf("action %d", a.Kind)
+}
+
+func hint(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " [" + s + "]"
+}
+
+// event reads one line of a step block.
+func (e *env) event(line string) Event {
+	w := strings.Fields(line)
+	arg := func(i int) string {
+		if i < len(w) {
+			return w[i]
+		}
+		return ""
+	}
+	target := func() (service string, index int) {
+		service, n, one := strings.Cut(arg(1), "/")
+		if !one {
+			return service, -1
+		}
+		index, err := strconv.Atoi(n)
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		return service, index
+	}
+	command := func(v Verb) Command {
+		e.request++
+		service, index := target()
+		return Command{Request: e.request, Verb: v, Service: service, Instance: index, By: "ann"}
+	}
+	switch w[0] {
+	case "tick":
+		return Tick{}
+	case "spawned":
+		e.pid++
+		return Spawned{Ref: e.ref(arg(1)), PID: e.pid}
+	case "spawn-failed":
+		code, err := strconv.Atoi(arg(2))
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		return SpawnFailed{Ref: e.ref(arg(1)), Step: "exec", Code: code, Cause: strings.Join(w[3:], " ")}
+	case "spawn-again":
+		return SpawnFailed{Ref: e.ref(arg(1)), Step: "clone", Code: 1, Again: true, Cause: strings.Join(w[2:], " ")}
+	case "ready":
+		return Ready{Ref: e.ref(arg(1))}
+	case "exited": // exited web/0 1 | SIGKILL [left] [core] [oom]
+		x := Exited{Ref: e.ref(arg(1)), Empty: true}
+		if code, err := strconv.Atoi(arg(2)); err == nil {
+			x.Status.Code = code
+		} else {
+			x.Status.Signal = arg(2)
+		}
+		for _, f := range w[3:] {
+			switch f {
+			case "left":
+				x.Empty = false
+			case "core":
+				x.Status.Core = true
+			case "oom":
+				x.Status.OOM = true
+			default:
+				e.t.Fatalf("%s: unknown word %q", line, f)
+			}
+		}
+		return x
+	case "emptied":
+		return Emptied{Ref: e.ref(arg(1))}
+	case "hook-done":
+		return HookDone{Token: e.hooks[arg(1)], OK: arg(2) == "ok", Cause: strings.Join(w[3:], " ")}
+	case "start":
+		return command(VerbStart)
+	case "stop":
+		return command(VerbStop)
+	case "restart":
+		return command(VerbRestart)
+	case "reload":
+		return command(VerbReload)
+	case "scale":
+		c := command(VerbScale)
+		n, err := strconv.Atoi(arg(2))
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		c.Instances = n
+		return c
+	case "signal":
+		c := command(VerbSignal)
+		c.Signal = arg(2)
+		return c
+	case "shutdown":
+		e.request++
+		code, err := strconv.Atoi(arg(1))
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		return Shutdown{Request: e.request, Code: code, Cause: strings.Join(w[2:], " ")}
+	}
+	e.t.Fatalf("unknown event %q", line)
+	return nil
+}
+
+// snapshot prints the snapshot.
+func (e *env) snapshot() string {
+	var b strings.Builder
+	snap := e.m.Snapshot()
+	if snap.Shutdown {
+		fmt.Fprintf(&b, "shutting down\n")
+	}
+	views := map[Slot]SlotView{}
+	for _, w := range snap.Instances {
+		views[w.Slot] = w
+	}
+	for _, v := range snap.Services {
+		fmt.Fprintf(&b, "%s %s (wanted: %s)%s\n", v.Name, v.State, v.Desired, colon(v.Reason))
+		for _, id := range v.Slots {
+			w := views[id]
+			fmt.Fprintf(&b, "  %s %s", w.ID, w.State)
+			if w.PID != 0 {
+				fmt.Fprintf(&b, " pid=%d", w.PID)
+			}
+			if w.Restarts != 0 {
+				fmt.Fprintf(&b, " restarts=%d", w.Restarts)
+			}
+			if w.NextStartAt != 0 {
+				fmt.Fprintf(&b, " next=%s", time.Duration(w.NextStartAt))
+			}
+			if w.LastExit.Reason != "" {
+				fmt.Fprintf(&b, " last=%s", w.LastExit.Reason)
+			}
+			fmt.Fprintf(&b, "%s\n", colon(w.Reason))
+		}
+	}
+	return b.String()
+}
+
+func colon(r Reason) string {
+	if r == (Reason{}) {
+		return ""
+	}
+	return ": " + r.String()
+}
+
+func parseInt(t testing.TB, s string) int {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

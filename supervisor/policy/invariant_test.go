@@ -1,0 +1,135 @@
+package policy
+
+import (
+	"slices"
+	"testing"
+)
+
+// checkInvariants compares every sum that the machine keeps with what it
+// amounts to when counted afresh, and looks for work that was left undone.
+func checkInvariants(t testing.TB, m *Machine) {
+	t.Helper()
+	for i, s := range m.due.slots {
+		if s.pos != i || i > 0 && m.due.less(i, (i-1)/2) {
+			t.Fatalf("heap is out of order at %d (%s)", i, s.name)
+		}
+	}
+	occupied := 0
+	for _, s := range m.slots {
+		at := slices.Min(s.timers[:])
+		if at != s.at || (at == never) != (s.pos < 0) {
+			t.Fatalf("%s: deadline %d, heap says %d at %d", s.name, at, s.at, s.pos)
+		}
+		if c := m.assess(s); c != s.counted {
+			t.Fatalf("%s (%s, %s): counted %+v, is %+v", s.name, s.phase, m.desired(s), s.counted, c)
+		}
+		if s.counted.occupied {
+			occupied++
+		}
+		if m.ended {
+			continue
+		}
+		// Guarantee 12: what is wanted and may start was started.
+		switch d := m.desired(s); decide(s.phase, d) {
+		case tryUp:
+			if s.svc.mayStart() {
+				t.Fatalf("%s is wanted and may start, and is down", s.name)
+			}
+		case cancel:
+			t.Fatalf("%s is %s although %s is wanted", s.name, s.phase, d)
+		case end:
+			if s.end == endNone && m.mayEnd(s, d) {
+				t.Fatalf("%s is %s and should end: %s", s.name, s.phase, d)
+			}
+		case keep:
+		}
+		// Whatever waits for an answer of the driver after being told to end is bounded.
+		bounded := s.phase == phaseStopping || s.phase == phaseKilling || s.phase == phaseClearing ||
+			s.phase == phaseStuck || s.phase == phaseBackoff || s.phase == phaseSpawning && s.end != endNone
+		if bounded && s.timers[timerPhase] == never {
+			t.Fatalf("%s is %s without a deadline", s.name, s.phase)
+		}
+		if !s.phase.lives() && s.phase != phaseBackoff && s.timers[timerPhase] != never {
+			t.Fatalf("%s is %s and still has a deadline", s.name, s.phase)
+		}
+	}
+	if occupied != m.occupied {
+		t.Fatalf("occupied is %d, counted %d", occupied, m.occupied)
+	}
+	for _, v := range m.services {
+		checkService(t, m, v)
+	}
+	if m.dirtyServices.head != len(m.dirtyServices.items) || m.dirtySlots.head != len(m.dirtySlots.items) ||
+		m.dirtyOps.head != len(m.dirtyOps.items) {
+		t.Fatalf("work is left")
+	}
+	n := 0
+	for _, v := range m.services {
+		n += len(v.ops)
+	}
+	if n != len(m.operations) {
+		t.Fatalf("%d operations at services, %d in all", n, len(m.operations))
+	}
+}
+
+func checkService(t testing.TB, m *Machine, v *service) {
+	t.Helper()
+	name := v.spec.Name
+	var sums struct{ up, first, stalled, dead, occupied, stuck, surplus, waiting, settled int }
+	for _, s := range v.slots {
+		c := s.counted
+		switch c.standing {
+		case standsUp:
+			sums.up++
+		case standsFirst:
+			sums.first++
+		case standsStalled:
+			sums.stalled++
+		case standsDead:
+			sums.dead++
+		case standsAside, numStandings:
+		}
+		sums.occupied += delta(false, c.occupied)
+		sums.stuck += delta(false, c.stuck)
+		sums.surplus += delta(false, c.surplus)
+		sums.waiting += delta(false, c.waiting)
+		sums.settled += delta(false, c.settled)
+	}
+	if sums.up != v.standing[standsUp] || sums.first != v.standing[standsFirst] ||
+		sums.stalled != v.standing[standsStalled] || sums.dead != v.standing[standsDead] ||
+		sums.occupied != v.occupied || sums.stuck != v.stuck || sums.surplus != v.surplus ||
+		sums.waiting != v.waiting || sums.settled != v.settled {
+		t.Fatalf("%s: sums are %+v, kept %+v", name, sums, v)
+	}
+	if l := v.derive(); l != v.level {
+		t.Fatalf("%s: level is %d, kept %d", name, l, v.level)
+	}
+	down, dead, stalled, leaving, pending := 0, 0, 0, 0, 0
+	for _, o := range v.needs {
+		down += delta(false, o.level != levelUp)
+		dead += delta(false, o.level == levelDead)
+		stalled += delta(false, o.level == levelStalled)
+		leaving += delta(false, o.leaving)
+	}
+	for _, o := range v.after {
+		pending += delta(false, o.level == levelPending)
+	}
+	if down != v.needDown || dead != v.needDead || stalled != v.needStalled ||
+		leaving != v.leavingNeeds || pending != v.afterPending {
+		t.Fatalf("%s: neighbours are %d %d %d %d %d, kept %+v", name, down, dead, stalled, leaving, pending, v)
+	}
+	if v.leaving != (v.stopped || leaving > 0) {
+		t.Fatalf("%s: leaving %t", name, v.leaving)
+	}
+	for rel := range v.present {
+		holders := 0
+		for _, o := range m.services {
+			if slices.Contains(o.below[rel], v) && o.present[rel] {
+				holders++
+			}
+		}
+		if holders != v.holders[rel] || v.present[rel] != (v.occupied > 0 || holders > 0) {
+			t.Fatalf("%s: holders[%d] %d, kept %d", name, rel, holders, v.holders[rel])
+		}
+	}
+}

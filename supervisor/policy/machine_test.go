@@ -1,0 +1,85 @@
+package policy
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+)
+
+// TestCases runs testdata/*.txt. Each file tells one situation. The commands:
+//
+//	spec [auto] [auto-stop]   a new machine with these services, one a line;
+//	                          auto: spawns are answered at once; auto-stop: stops too
+//	past                      what an earlier supervisor left, before spec (see parsePast)
+//	step                      events, one a line
+//	advance DURATION          time passes, with a Tick at each deadline
+//	snapshot                  what `nines status` would say
+//
+// Rewrite the expected output with -rewrite, and commit only what you understand.
+func TestCases(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		e := newEnv(t)
+		var past Past
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			e.t = t
+			e.out.Reset()
+			switch d.Cmd {
+			case "past":
+				past = parsePast(t, d.Input)
+				return ""
+			case "spec":
+				e = newEnv(t)
+				e.autoSpawn, e.autoStop = d.HasArg("auto"), d.HasArg("auto-stop")
+				e.step(SpecChanged{Spec: parseSpec(t, d.Input), Past: past})
+				past = Past{}
+			case "step":
+				for line := range strings.Lines(d.Input) {
+					e.step(e.event(strings.TrimSpace(line)))
+				}
+			case "advance":
+				by, err := time.ParseDuration(d.CmdArgs[0].Key)
+				if err != nil {
+					d.Fatalf(t, "%v", err)
+				}
+				e.advance(by)
+			case "snapshot":
+				return e.snapshot()
+			default:
+				d.Fatalf(t, "unknown command %q", d.Cmd)
+			}
+			if e.out.Len() == 0 {
+				return "nothing\n"
+			}
+			return e.out.String()
+		})
+	})
+}
+
+// parsePast reads "incarnation web/0 7", "stopped web", "started web",
+// "scale web 3", "shutdown 0 20s" (exit status, deadline).
+func parsePast(t *testing.T, text string) Past {
+	p := Past{
+		Incarnations: map[string]uint64{}, Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{},
+	}
+	for line := range strings.Lines(text) {
+		w := append(strings.Fields(line), "0", "0")
+		n := parseInt(t, w[2])
+		switch w[0] {
+		case "incarnation":
+			p.Incarnations[w[1]] = uint64(n)
+		case "stopped":
+			p.Stopped[w[1]] = true
+		case "started":
+			p.Started[w[1]] = true
+		case "scale":
+			p.Scale[w[1]] = n
+		case "shutdown":
+			p.Shutdown = &Shutdown{Code: parseInt(t, w[1]), Cause: "before", Deadline: Time(n) * Time(time.Second)}
+		default:
+			t.Fatalf("unknown past %q", line)
+		}
+	}
+	return p
+}

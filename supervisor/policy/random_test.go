@@ -1,0 +1,261 @@
+package policy
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"nines/spec"
+)
+
+// chaos drives a machine with random events on a random spec: right answers,
+// late and doubled ones, wrong incarnations, and answers that never come. After
+// each step checkInvariants counts everything afresh. Package sim does this at
+// length and from outside; this looks inside.
+type chaos struct {
+	*env
+	rng      *rand.Rand
+	inflight []Event // answers owed
+	old      []Event // answers given: they come again
+	spawns   map[Ref]bool
+	delays   map[Slot]time.Duration
+	waiting  map[Request]bool
+	ended    bool
+}
+
+func randomSpec(r *rand.Rand) *spec.Spec {
+	sp := &spec.Spec{Supervisor: spec.Supervisor{ShutdownTimeout: 20 * time.Second}}
+	pick := func(list ...string) string { return list[r.IntN(len(list))] }
+	for i := range 1 + r.IntN(8) {
+		v := newService(fmt.Sprintf("s%d", i))
+		v.Instances = r.IntN(4)
+		v.Enabled = r.IntN(8) != 0
+		if r.IntN(4) == 0 {
+			v.Type, v.Restart.Policy, v.Instances = spec.TypeTask, spec.RestartOnFailure, 1
+		}
+		v.Essential = r.IntN(20) == 0
+		for j := range i {
+			switch r.IntN(6) {
+			case 0:
+				v.Needs = append(v.Needs, fmt.Sprintf("s%d", j))
+			case 1:
+				v.After = append(v.After, fmt.Sprintf("s%d", j))
+			}
+		}
+		if r.IntN(3) == 0 {
+			v.Restart.Policy = spec.RestartPolicy(pick("always", "on-failure", "never"))
+		}
+		v.Restart.Jitter = 0.1
+		v.Restart.Delay = time.Duration(r.IntN(3)) * 100 * time.Millisecond
+		v.Restart.ResetAfter = time.Duration(r.IntN(3)) * 10 * time.Second
+		v.CrashLoop.Then = spec.CrashLoopThen(pick("hold", "rollback", "stop", "hold", "shutdown"))
+		v.CrashLoop.Failures = 1 + r.IntN(5)
+		v.Stop.Timeout = time.Duration(r.IntN(4)) * time.Second
+		switch r.IntN(3) {
+		case 0:
+			v.Ready = &spec.Ready{Notify: "systemd"}
+		case 1:
+			v.Ready = &spec.Ready{Delay: time.Second}
+		}
+		if r.IntN(3) == 0 {
+			v.Stop.Command = "x"
+		}
+		switch r.IntN(3) {
+		case 0:
+			v.Reload = &spec.Reload{Signal: "SIGHUP"}
+		case 1:
+			v.Reload = &spec.Reload{Command: "x"}
+		}
+		sp.Services = append(sp.Services, v)
+	}
+	return sp
+}
+
+func newChaos(t testing.TB, seed uint64) *chaos {
+	c := &chaos{
+		env: newEnv(t), rng: rand.New(rand.NewPCG(seed, 1)),
+		spawns: map[Ref]bool{}, delays: map[Slot]time.Duration{}, waiting: map[Request]bool{},
+	}
+	c.m = New(Config{Seed: seed})
+	return c
+}
+
+func (c *chaos) feed(ev Event) {
+	o := c.m.Step(c.now, ev)
+	checkInvariants(c.t, c.m)
+	if _, ok := ev.(SpecChanged); !ok { // it holds pointers, which differ from run to run
+		c.printf("%T %+v\n", ev, ev)
+	}
+	c.printf("%s", c.format(o))
+	if c.ended && len(o.Now)+len(o.Then)+len(o.Records) > 0 {
+		switch ev.(type) {
+		case Command, Shutdown: // answered, and that is all
+		default:
+			c.t.Fatalf("output after the end: %s", c.format(o))
+		}
+	}
+	for _, list := range [][]Action{o.Now, o.Then} {
+		for _, a := range list {
+			c.carryOut(a)
+		}
+	}
+	if len(c.old) < 1000 {
+		c.old = append(c.old, ev)
+	} else {
+		c.old[c.rng.IntN(1000)] = ev
+	}
+}
+
+func (c *chaos) carryOut(a Action) {
+	lose := c.rng.IntN(50) == 0
+	owe := func(e Event) {
+		if !lose {
+			c.inflight = append(c.inflight, e)
+		}
+	}
+	switch a.Kind {
+	case ActSpawn:
+		if c.spawns[a.Ref] {
+			c.t.Fatalf("spawned twice: %v", a.Ref)
+		}
+		c.spawns[a.Ref] = true
+		switch c.rng.IntN(10) {
+		case 0:
+			owe(SpawnFailed{Ref: a.Ref, Code: 127, Cause: "cannot exec"})
+		case 1:
+			owe(SpawnFailed{Ref: a.Ref, Again: true, Cause: "EAGAIN"})
+		default:
+			owe(Spawned{Ref: a.Ref, PID: 1})
+			if c.rng.IntN(2) == 0 {
+				owe(Ready{Ref: a.Ref})
+			}
+			if c.rng.IntN(3) == 0 {
+				owe(Exited{Ref: a.Ref, Status: Status{Code: c.rng.IntN(2)}, Empty: c.rng.IntN(2) == 0})
+			}
+		}
+	case ActSignal:
+		if c.rng.IntN(3) > 0 {
+			owe(Exited{Ref: a.Ref, Status: Status{Signal: a.Signal}, Empty: c.rng.IntN(2) == 0})
+		}
+	case ActKill:
+		if c.rng.IntN(2) > 0 {
+			owe(Exited{Ref: a.Ref, Status: Status{Signal: "SIGKILL"}, Empty: c.rng.IntN(2) == 0})
+		}
+		owe(Emptied{Ref: a.Ref})
+	case ActHook:
+		owe(HookDone{Token: a.Token, OK: c.rng.IntN(2) == 0, Cause: "exited with code 1"})
+	case ActAccepted:
+		c.waiting[a.Request] = true
+	case ActDone:
+		if !c.waiting[a.Request] {
+			c.t.Fatalf("done twice, or never accepted: %d", a.Request)
+		}
+		delete(c.waiting, a.Request)
+	case ActRefused:
+		if c.waiting[a.Request] {
+			c.t.Fatalf("refused after it was accepted: %d", a.Request)
+		}
+	case ActEnd:
+		c.ended = true
+		if len(c.waiting) > 0 {
+			c.t.Fatalf("ended while requests wait: %v", c.waiting)
+		}
+	case ActRevert:
+		c.t.Fatalf("reverted without revisions")
+	}
+}
+
+// once lets one random thing happen.
+func (c *chaos) once(services int) {
+	r := c.rng
+	switch n := r.IntN(20); {
+	case n < 10 && len(c.inflight) > 0:
+		i := 0
+		if r.IntN(4) == 0 {
+			i = r.IntN(len(c.inflight))
+		}
+		ev := c.inflight[i]
+		c.inflight = append(c.inflight[:i], c.inflight[i+1:]...)
+		c.feed(ev)
+	case n < 12 && len(c.old) > 0:
+		switch ev := c.old[r.IntN(len(c.old))].(type) {
+		case Spawned, SpawnFailed, Ready, Exited, Emptied, HookDone, Tick:
+			c.feed(ev)
+		}
+	case n < 16:
+		if at, ok := c.m.Deadline(); ok {
+			c.now = max(c.now, at)
+		}
+		c.now = c.now.Add(time.Duration(r.IntN(1000)) * time.Millisecond)
+		c.feed(Tick{})
+	case n < 17 && len(c.m.slots) > 0:
+		// Something crashes by itself.
+		s := c.m.slots[r.IntN(len(c.m.slots))]
+		c.feed(Exited{Ref: s.ref, Status: Status{Code: r.IntN(3)}, Empty: r.IntN(2) == 0})
+	case n < 19:
+		c.request++
+		index := -1
+		if r.IntN(3) == 0 {
+			index = r.IntN(4)
+		}
+		c.feed(Command{
+			Request: c.request, Verb: VerbStart + Verb(r.IntN(6)), Service: fmt.Sprintf("s%d", r.IntN(services+1)),
+			Instance: index, Instances: r.IntN(6), Signal: "SIGUSR1",
+		})
+	case r.IntN(60) == 0:
+		c.request++
+		c.feed(Shutdown{Request: c.request, Code: 3, Cause: "test"})
+	}
+}
+
+// run lets n things happen and returns all that the machine said.
+func (c *chaos) run(n int) string {
+	sp := randomSpec(c.rng)
+	c.feed(SpecChanged{Spec: sp})
+	for range n {
+		c.once(len(sp.Services))
+		c.m.Snapshot()
+	}
+	// Guarantee 15: a shutdown ends in bounded time, whatever the driver does.
+	c.request++
+	c.feed(Shutdown{Request: c.request, Cause: "the end"})
+	for limit := c.now.Add(time.Minute); !c.ended; {
+		at, ok := c.m.Deadline()
+		if !ok || at > limit {
+			c.t.Fatalf("the shutdown does not end: next deadline %d (%t), limit %d\n%s", at, ok, limit, c.snapshot())
+		}
+		c.now = max(c.now, at)
+		c.feed(Tick{})
+	}
+	return c.out.String()
+}
+
+func TestChaos(t *testing.T) {
+	seeds := 300
+	if testing.Short() {
+		seeds = 50
+	}
+	for seed := range uint64(seeds) {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			c := newChaos(t, seed)
+			defer func() {
+				if t.Failed() {
+					lines := strings.Split(c.out.String(), "\n")
+					t.Log(strings.Join(lines[max(0, len(lines)-60):], "\n"))
+				}
+			}()
+			c.run(400)
+		})
+	}
+}
+
+// TestDeterminism: the same seed and the same events give the same bytes.
+func TestDeterminism(t *testing.T) {
+	for seed := range uint64(20) {
+		if a, b := newChaos(t, seed).run(300), newChaos(t, seed).run(300); a != b {
+			t.Fatalf("seed %d: two runs differ", seed)
+		}
+	}
+}
