@@ -311,6 +311,7 @@ type Log struct {
 	Compress bool
 	Rate     uint64   // bytes a second; 0 = no bound
 	To       []string // file, stdout
+	ToSet    bool     // To was given; if not, a supervisor that is PID 1 in a container uses both
 	Streams  string   // merged | split
 	Format   string   // text | json
 }

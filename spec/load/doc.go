@@ -1,0 +1,32 @@
+// Package load reads specifications: HCL files in, a *spec.Spec or diagnostics
+// out. It is the only package that knows HCL.
+//
+// Load reports everything that is wrong in one go, each with its place. It
+// never panics, never recurses without bound and never allocates without
+// bound, whatever the files hold: files are at most 4 MiB, nesting is counted
+// in tokens before HCL's recursive parser sees it, and every evaluation has a
+// budget. A value of env.NAME is never part of a diagnostic.
+//
+// # Expressions
+//
+// An attribute that may differ from instance to instance becomes a spec.Expr:
+// canonical HCL source in which local.* and service.name have been replaced,
+// and host.*, env.*, instance.*, port.* and release.* are still names. What
+// refers to none of those is stored as a literal. Compile, String, Strings and
+// Map evaluate it from its text alone. Every other attribute is evaluated once,
+// here; it may use host.* and env.*, but not instance.*, port.* or release.*.
+//
+// # Beyond the language page
+//
+// The functions are abs, ceil, chomp, coalesce, compact, concat, contains,
+// distinct, element, flatten, floor, format, formatlist, join, keys, length,
+// lookup, lower, max, merge, min, parseint, range, regex, regexall,
+// regexreplace, replace, reverse, signum, slice, sort, split, startswith,
+// endswith, strlen, strrev, substr, title, tonumber, tostring, trim,
+// trimprefix, trimspace, trimsuffix, upper, values, zipmap, jsonencode,
+// jsondecode, basename, dirname. Functions whose result has no bound but their
+// arguments' values are left out.
+//
+// null means "not given". env.NAME of a variable that is not set is null, so
+// that coalesce(env.NAME, "default") works.
+package load

@@ -1,0 +1,62 @@
+package load
+
+// notYet says of a block, an attribute or a value (by its path in the
+// language) that it is read and validated but has no behaviour yet, and what
+// happens meanwhile. Whoever gives it one deletes its row.
+func notYet(path string) (meanwhile string, ok bool) {
+	switch path {
+	case "supervisor.watchdog":
+		return "The hardware watchdog is not opened.", true
+	case "supervisor.metrics":
+		return "Nothing listens there.", true
+	case "supervisor.web":
+		return "Nothing listens there.", true
+	case "check":
+		return "The machine is not checked.", true
+	case "alert":
+		return "Nobody is alerted.", true
+	case "group":
+		return "Its members are restarted one by one, each as its own restart block says.", true
+
+	case "service.mode=active-passive":
+		return "All instances are active.", true
+	case "service.standby":
+		return "All instances are active.", true
+	case "service.available_at_least":
+		return "There are no automatic acts yet that it would hold back.", true
+	case "service.recycle":
+		return "Instances are not replaced by age or schedule.", true
+	case "service.slo":
+		return "There is no report yet that it would be measured in.", true
+	case "service.check":
+		return "The check is not run.", true
+	case "service.ready.notify", "service.ready.fd", "service.ready.exec", "service.ready.http", "service.ready.tcp", "service.ready.grpc",
+		"service.ready.heartbeat", "service.ready.metrics", "service.ready.log", "service.ready.outlier", "service.ready.cpu", "service.ready.stall":
+		return "The instance counts as ready when exec succeeded.", true
+	case "service.crash_loop.then=rollback":
+		return "There are no revisions yet to go back to: a crash loop is held.", true
+	case "service.memory", "service.cpu", "service.pids", "service.io":
+		return "The limits are not set.", true
+	case "service.isolate":
+		return "No instance is isolated.", true
+	case "service.sandbox":
+		return "The service runs without a sandbox.", true
+	case "service.listen":
+		return "The socket is not bound.", true
+	case "service.update":
+		return "There are no updates yet.", true
+	case "service.release":
+		return "The file itself is run, not a snapshot of it.", true
+	case "service.data":
+		return "Nothing is snapshotted or restored.", true
+	case "service.log.rate":
+		return "Output is not slowed down.", true
+	case "service.log.compress=true":
+		return "Rotated files are kept as they are.", true
+	case "service.log.streams=split":
+		return "stdout and stderr are carried in one stream.", true
+	case "service.log.format=json":
+		return "Lines are kept as text.", true
+	}
+	return "", false
+}

@@ -1,0 +1,372 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+
+	"nines/spec"
+)
+
+// Scope is what the names in an expression stand for, for one instance. What
+// an expression does not refer to need not be set.
+type Scope struct {
+	Service     string // name of the service
+	Index       int
+	Ports       map[string]int
+	ReleasePath string
+	ReleaseID   string
+	Env         func(name string) (string, bool) // nil: the process's own environment
+	Host        *Host                            // nil: this machine
+}
+
+// Host is what host.* stands for.
+type Host struct {
+	Name   string
+	CPUs   int
+	Memory uint64 // bytes: the machine's, or the container's limit
+}
+
+// UnsetError says that an expression needs an environment variable that is not
+// set.
+type UnsetError struct{ Name string }
+
+func (e *UnsetError) Error() string {
+	return fmt.Sprintf("cannot evaluate env.%s: the environment variable is not set: set it, or write coalesce(env.%s, \"default\")", e.Name, e.Name)
+}
+
+// Compiled is an expression that has been parsed. It may be evaluated by
+// several goroutines at once.
+type Compiled struct {
+	text  spec.Expr
+	expr  hclsyntax.Expression
+	refs  []ref
+	value cty.Value // where there is nothing to refer to
+	funcs functionTable
+}
+
+// Compile parses an expression that Load made. The empty Expr is refused.
+func Compile(e spec.Expr) (*Compiled, error) {
+	if e == "" {
+		return nil, errors.New("cannot evaluate an expression that was not given")
+	}
+	if len(e) > maxFile {
+		return nil, fmt.Errorf("cannot read the expression: it is longer than %s", spec.FormatBytes(maxFile))
+	}
+	src := []byte(e)
+	tokens, _ := hclsyntax.LexExpression(src, "", hcl.InitialPos) // the parser reports bad tokens
+	if _, what := checkNesting(tokens); what != "" {
+		return nil, fmt.Errorf("cannot read the expression: %s", what)
+	}
+	expr, diags := parseExpression(src)
+	if diags.HasErrors() {
+		return nil, fmt.Errorf("cannot read the expression: %s", reason(diags, false))
+	}
+	c := &Compiled{text: e, expr: expr, refs: refsOf(expr), funcs: functions()}
+	for _, t := range expr.Variables() {
+		if r, summary, _ := refOf(t); summary != "" {
+			return nil, fmt.Errorf("cannot read the expression: %s", summary)
+		} else if r.root == "local" || r.root == "service" {
+			return nil, fmt.Errorf("cannot read the expression: %s is not known here", r)
+		}
+	}
+	c.expr = charged(meter(expr))
+	if len(c.refs) == 0 {
+		v, diags := evaluate(c.expr, nil, c.funcs, &budget{left: maxWork})
+		if diags.HasErrors() {
+			return nil, fmt.Errorf("cannot evaluate the expression: %s", reason(diags, false))
+		}
+		c.value = v
+	}
+	return c, nil
+}
+
+func parseExpression(src []byte) (e hclsyntax.Expression, diags hcl.Diagnostics) {
+	defer func() {
+		if p := recover(); p != nil {
+			e, diags = nil, hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "The parser failed", Detail: fmt.Sprint(p)}}
+		}
+	}()
+	return hclsyntax.ParseExpression(src, "", hcl.InitialPos)
+}
+
+// reason puts the first error into words. HCL's and cty's details may quote
+// values, so where a value may be a secret only the summary is used.
+func reason(diags hcl.Diagnostics, secret bool) string {
+	for _, d := range diags {
+		if d.Severity != hcl.DiagError {
+			continue
+		}
+		if d.Detail == "" || secret {
+			return lowerFirst(d.Summary)
+		}
+		return lowerFirst(d.Summary) + ": " + d.Detail
+	}
+	return "unknown reason"
+}
+
+// PerInstance tells whether the value may differ from instance to instance.
+// If not, one evaluation serves all.
+func (c *Compiled) PerInstance() bool {
+	for _, r := range c.refs {
+		if r.perInstance() {
+			return true
+		}
+	}
+	return false
+}
+
+// secret tells whether the value may hold one of the environment.
+func (c *Compiled) secret() bool {
+	for _, r := range c.refs {
+		if r.root == "env" {
+			return true
+		}
+	}
+	return false
+}
+
+// eval returns the value in a scope.
+func (c *Compiled) eval(s *Scope) (cty.Value, error) {
+	if c.value != cty.NilVal {
+		return c.value, nil
+	}
+	vars, unset, err := c.variables(s)
+	if err != nil {
+		return cty.NilVal, err
+	}
+	v, diags := evaluate(c.expr, vars, c.funcs, &budget{left: maxWork})
+	if diags.HasErrors() {
+		if unset != "" {
+			return cty.NilVal, &UnsetError{unset}
+		}
+		return cty.NilVal, fmt.Errorf("cannot evaluate the expression: %s", reason(diags, c.secret()))
+	}
+	if unset != "" && hasNull(v) {
+		return cty.NilVal, &UnsetError{unset}
+	}
+	return v, nil
+}
+
+func hasNull(v cty.Value) bool {
+	if v.IsNull() {
+		return true
+	}
+	if v.CanIterateElements() {
+		for it := v.ElementIterator(); it.Next(); {
+			if _, e := it.Element(); e.IsNull() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// variables makes the objects that the references name, with only what is
+// referred to in them, and returns the first environment variable that is not
+// set.
+func (c *Compiled) variables(s *Scope) (vars map[string]cty.Value, unset string, err error) {
+	if s == nil {
+		s = &Scope{}
+	}
+	host := s.Host
+	members := map[string]map[string]cty.Value{}
+	for _, r := range c.refs {
+		var v cty.Value
+		switch r.root {
+		case "instance":
+			if v = cty.NumberIntVal(int64(s.Index)); r.name == "id" {
+				v = cty.StringVal(s.Service + "/" + strconv.Itoa(s.Index))
+			}
+		case "port":
+			n, ok := s.Ports[r.name]
+			if !ok {
+				return nil, "", fmt.Errorf("cannot evaluate port.%s: there is no such port here", r.name)
+			}
+			v = cty.NumberIntVal(int64(n))
+		case "release":
+			if v = cty.StringVal(s.ReleasePath); r.name == "id" {
+				v = cty.StringVal(s.ReleaseID)
+			}
+		case "env":
+			lookup := s.Env
+			if lookup == nil {
+				lookup = os.LookupEnv
+			}
+			text, ok := lookup(r.name)
+			if v = cty.StringVal(text); !ok {
+				if v = cty.NullVal(cty.String); unset == "" {
+					unset = r.name
+				}
+			}
+		case "host":
+			if host == nil {
+				if host, err = ThisHost(); err != nil {
+					return nil, "", err
+				}
+			}
+			v = host.value(r.name)
+		}
+		if members[r.root] == nil {
+			members[r.root] = map[string]cty.Value{}
+		}
+		members[r.root][r.name] = v
+	}
+	vars = make(map[string]cty.Value, len(members))
+	for root, m := range members {
+		vars[root] = cty.ObjectVal(m)
+	}
+	return vars, unset, nil
+}
+
+func (h *Host) value(name string) cty.Value {
+	switch name {
+	case "cpus":
+		return cty.NumberIntVal(int64(h.CPUs))
+	case "memory":
+		return cty.NumberUIntVal(h.Memory)
+	}
+	return cty.StringVal(h.Name)
+}
+
+// String evaluates to a string; numbers and bools become one.
+func (c *Compiled) String(s *Scope) (string, error) {
+	v, err := c.eval(s)
+	if err != nil {
+		return "", err
+	}
+	return toString(v)
+}
+
+// Strings evaluates to a list of strings.
+func (c *Compiled) Strings(s *Scope) ([]string, error) {
+	v, err := c.eval(s)
+	if err != nil {
+		return nil, err
+	}
+	return toStrings(v)
+}
+
+// Map evaluates to a map of strings.
+func (c *Compiled) Map(s *Scope) (map[string]string, error) {
+	v, err := c.eval(s)
+	if err != nil {
+		return nil, err
+	}
+	return toMap(v)
+}
+
+// The conversions never quote a value: it may be a secret.
+
+func toString(v cty.Value) (string, error) {
+	if v.IsNull() || !v.IsKnown() {
+		return "", errors.New("a string is expected, and this is null")
+	}
+	if !v.Type().IsPrimitiveType() {
+		return "", fmt.Errorf("a string is expected, and this is %s", typeName(v.Type()))
+	}
+	c, err := convert.Convert(v, cty.String)
+	if err != nil {
+		return "", errors.New("a string is expected")
+	}
+	return c.AsString(), nil
+}
+
+func toStrings(v cty.Value) ([]string, error) {
+	t := v.Type()
+	if v.IsNull() || !v.IsKnown() || !t.IsTupleType() && !t.IsListType() && !t.IsSetType() {
+		return nil, fmt.Errorf("a list of strings is expected, and this is %s", valueName(v))
+	}
+	out := make([]string, 0, v.LengthInt())
+	for it := v.ElementIterator(); it.Next(); {
+		_, e := it.Element()
+		s, err := toString(e)
+		if err != nil {
+			return nil, fmt.Errorf("element %d of the list: %w", len(out), err)
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+func toMap(v cty.Value) (map[string]string, error) {
+	t := v.Type()
+	if v.IsNull() || !v.IsKnown() || !t.IsObjectType() && !t.IsMapType() {
+		return nil, fmt.Errorf("a map of strings is expected, and this is %s", valueName(v))
+	}
+	out := make(map[string]string, v.LengthInt())
+	for it := v.ElementIterator(); it.Next(); {
+		k, e := it.Element()
+		s, err := toString(e)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", k.AsString(), err)
+		}
+		out[k.AsString()] = s
+	}
+	return out, nil
+}
+
+func valueName(v cty.Value) string {
+	if v.IsNull() {
+		return "null"
+	}
+	return typeName(v.Type())
+}
+
+func typeName(t cty.Type) string {
+	switch {
+	case t == cty.String:
+		return "a string"
+	case t == cty.Number:
+		return "a number"
+	case t == cty.Bool:
+		return "a bool"
+	case t.IsTupleType(), t.IsListType(), t.IsSetType():
+		return "a list"
+	case t.IsObjectType(), t.IsMapType():
+		return "a map"
+	}
+	return "something else"
+}
+
+// String evaluates an expression to a string. Whoever evaluates it more than
+// once compiles it once.
+func String(e spec.Expr, s *Scope) (string, error) {
+	c, err := Compile(e)
+	if err != nil {
+		return "", err
+	}
+	return c.String(s)
+}
+
+// Strings evaluates an expression to a list of strings.
+func Strings(e spec.Expr, s *Scope) ([]string, error) {
+	c, err := Compile(e)
+	if err != nil {
+		return nil, err
+	}
+	return c.Strings(s)
+}
+
+// Map evaluates an expression to a map of strings.
+func Map(e spec.Expr, s *Scope) (map[string]string, error) {
+	c, err := Compile(e)
+	if err != nil {
+		return nil, err
+	}
+	return c.Map(s)
+}
+
+// PerInstance tells whether an expression depends on instance.*, port.* or
+// release.*; else one evaluation serves all instances. What cannot be read
+// counts as such.
+func PerInstance(e spec.Expr) bool {
+	c, err := Compile(e)
+	return err != nil || c.PerInstance()
+}
