@@ -117,6 +117,7 @@ func (m *Machine) exitedAfterKill(s *slot, in input) {
 	if s.exited {
 		return // doubled
 	}
+	untold := !s.answered
 	s.answered = true
 	m.over(s, in.status)
 	switch {
@@ -124,6 +125,10 @@ func (m *Machine) exitedAfterKill(s *slot, in input) {
 		m.vacate(s)
 	case s.phase == phaseKilling:
 		s.phase = phaseClearing // what it may take is bounded by the same patience
+		if untold {
+			// As in spawnedLate: the Kill, and an Emptied, may be older than the process.
+			m.act(Action{Kind: ActKill, Ref: s.ref})
+		}
 		m.touch(s)
 	}
 }
