@@ -7,18 +7,43 @@ import (
 
 // after checks what the machine asks for in answer to ev.
 func (k *checker) after(ev policy.Event, out *policy.Output) {
+	own := policy.Request(0)
 	switch ev := ev.(type) {
 	case policy.Command:
+		own = ev.Request
 		k.requests = append(k.requests, request{cmd: ev})
+	case policy.Shutdown:
+		k.requests = append(k.requests, request{})
+	}
+	// A new command supersedes older ones: first these are over, then it counts.
+	for i := range out.Then {
+		if a := &out.Then[i]; a.Kind == policy.ActDone && a.Request != own {
+			k.done(a.Request)
+		}
+	}
+	switch ev := ev.(type) {
+	case policy.Command:
 		if !refuses(out, ev.Request) {
 			k.command(ev)
 		}
 	case policy.Shutdown:
-		k.requests = append(k.requests, request{})
 		k.shutsDown(ev.Code, true)
+	}
+	for i := range out.Then {
+		if a := &out.Then[i]; a.Kind == policy.ActDone && a.Request == own {
+			k.done(a.Request)
+		}
 	}
 	for i := range out.Notices {
 		k.notice(&out.Notices[i])
+	}
+	// What is asked for in one step was decided in an order that cannot be seen.
+	// Spawns come first here: what a restart takes down in the same step may
+	// still have been ready for them; a stop may not, and turn sees that.
+	for i := range out.Then {
+		if a := &out.Then[i]; a.Kind == policy.ActSpawn {
+			k.action(a, out)
+		}
 	}
 	for i := range out.Now {
 		a := &out.Now[i]
@@ -28,7 +53,9 @@ func (k *checker) after(ev policy.Event, out *policy.Output) {
 		k.action(a, out)
 	}
 	for i := range out.Then {
-		k.action(&out.Then[i], out)
+		if a := &out.Then[i]; a.Kind != policy.ActSpawn {
+			k.action(a, out)
+		}
 	}
 	k.started()
 	k.bounded()
@@ -50,6 +77,14 @@ func (k *checker) notice(n *policy.Notice) {
 	case policy.KindShutdown:
 		if k.shutdown == nil {
 			k.shutsDown(-1, false)
+		}
+	case policy.KindExited:
+		// The end of what was killed may never be told: then it counts once
+		// nothing lives.
+		inc := k.w.incs[n.Ref]
+		if inc != nil && !inc.told.over && inc.told.empty && inc.slot.stuck(k.w.now) {
+			k.over(inc, policy.Status{Signal: "SIGKILL"}, false, false)
+			inc.told.reaped = true
 		}
 	case policy.KindCrashLoop:
 		sl := k.slotOf(n.Slot)
@@ -158,9 +193,12 @@ func (k *checker) spawn(ref policy.Ref, out *policy.Output) {
 	switch {
 	case k.shutdown != nil:
 		k.fail("15", "%s is spawned in a shutdown", sl.id)
+	case sl.unsure:
+		// What a restart did that had to wait is known now.
+		sl.unsure, sl.stopped, sl.outcome = false, false, none
 	case !sl.wanted():
 		k.fail("stopped", "%s is spawned, but nobody wants it to run", sl.id)
-	case sl.outcome != none:
+	case sl.outcome != none && !sl.restart:
 		k.fail("done", "%s is spawned, but it has ended for good", sl.id)
 	case now < sl.notBefore:
 		k.fail("3", "%s is spawned %v before its backoff of at least %v is over, after %d ends",
@@ -173,8 +211,7 @@ func (k *checker) spawn(ref policy.Ref, out *policy.Output) {
 	}
 	inc := &incarnation{ref: ref, svc: sl.svc, slot: sl, asked: now, pid: 100 + len(k.w.order)}
 	inc.plan = k.w.plan(inc)
-	sl.cur = inc
-	sl.restart = false
+	sl.cur, sl.outcome, sl.loop = inc, none, false
 	k.w.incs[ref] = inc
 	k.w.order = append(k.w.order, inc)
 }
@@ -221,7 +258,7 @@ func (k *checker) ask(inc *incarnation) {
 	t, sl, now := &inc.told, inc.slot, k.w.now
 	if t.ask == askNone {
 		timeout := !t.ready && now >= inc.asked.Add(inc.svc.spec.StartTimeout)
-		stop := !sl.wanted() || k.shutdown != nil || inc.svc.yields() || sl.restart
+		stop := inc.doomed || k.unwanted(sl)
 		switch {
 		case timeout && stop:
 			t.ask = askEither
@@ -230,6 +267,9 @@ func (k *checker) ask(inc *incarnation) {
 			k.w.marks[MarkStartTimeout]++
 		case stop:
 			t.ask = askStop
+			if sl.restart {
+				sl.pardon(now)
+			}
 		default:
 			k.fail("stopped", "%s is ended, but it is wanted, and it is not late", inc.name())
 		}
@@ -240,6 +280,11 @@ func (k *checker) ask(inc *incarnation) {
 	if t.ask == askStop {
 		k.turn(inc)
 	}
+}
+
+// unwanted says whether there is a reason to end what lives in the slot.
+func (k *checker) unwanted(sl *slot) bool {
+	return !sl.wanted() || k.shutdown != nil || sl.restart || sl.svc.yields()
 }
 
 // turn checks that nothing lives of what depends on inc's service, where the

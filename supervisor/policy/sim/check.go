@@ -18,6 +18,7 @@ type checker struct {
 	byName   map[string]*service
 	bySlot   map[policy.Slot]*slot
 	requests []request
+	waits    int // the first of them that may be unanswered
 	shutdown *shutdown
 	ticked   policy.Time // the newest Tick
 	ended    bool
@@ -50,7 +51,7 @@ type shutdown struct {
 }
 
 func newChecker(w *world) *checker {
-	k := &checker{w: w, byName: map[string]*service{}, bySlot: map[policy.Slot]*slot{}, requests: make([]request, 1)}
+	k := &checker{w: w, byName: map[string]*service{}, bySlot: map[policy.Slot]*slot{}, requests: make([]request, 1), waits: 1}
 	for _, sp := range w.sc.Spec.Services {
 		s := &service{spec: sp, instances: sp.Instances}
 		k.services = append(k.services, s)
@@ -147,7 +148,9 @@ func (k *checker) before(ev policy.Event) {
 		}
 	case policy.Emptied:
 		if inc := k.names(ev.Ref); inc != nil && inc.told.killed {
-			inc.told.empty = true
+			// Before it is known that there was a process, it says nothing of
+			// one that is only being made.
+			inc.told.empty = inc.told.empty || inc.told.spawned || inc.told.reaped
 		}
 	}
 	for _, s := range k.services {
@@ -192,17 +195,18 @@ func (k *checker) byTime(sl *slot, tick bool) {
 func (k *checker) over(inc *incarnation, st policy.Status, noProcess, again bool) {
 	t, sl, now := &inc.told, inc.slot, k.w.now
 	t.over = true
+	sl.forgets(now, &k.w.marks)
 	r := &sl.svc.spec.Restart
 	switch {
 	case t.ask == askEither:
 		sl.unsure = true
 		sl.notBefore = now
 	case t.ask == askStop:
-		sl.notBefore, sl.notAfter = now, now
+		sl.notBefore, sl.notAfter = now, 0
 	case noProcess && again:
 		sl.notBefore, sl.notAfter = now, now.Add(5*time.Second)
 	case k.shutdown != nil || !sl.wanted():
-		sl.notBefore, sl.notAfter = now, now // nobody waits for it
+		sl.notBefore, sl.notAfter = now, 0 // nobody waits for it
 	default:
 		sl.first = false
 		good := !noProcess && t.ask == askNone && st.Signal == "" && slices.Contains(r.SuccessCodes, st.Code)

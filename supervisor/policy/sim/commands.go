@@ -26,67 +26,89 @@ func (k *checker) command(c policy.Command) {
 			slots = slots[c.Instance : c.Instance+1]
 		}
 	}
-	if k.shutdown != nil && c.Verb != policy.VerbStop {
+	if k.shutdown != nil {
 		k.fail("answer", "%s %s is not refused in a shutdown", verbNames[c.Verb], c.Service)
+		return
 	}
 	switch c.Verb {
 	case policy.VerbStart:
 		k.lift(s, slots, one)
 		for _, sl := range slots {
-			k.again(sl)
+			sl.stopped = false
+			sl.pardon(now)
+			sl.first = sl.first || !sl.ready()
 		}
 	case policy.VerbStop:
 		for _, sl := range slots {
-			sl.stopped = one
-			sl.first = false
+			sl.stopped = sl.stopped || one
+			sl.first, sl.unsure = false, false
 		}
 		if !one {
 			s.stopped, s.started = true, false
 		}
 	case policy.VerbRestart:
-		k.lift(s, slots, one)
-		s.restarts++
-		for _, sl := range slots {
-			k.again(sl)
-			sl.restart = sl.cur != nil && !sl.cur.told.empty
-		}
+		k.restarts(s, slots, one)
 	case policy.VerbScale:
 		old := s.instances
 		k.grow(s, c.Instances)
 		s.instances = c.Instances
 		for _, sl := range s.slots[min(old, c.Instances):c.Instances] {
-			sl.stopped = false
-			sl.pardon(now)
+			if !sl.stopped {
+				sl.pardon(now)
+				sl.first = true
+			}
 		}
 	}
 }
 
-// lift takes back a person's stop, and the spec's disabling.
-func (k *checker) lift(s *service, slots []*slot, one bool) {
-	s.stopped = false
-	s.started = s.started || !s.spec.Enabled
-	for _, sl := range slots {
-		sl.stopped = false
-	}
-}
-
-// again is a person's word that a slot may start: nothing of its past counts,
-// unless it runs.
-func (k *checker) again(sl *slot) {
-	if c := sl.cur; c != nil && !c.told.empty && !c.told.over {
+// restarts notes a restart. One that comes while another is under way waits
+// for that, and it cannot be seen from outside when it begins.
+func (k *checker) restarts(s *service, slots []*slot, one bool) {
+	s.restarts++
+	if s.restarts > 1 {
+		for _, sl := range slots {
+			sl.restart = true
+			sl.unsure = sl.unsure || !sl.wanted() || sl.outcome != none
+		}
 		return
 	}
-	sl.pardon(k.w.now)
-	sl.first = true
+	k.lift(s, slots, one)
+	for _, sl := range slots {
+		sl.restart = true
+		if sl.stopped || !sl.lives() {
+			sl.stopped = false
+			sl.pardon(k.w.now)
+			sl.first = sl.first || !sl.ready()
+		}
+	}
 }
 
-// done notes that a command has been carried out.
-func (k *checker) done(r *request) {
-	s := k.byName[r.cmd.Service]
-	if s == nil {
-		return // a shutdown
+// lift takes back a person's stop, and the spec's disabling. Where that is for
+// one instance, the others stay as they were, each by itself.
+func (k *checker) lift(s *service, slots []*slot, one bool) {
+	was := s.enabled()
+	s.stopped = false
+	s.started = s.started || !s.spec.Enabled
+	if one && !was {
+		for _, sl := range s.slots[:s.instances] {
+			sl.stopped = sl.stopped || sl != slots[0]
+		}
 	}
-	if r.cmd.Verb == policy.VerbRestart {
-		s.restarts--
+}
+
+// done notes that a command has been carried out, or has failed.
+func (k *checker) done(id policy.Request) {
+	if int(id) >= len(k.requests) {
+		return // reply says so when it leaves
+	}
+	cmd := &k.requests[id].cmd
+	s := k.byName[cmd.Service]
+	if s == nil || cmd.Verb != policy.VerbRestart {
+		return
+	}
+	if s.restarts--; s.restarts == 0 {
+		for _, sl := range s.slots {
+			sl.restart = false
+		}
 	}
 }

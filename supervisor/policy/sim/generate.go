@@ -66,7 +66,7 @@ func generateService(c *chance, i int) *spec.Service {
 			Then:     pick(c, spec.ThenRollback, spec.ThenRollback, spec.ThenHold, spec.ThenStop, spec.ThenShutdown),
 		},
 		Update:  spec.Update{Order: "auto", MaxParallel: 1, Canary: 1, MinHealthy: 10 * time.Second, Deadline: 5 * time.Minute, AutoRevert: true, Probation: time.Hour},
-		Process: spec.Process{Command: `["/bin/` + serviceName(i) + `"]`},
+		Process: spec.Process{Command: `["/bin/service"]`},
 	}
 	if svc.CrashLoop.Then == spec.ThenShutdown && !c.of(100) {
 		svc.CrashLoop.Then = spec.ThenHold // or few histories would last
@@ -93,6 +93,9 @@ func generateService(c *chance, i int) *spec.Service {
 		svc.Reload = &spec.Reload{Signal: "SIGHUP"}
 	case c.of(200):
 		svc.Reload = &spec.Reload{Command: `["/bin/reload"]`}
+	}
+	if svc.Ready != nil {
+		svc.StartTimeout = max(svc.StartTimeout, time.Second) // or no delay would ever be over
 	}
 	if svc.Instances > 1 {
 		svc.AvailableAtLeast = svc.Instances - 1

@@ -38,11 +38,15 @@ func (j *journal) accept(w *world, out *policy.Output) *outbox {
 	return box
 }
 
-// release makes the records durable after a while, then lets Then leave. An
-// output without records waits for nobody: the contract does not ask it to.
+// release makes the records durable after a while, then lets Then leave: in
+// the order of the outputs, also where there is no record.
 func (j *journal) release(w *world, box *outbox) {
-	if len(box.records) == 0 {
+	if len(box.records) == 0 && w.now > j.last {
 		w.durable(box)
+		return
+	}
+	if len(box.records) == 0 {
+		w.q.push(item{at: j.last, kind: itDurable, out: box})
 		return
 	}
 	c := w.chance("journal")

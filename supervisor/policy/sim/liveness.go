@@ -33,7 +33,6 @@ func (k *checker) reply(a *policy.Action) {
 		}
 		r.answered = true
 		k.w.marks[MarkDone]++
-		k.done(r)
 	case policy.ActRefused:
 		if r.accepted {
 			k.fail("answer", "request %d is refused after it was accepted", a.Request)
@@ -101,8 +100,9 @@ func (k *checker) started() {
 			if sl.loop {
 				k.fail("loop", "%s ended for the %d. time (%d starts failed in a row), and no crash loop is declared", sl.id, len(sl.ends), sl.starts)
 			}
-			if c := sl.cur; c != nil && (!c.told.empty || !c.told.reaped) {
-				k.punctual(c)
+			if sl.lives() {
+				sl.cur.doomed = sl.cur.doomed || !sl.cur.told.spawned && k.unwanted(sl)
+				k.punctual(sl.cur)
 				continue
 			}
 			if sl.outcome != none || sl.unsure || !sl.wanted() || k.ticked < sl.notAfter {
@@ -151,13 +151,45 @@ func (k *checker) punctual(inc *incarnation) {
 }
 
 // settled says whether everything is as it is wanted to be.
-func (k *checker) settled() bool { return k.unsettledSlot() == nil }
+func (k *checker) settled() bool {
+	return k.unsettledSlot() == nil && k.unanswered() == 0 && k.w.now >= k.w.journal.last
+}
+
+// unanswered returns the first request that waits for its final answer.
+func (k *checker) unanswered() int {
+	for k.waits < len(k.requests) && k.requests[k.waits].answered {
+		k.waits++
+	}
+	if k.waits < len(k.requests) {
+		return k.waits
+	}
+	return 0
+}
+
+// converged checks, when everything is as wanted, that the next supervisor
+// would find what people said.
+func (k *checker) converged() {
+	j := &k.w.journal
+	for _, s := range k.services {
+		name := s.spec.Name
+		if s.stopped != j.stopped[name] || s.started != j.started[name] {
+			k.fail("intent", "%s is stopped: %v, started: %v; the records say %v, %v", name, s.stopped, s.started, j.stopped[name], j.started[name])
+		}
+		if n, ok := j.scale[name]; s.instances != s.spec.Instances && !ok || ok && n != s.instances {
+			k.fail("intent", "%s has %d instances, the records say %d", name, s.instances, n)
+		}
+		for _, sl := range s.slots {
+			if !sl.unsure && sl.index < s.instances && sl.stopped != j.stopped[sl.id] {
+				k.fail("intent", "%s is stopped: %v, the records say %v", sl.id, sl.stopped, j.stopped[sl.id])
+			}
+		}
+	}
+}
 
 func (k *checker) unsettledSlot() *slot {
 	for _, s := range k.services {
 		for _, sl := range s.slots {
-			c := sl.cur
-			lives := c != nil && (!c.told.empty || !c.told.reaped)
+			lives := sl.lives()
 			switch {
 			case !sl.wanted() || sl.outcome != none:
 				if lives {
@@ -199,6 +231,9 @@ func (s *service) blocked() bool {
 
 // unsettled reports what did not converge.
 func (k *checker) unsettled() {
+	if i := k.unanswered(); i > 0 {
+		defer k.fail("answer", "%v after the faults have stopped, request %d is still not answered", patience, i)
+	}
 	if k.shutdown != nil {
 		k.fail("15", "the shutdown does not end")
 		return
@@ -213,9 +248,7 @@ func (k *checker) finished() {
 	if !k.ended {
 		k.fail("end", "the history is over without an end")
 	}
-	for i := 1; i < len(k.requests); i++ {
-		if !k.requests[i].answered {
-			k.fail("answer", "request %d was never answered", i)
-		}
+	if i := k.unanswered(); i > 0 {
+		k.fail("answer", "request %d was never answered", i)
 	}
 }

@@ -96,6 +96,7 @@ type slot struct {
 	fails     int           // unrequested ends since the counters were last forgotten
 	starts    int           // failed starts in a row
 	ends      []policy.Time // of unrequested ends; those too old for a loop may be there
+	lenient   int           // ends that the machine may still count
 	loop      bool          // this end must be judged a loop
 	mayLoop   bool          // this end may be judged a loop
 	held      bool
@@ -106,9 +107,15 @@ type slot struct {
 
 func (sl *slot) ready() bool {
 	if sl.svc.spec.Type == taskType {
-		return sl.outcome == completed
+		return sl.outcome == completed && !sl.lives() // what it left behind is part of it
 	}
 	return sl.cur != nil && sl.cur.told.ready && !sl.cur.told.over && sl.cur.told.ask == askNone
+}
+
+// lives says whether something of the slot may live, as far as the machine can
+// know.
+func (sl *slot) lives() bool {
+	return sl.cur != nil && !(sl.cur.told.empty && sl.cur.told.reaped)
 }
 
 // wanted says whether people and the spec want this instance to run.
@@ -152,24 +159,26 @@ func nominal(r *spec.Restart, n int) time.Duration {
 	return time.Duration(min(d, float64(r.MaxDelay)))
 }
 
+// forgets forgets failures if the incarnation has been ready for reset_after.
+// The machine may not have seen that moment yet, if its end is told before the
+// next tick.
+func (sl *slot) forgets(now policy.Time, marks *Marks) {
+	r, t := &sl.svc.spec.Restart, &sl.cur.told
+	sl.lenient = 0
+	if !t.ready || now.Sub(t.readyAt) < r.ResetAfter {
+		return
+	}
+	if sl.fails > 0 {
+		marks[MarkReset]++
+	}
+	sl.lenient = len(sl.ends)
+	sl.fails, sl.starts, sl.held, sl.ends = 0, 0, false, sl.ends[:0]
+}
+
 // ended books an unrequested end of the current incarnation at the time when
 // the machine heard of it.
 func (sl *slot) ended(now policy.Time, failedStart, fatal bool, marks *Marks) {
 	r, c := &sl.svc.spec.Restart, &sl.svc.spec.CrashLoop
-	t := &sl.cur.told
-	may := 0 // ends that count if the counters were not forgotten
-	for _, at := range sl.ends {
-		if now.Sub(at) <= c.Within {
-			may++
-		}
-	}
-	if t.ready && now.Sub(t.readyAt) >= r.ResetAfter {
-		// The machine may not have seen the moment yet, if this is told first.
-		if sl.fails > 0 {
-			marks[MarkReset]++
-		}
-		sl.fails, sl.starts, sl.held, sl.ends = 0, 0, false, sl.ends[:0]
-	}
 	sl.fails++
 	if failedStart {
 		sl.starts++
@@ -187,7 +196,7 @@ func (sl *slot) ended(now policy.Time, failedStart, fatal bool, marks *Marks) {
 		sl.ends = append(sl.ends[:0], sl.ends[c.Failures:]...)
 	}
 	sl.loop = !sl.held && (must >= c.Failures || sl.starts >= c.Failures || fatal)
-	sl.mayLoop = may+1 >= c.Failures || sl.starts >= c.Failures || fatal
+	sl.mayLoop = must+sl.lenient >= c.Failures || sl.starts >= c.Failures || fatal
 	sl.waits(now, nominal(r, sl.fails))
 }
 
@@ -207,6 +216,6 @@ func (sl *slot) waits(now policy.Time, d time.Duration) {
 // pardon forgets failures: a person said start or restart.
 func (sl *slot) pardon(now policy.Time) {
 	sl.fails, sl.starts, sl.ends, sl.held, sl.unsure = 0, 0, sl.ends[:0], false, false
-	sl.notBefore, sl.notAfter = now, now
-	sl.outcome = none
+	sl.notBefore, sl.notAfter = now, 0
+	sl.outcome, sl.loop = none, false
 }

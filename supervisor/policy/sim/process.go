@@ -30,6 +30,8 @@ type incarnation struct {
 
 	saidEmpty bool // an Exited with Empty was sent
 
+	doomed bool // there was reason to end it before the machine knew that it exists
+
 	told told
 }
 
