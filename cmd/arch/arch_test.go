@@ -31,9 +31,9 @@ var layers = map[string][]string{
 	"supervisor/policy":     {"spec"},
 	"supervisor/policy/sim": {"spec", "supervisor/policy"},
 	"supervisor/notify":     {},
-	"supervisor/journal":    {},
+	"supervisor/journal":    {"supervisor/policy"}, // it keeps policy's records
 	"supervisor/proc/shim":  {},
-	"supervisor/proc":       {"cgroups", "supervisor/proc/shim"},
+	"supervisor/proc":       {"spec", "cgroups", "supervisor/proc/shim"},
 	"supervisor/logs":       {"supervisor/notify"},
 	"supervisor/keeper":     {"supervisor/notify"},
 	"supervisor":            {"spec", "spec/load", "cgroups", "supervisor/..."},
@@ -57,7 +57,7 @@ var modules = map[string][]string{
 	// What people see is the command's.
 	"github.com/spf13/cobra":     {"cmd/nines"},
 	"github.com/spf13/pflag":     {"cmd/nines"},
-	"github.com/mattn/go-isatty": {"cmd/nines"},
+	"github.com/mattn/go-isatty": {"cmd/nines", "cmd/nines-log"},
 }
 
 // standard limits parts of the standard library to some packages; what is not
@@ -88,7 +88,7 @@ var pure = []string{
 // these import themselves. PID 1 must have almost nothing to crash on, and the
 // shim must start in about a millisecond.
 var small = []string{
-	"bytes", "cmp", "errors", "io", "maps", "math/bits", "os", "os/signal", "runtime", "slices", "strconv", "strings", "sync",
+	"bytes", "cmp", "errors", "io", "maps", "math/bits", "os", "os/signal", "path/filepath", "runtime", "slices", "strconv", "strings", "sync",
 	"sync/atomic", "syscall", "time", "unsafe", "golang.org/x/sys/unix",
 }
 
