@@ -170,6 +170,7 @@ func (k *keeper) hurry() {
 		k.kill(&k.log)
 		k.finishAt = now.Add(killPatience)
 	default:
+		k.finishAt = time.Time{}
 		k.over = true
 	}
 }

@@ -60,11 +60,15 @@ func becomeSubreaper() error {
 // sealInherited sets CLOEXEC on whatever our own parent left open: no service
 // is to inherit a shell's or a container runtime's descriptors.
 func sealInherited() error {
-	err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
-	if err == nil {
+	if unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) == nil {
 		return nil
 	}
-	// Before Linux 5.11, or forbidden by a seccomp filter.
+	return sealByProc()
+}
+
+// sealByProc is for Linux before 5.11, and seccomp filters that forbid
+// close_range.
+func sealByProc() error {
 	dir, err := os.Open("/proc/self/fd")
 	if err != nil {
 		return err
