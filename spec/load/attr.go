@@ -36,6 +36,11 @@ func (v *value) show(s string) string {
 
 func (v *value) bad(summary, detail string) { v.b.d.errorAt("bad_value", v.rng, summary, detail) }
 
+// badItem is bad for an element of a list.
+func (v *value) badItem(i int, summary, detail string) {
+	v.b.d.errorAt("bad_value", v.b.item(v.name, i), summary, detail)
+}
+
 func (v *value) wrongType(want, example string) {
 	v.b.d.errorAt("wrong_type", v.rng, fmt.Sprintf("%s must be %s, not %s", v.name, want, typeName(v.Type())),
 		fmt.Sprintf("Write for example: %s = %s", v.name, example))

@@ -186,6 +186,40 @@ func (b *block) at(name string) hcl.Range {
 	return b.def
 }
 
+// subBlock returns the first block of that type, or nil.
+func (b *block) subBlock(name string) *hclsyntax.Block {
+	for _, x := range b.body.Blocks {
+		if x.Type == name {
+			return x
+		}
+	}
+	return nil
+}
+
+func (b *block) hasSub(name string) bool { return b.subBlock(name) != nil }
+
+// place returns the head of a block, by its type and name ("" for any).
+func (b *block) place(name, label string) hcl.Range {
+	for _, x := range b.body.Blocks {
+		if x.Type == name && (label == "" || len(x.Labels) > 0 && x.Labels[0] == label) {
+			return x.DefRange()
+		}
+	}
+	return b.def
+}
+
+// item returns the place of an element of a list, where it is written out.
+func (b *block) item(name string, i int) hcl.Range {
+	a := b.body.Attributes[name]
+	if a == nil {
+		return b.def
+	}
+	if t, ok := a.Expr.(*hclsyntax.TupleConsExpr); ok && i < len(t.Exprs) {
+		return t.Exprs[i].Range()
+	}
+	return a.Expr.Range()
+}
+
 func (b *block) errorAt(name, code, summary, detail string) {
 	b.d.errorAt(code, b.at(name), summary, detail)
 }

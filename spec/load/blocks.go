@@ -154,9 +154,13 @@ func (b *block) ascending(lower string, l spec.Size, upper string, u spec.Size) 
 	}
 }
 
+func defaultIsolate() *spec.Isolate {
+	return &spec.Isolate{Keep: 1, TTL: time.Hour, MemoryMaxTotal: spec.Size{Percent: 25}}
+}
+
 // isolate reads the isolate block.
 func (b *block) isolate() *spec.Isolate {
-	i := &spec.Isolate{Keep: 1, TTL: time.Hour, MemoryMaxTotal: spec.Size{Percent: 25}}
+	i := defaultIsolate()
 	b.int("keep", &i.Keep, 0, 100)
 	b.duration("ttl", &i.TTL, 1)
 	b.size("memory_max_total", &i.MemoryMaxTotal)
@@ -259,9 +263,13 @@ func logRate(s string) (uint64, error) {
 	return r.PerSecond(), err
 }
 
+func defaultStandby() *spec.Standby {
+	return &spec.Standby{Kind: "warm", Promote: spec.Reload{Signal: "SIGUSR1"}, Demote: spec.Reload{Signal: "SIGUSR2"}}
+}
+
 // standby reads the standby block.
 func (b *block) standby() *spec.Standby {
-	s := &spec.Standby{Kind: "warm", Promote: spec.Reload{Signal: "SIGUSR1"}, Demote: spec.Reload{Signal: "SIGUSR2"}}
+	s := defaultStandby()
 	enum(b, "kind", &s.Kind, "warm", "cold")
 	b.sub("promote", func(b *block) { s.Promote = *b.reload("SIGUSR1") })
 	b.sub("demote", func(b *block) { s.Demote = *b.reload("SIGUSR2") })

@@ -56,7 +56,7 @@ type decoder struct {
 	exhausted bool
 	locals    map[string]*local
 	blocks    map[*spec.Service]*block // for the places of attributes
-	groups    map[string]hcl.Range
+	groups    map[string]*block
 	accounts  accounts
 }
 
@@ -73,7 +73,7 @@ func newDecoder(o Options) *decoder {
 		work:      maxLoadWork,
 		locals:    map[string]*local{},
 		blocks:    map[*spec.Service]*block{},
-		groups:    map[string]hcl.Range{},
+		groups:    map[string]*block{},
 		accounts:  accounts{users: map[string]error{}, groups: map[string]error{}},
 	}
 	for _, kv := range environ {
@@ -238,7 +238,7 @@ func (d *decoder) decode(sources []*source) *spec.Spec {
 	top.named("check", "root", spec.CheckName, func(b *block, name string) { s.Checks = append(s.Checks, b.nodeCheck(name)) })
 	top.named("alert", "page", spec.CheckName, func(b *block, name string) { s.Alerts = append(s.Alerts, b.alert(name)) })
 	top.named("group", "app", spec.CheckName, func(b *block, name string) {
-		d.groups[name] = b.def
+		d.groups[name] = b
 		s.Groups = append(s.Groups, b.group(name))
 	})
 	top.named("service", "web", spec.CheckName, func(b *block, name string) { s.Services = append(s.Services, b.serviceBlock(name)) })

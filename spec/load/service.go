@@ -112,9 +112,9 @@ func (b *block) relations(name string, dst *[]string, self string) {
 		return
 	}
 	b.once(v, *dst)
-	for _, n := range *dst {
+	for i, n := range *dst {
 		if n == self {
-			v.bad(fmt.Sprintf("service %q cannot stand in its own %s", self, name), "Leave it out.")
+			v.badItem(i, fmt.Sprintf("service %q cannot stand in its own %s", self, name), "Leave it out.")
 		}
 	}
 }

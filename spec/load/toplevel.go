@@ -88,6 +88,11 @@ func (b *block) alert(name string) spec.Alert {
 	example := `["crash_loop", "rollback", "quarantined"]`
 	if b.require("on", example) {
 		if v := b.strings("on", &a.On, example); v != nil {
+			for i, kind := range a.On {
+				if kind == "quarantine" { // as the language page has it; the event is called quarantined
+					a.On[i] = "quarantined"
+				}
+			}
 			b.words(v, a.On, "event", spec.EventKinds())
 			if len(a.On) == 0 {
 				v.bad("on names no event: it would never alert", "Write for example: on = "+example)
@@ -114,9 +119,9 @@ func (b *block) words(v *value, list []string, what string, known []string) {
 			if !v.secret {
 				detail = didYouMean(w, known, detail)
 			}
-			v.bad("there is no "+what+" called "+v.show(w), detail)
+			v.badItem(i, "there is no "+what+" called "+v.show(w), detail)
 		case slices.Contains(list[:i], w):
-			v.bad(v.show(w)+" is listed twice", "Leave one of them out.")
+			v.badItem(i, v.show(w)+" is listed twice", "Leave one of them out.")
 		}
 	}
 }
@@ -161,9 +166,9 @@ func (b *block) group(name string) spec.Group {
 // once checks that nothing is listed twice.
 func (b *block) once(v *value, list []string) {
 	seen := make(map[string]bool, len(list))
-	for _, s := range list {
+	for i, s := range list {
 		if seen[s] {
-			v.bad(v.show(s)+" is listed twice", "Leave one of them out.")
+			v.badItem(i, v.show(s)+" is listed twice", "Leave one of them out.")
 		}
 		seen[s] = true
 	}

@@ -1,0 +1,128 @@
+package load
+
+import (
+	"fmt"
+	"time"
+
+	"nines/spec"
+)
+
+// judge looks at a service as a whole, for what its blocks together make
+// impossible.
+func (b *block) judge(s *spec.Service) {
+	if s.Type == spec.TypeTask {
+		b.judgeTask(s)
+	}
+	b.judgeMode(s)
+	b.judgeUpdate(s)
+	b.judgeReady(s)
+	b.judgeChecks(s)
+	for _, p := range s.Ports {
+		if last := p.Base + s.Instances - 1; p.Base > 0 && last > 65535 {
+			b.d.errorAt("conflict", b.place("port", p.Name), fmt.Sprintf("port %q needs the ports %d to %d, and the last there is is 65535", p.Name, p.Base, last), "Lower base, or the number of instances.")
+		}
+	}
+}
+
+func (b *block) judgeTask(s *spec.Service) {
+	if s.Instances == 0 {
+		b.errorAt("instances", "conflict", "a task without instances never completes", "Leave instances out, or write enabled = false.")
+	}
+	for _, x := range []struct {
+		given       bool
+		block, why  string
+		instruction string
+	}{
+		{s.Ready != nil, "ready", "a task is not ready, it completes", "Leave it out: what needs a task waits until it has ended with success."},
+		{s.Recycle != nil, "recycle", "a task runs to completion and is not replaced", "Leave it out."},
+		{s.Release != nil && b.hasSub("update"), "update", "a task runs once a boot and revision, so there is nothing to roll over", "Leave it out."},
+	} {
+		if x.given {
+			b.d.errorAt("conflict", b.place(x.block, ""), x.why, x.instruction)
+		}
+	}
+	if s.Mode == spec.ActivePassive {
+		b.errorAt("mode", "conflict", "a task has no standby", `Leave mode out, or write type = "service".`)
+	}
+}
+
+func (b *block) judgeMode(s *spec.Service) {
+	switch {
+	case s.Mode == spec.ActivePassive && s.Instances < 2 && s.Type != spec.TypeTask:
+		at := "instances"
+		if !b.has(at) {
+			at = "mode"
+		}
+		b.errorAt(at, "conflict", fmt.Sprintf("active-passive needs at least 2 instances, and there are %d", s.Instances), "Write instances = 2: one is active, the other its standby.")
+	case s.Mode != spec.ActivePassive && s.Standby != nil:
+		b.d.errorAt("conflict", b.place("standby", ""), "a standby block belongs to an active-passive service", `Write mode = "active-passive", or leave the block out.`)
+	case s.Mode == spec.ActivePassive && s.Standby == nil:
+		s.Standby = defaultStandby()
+	}
+}
+
+func (b *block) judgeUpdate(s *spec.Service) {
+	u := b.subBlock("update")
+	if u == nil {
+		// The default canary of a service with no instances is none.
+		s.Update.Canary = min(s.Update.Canary, s.Instances)
+		return
+	}
+	c := b.d.newBlock(b, u)
+	switch {
+	case c.has("canary") && s.Update.Canary > s.Instances:
+		c.errorAt("canary", "conflict", fmt.Sprintf("canary is %d, and there are only %d instances", s.Update.Canary, s.Instances), "Lower canary, or raise instances.")
+	default:
+		s.Update.Canary = min(s.Update.Canary, s.Instances)
+	}
+	if c.has("max_parallel") && s.Update.MaxParallel > max(1, s.Instances) {
+		b.d.warnAt("ineffective", c.at("max_parallel"), fmt.Sprintf("max_parallel is %d, and there are only %d instances", s.Update.MaxParallel, s.Instances), "All are updated at once.")
+	}
+	if s.Update.Order == "start-first" {
+		switch {
+		case s.Mode == spec.ActivePassive:
+			c.errorAt("order", "conflict", "an active-passive service is updated stop-first: two actives must never be", `Leave order out, or write order = "stop-first".`)
+		case s.Data != nil:
+			c.errorAt("order", "conflict", "a service with a data block is updated stop-first: two revisions must not write the same data", `Leave order out, or write order = "stop-first".`)
+		}
+	}
+}
+
+func (b *block) judgeReady(s *spec.Service) {
+	if s.Ready == nil {
+		return
+	}
+	var wait time.Duration
+	what := "delay"
+	if wait = s.Ready.Delay; s.Ready.Check != nil {
+		wait, what = s.Ready.Check.Timing.InitialDelay, "initial_delay"
+	}
+	if wait > 0 && wait >= s.StartTimeout {
+		c := b.d.newBlock(b, b.subBlock("ready"))
+		c.errorAt(what, "conflict", fmt.Sprintf("%s (%v) is not shorter than start.timeout (%v): no start could succeed", what, wait, s.StartTimeout), "Write start { timeout = … } with a longer time.")
+	}
+}
+
+func (b *block) judgeChecks(s *spec.Service) {
+	fixed := false // has an address that a replacement could not take
+	for _, p := range s.Ports {
+		fixed = fixed || p.Base > 0
+	}
+	for _, c := range s.Checks {
+		if c.Outlier != nil && s.Instances < 3 {
+			b.d.warnAt("ineffective", b.place("check", c.Name), fmt.Sprintf("check %q compares replicas, and %d are too few: it never fails", c.Name, s.Instances), "It takes at least 3 instances.")
+		}
+		if c.OnFailure != spec.OnFailureIsolate {
+			continue
+		}
+		if s.Isolate == nil {
+			s.Isolate = defaultIsolate()
+		}
+		switch {
+		case s.Data != nil:
+			b.d.warnAt("isolate_restarts", b.place("check", c.Name), fmt.Sprintf("check %q restarts instead of isolating: the service has a data block", c.Name), "A frozen instance would keep its locks on the data.")
+		case fixed:
+			b.d.warnAt("isolate_restarts", b.place("check", c.Name), fmt.Sprintf("check %q restarts instead of isolating: the service has a port with a base", c.Name), "A frozen instance would keep its port. Use a listen block, or a port block without base.")
+		}
+	}
+}
