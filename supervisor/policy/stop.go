@@ -77,13 +77,21 @@ func (m *Machine) patienceOver(s *slot, _ input) {
 	}
 	if s.phase != phaseStuck {
 		s.phase = phaseStuck
-		m.notice(KindStuck, s, Reason{kind: whyStuck, delay: m.cfg.KillPatience})
+		m.notice(KindStuck, s, m.whyStuck(s))
 		m.touch(s)
 		m.stuckStops()
 	}
 	m.act(Action{Kind: ActKill, Ref: s.ref})
 	m.arm(s, timerPhase, m.cfg.KillPatience)
 	m.touch(s)
+}
+
+func (m *Machine) whyStuck(s *slot) Reason {
+	r := Reason{kind: whyStuck, delay: m.cfg.KillPatience}
+	if !s.answered {
+		r.kind = whyUnanswered
+	}
+	return r
 }
 
 // spawnedLate: Kill was asked before Spawn was answered. It may have been
@@ -97,7 +105,9 @@ func (m *Machine) spawnedLate(s *slot, in input) {
 	s.startedAt = m.now
 	s.emptied = false
 	m.act(Action{Kind: ActKill, Ref: s.ref})
-	if s.phase == phaseKilling {
+	if s.phase == phaseKilling && !m.down.killed {
+		// Only now was there something to kill. At the end of a shutdown that
+		// counts for nothing: it is bounded, whatever comes late.
 		m.arm(s, timerPhase, m.cfg.KillPatience)
 	}
 	m.touch(s)
