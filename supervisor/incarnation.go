@@ -33,6 +33,7 @@ type incarnation struct {
 	aborted  atomic.Bool // the one field that the spawner reads while the loop may write
 
 	pid     int            // 0: the spawner has not answered
+	start   uint64         // start time of pid; only at level none, where pids are all there is
 	group   *cgroups.Group // nil: level none, or not spawned
 	reaped  bool           // its pid must not be signalled any more
 	status  proc.Status    // when reaped
@@ -61,7 +62,13 @@ func (s *Supervisor) current(ref policy.Ref) *incarnation {
 }
 
 func (s *Supervisor) tree(in *incarnation) *proc.Tree {
-	return &proc.Tree{PID: in.pid, Group: in.group, Mark: s.mark + in.name, KeeperPID: s.cfg.KeeperPID}
+	return &proc.Tree{PID: in.pid, Start: in.start, Group: in.group, Mark: s.mark + in.name, KeeperPID: s.cfg.KeeperPID}
+}
+
+// known says whether a pid is a main process of ours; only the loop may ask.
+func (s *Supervisor) known(pid int) bool {
+	_, ok := s.pids[pid]
+	return ok
 }
 
 // owner says whose child a pid is: an incarnation's main process, or a hook's.
@@ -88,6 +95,13 @@ func (s *Supervisor) spawned(in *incarnation, pid int, group *cgroups.Group, err
 	if early {
 		delete(s.pids, pid)
 		in.reaped, in.status = true, exit.Status
+	} else if group == nil {
+		// Not reaped, so the pid is its own, even if it has ended.
+		start, e := proc.StartTime(pid)
+		if e != nil {
+			s.log.Warn("cannot read the start time", "instance", in.id, "pid", pid, "err", e)
+		}
+		in.start = start
 	}
 	s.step(policy.Spawned{Ref: in.ref, PID: pid})
 	if r := in.svc.Ready; r != nil && r.Delay == 0 && !early {
@@ -178,7 +192,9 @@ func (s *Supervisor) mainEnded(in *incarnation) {
 	empty := in.emptied
 	if !empty && !in.killing {
 		var err error
-		if empty, err = s.tree(in).Empty(); err != nil {
+		t := s.tree(in)
+		t.Known = s.known
+		if empty, err = t.Empty(); err != nil {
 			s.log.Warn("cannot tell whether anything is left", "incarnation", in.name, "err", err)
 			empty = false
 		}
@@ -228,12 +244,12 @@ func (s *Supervisor) kill(ref policy.Ref) {
 	}
 	in.killing = true
 	t := s.tree(in)
-	if in.reaped {
-		t.PID = 0 // it may be another process by now
-	} else if err := proc.KillMain(in.pid); err != nil {
-		// The main process is killed here, where its pid cannot be reused; the
-		// killer takes the rest.
-		s.log.Warn("cannot kill", "instance", in.id, "pid", in.pid, "err", err)
+	if !in.reaped {
+		// The main process is killed here, where its pid cannot have been used
+		// again; the killer takes the rest.
+		if err := proc.KillMain(in.pid); err != nil {
+			s.log.Warn("cannot kill", "instance", in.id, "pid", in.pid, "err", err)
+		}
 	}
 	go func() {
 		s.killers <- struct{}{}

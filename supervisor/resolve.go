@@ -26,7 +26,7 @@ type resolver struct {
 	inherit bool
 	environ map[string]string // ours, without what is ours alone
 	env     map[string]string // env.NAME in expressions
-	host    *load.Host
+	host    *load.Host        // nil: unreadable; an expression that asks for it fails then
 	units   map[*spec.Service]*unit
 	ports   map[string]map[string]int // by instance id; kept over restarts
 	users   userCache
@@ -45,8 +45,12 @@ type unit struct {
 func newResolver(cfg Config, mark string) *resolver {
 	r := &resolver{
 		logDir: cfg.LogDir, stdout: cfg.Stdout, mark: mark, inherit: cfg.InheritEnv,
-		environ: map[string]string{}, env: map[string]string{}, host: load.ThisHost(),
+		environ: map[string]string{}, env: map[string]string{},
 		units: map[*spec.Service]*unit{}, ports: map[string]map[string]int{},
+	}
+	var err error
+	if r.host, err = load.ThisHost(); err != nil {
+		cfg.Log.Warn("cannot tell what host.* is", "err", err)
 	}
 	for _, kv := range cfg.Environ {
 		k, v, _ := strings.Cut(kv, "=")
@@ -56,6 +60,11 @@ func newResolver(cfg Config, mark string) *resolver {
 		}
 	}
 	return r
+}
+
+func (r *resolver) getenv(name string) (string, bool) {
+	v, ok := r.env[name]
+	return v, ok
 }
 
 // ours says which variables of the supervisor's own environment never reach a
@@ -70,7 +79,7 @@ func ours(key string) bool {
 }
 
 func (r *resolver) scope(svc *spec.Service, index int, ports map[string]int) *load.Scope {
-	sc := &load.Scope{Service: svc.Name, Index: index, Ports: ports, Env: r.env, Host: r.host}
+	sc := &load.Scope{Service: svc.Name, Index: index, Ports: ports, Env: r.getenv, Host: r.host}
 	if svc.Release != nil {
 		sc.ReleasePath = svc.Release.Path
 	}
