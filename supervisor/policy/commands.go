@@ -87,7 +87,7 @@ func (m *Machine) progressStart(o *operation) {
 		}
 		if v.waiting > 0 {
 			if why, hint := m.blocked(v); why != "" {
-				m.fail(o, why, hint)
+				m.fail(o, why+byItself, hint)
 			}
 		}
 		return
@@ -100,7 +100,7 @@ func (m *Machine) progressStart(o *operation) {
 		m.failStuck(o, s)
 	case s.counted.waiting:
 		if why, hint := m.blocked(v); why != "" {
-			m.fail(o, why, hint)
+			m.fail(o, why+byItself, hint)
 		}
 	}
 }
@@ -124,7 +124,7 @@ func upWords(v *service) string {
 
 // failStuck fails an operation that waits for s, which is stuck.
 func (m *Machine) failStuck(o *operation, s *slot) {
-	m.fail(o, s.name+" is stuck: "+Reason{kind: whyStuck, delay: m.cfg.KillPatience}.String(),
+	m.fail(o, s.name+" is stuck: "+m.whyStuck(s).String(),
 		"it goes on by itself once that has ended")
 }
 
@@ -273,7 +273,7 @@ func (m *Machine) progressScale(o *operation) {
 	}
 	if o.pending > 0 && v.waiting > 0 {
 		if why, hint := m.blocked(v); why != "" {
-			m.fail(o, why, hint)
+			m.fail(o, why+byItself, hint)
 		}
 	}
 }

@@ -139,7 +139,7 @@ func (m *Machine) essential(s *slot) {
 // final says whether s has ended for good, or is held and not ready.
 func (s *slot) final() bool {
 	p := s.finally()
-	return p == phaseCompleted || p == phaseFailed || s.held && s.phase != phaseReady
+	return p == phaseCompleted || p == phaseFailed || s.held && p != phaseReady
 }
 
 // finally is the phase of s once nothing of it lives.

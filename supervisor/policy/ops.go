@@ -293,8 +293,11 @@ func (m *Machine) blocked(v *service) (why, hint string) {
 	if !slices.Contains(v.needs, root) {
 		why = "what it needs waits for " + name + ", which " + state.String()
 	}
-	return why + "; it starts by itself once " + name + " is ready", "nines start " + name
+	return why, "nines start " + name
 }
+
+// byItself ends the answer to a command for something that stays wanted.
+const byItself = "; it starts by itself once that is ready"
 
 // validSignal accepts what looks like the name of a signal; whether there is
 // such a signal on this machine, the driver knows.

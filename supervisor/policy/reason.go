@@ -42,6 +42,7 @@ const (
 	whyNever      // how
 	whyCompleted  // code
 	whyStuck      // delay
+	whyUnanswered // -
 	// What happens.
 	whyStarting // count: automatic restarts before
 	whyReady    // delay: since it was started
@@ -58,6 +59,7 @@ const (
 	whyClearing // how
 	whyNotSoon  // about to be started
 	whyScaled0
+	numReasons
 )
 
 // because adds to r how the incarnation ended that led to it.
@@ -99,6 +101,8 @@ func (r Reason) String() string {
 		return "completed: exited with code " + itoa(r.code)
 	case whyStuck:
 		return "something of it still lives " + words(r.delay) + " after SIGKILL; the instance is not started until that has ended"
+	case whyUnanswered:
+		return "its start has not been answered, so something of it may live; the instance is not started until that is known"
 	case whyStarting:
 		if r.count > 0 {
 			return "started again (automatic restart " + itoa(r.count) + ")"
@@ -180,6 +184,7 @@ const (
 	needRuns
 	needWaits
 	needStuck
+	numNeedStates
 )
 
 func (n needState) String() string {
@@ -203,7 +208,7 @@ func (n needState) String() string {
 	case needRuns:
 		return "has not completed yet"
 	case needWaits:
-		return "cannot start itself"
+		return "is blocked itself"
 	case needStuck:
 		return "is stuck"
 	}

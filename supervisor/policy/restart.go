@@ -66,8 +66,10 @@ func (m *Machine) progressRestart(o *operation) {
 			m.failStuck(o, s)
 		case s.counted.waiting || !fresh && s.end == endNone && s.phase != phaseClearing:
 			// Before it is taken down: would it come up again?
-			if why, hint := m.blocked(v); why != "" {
-				m.fail(o, why, hint)
+			if why, hint := m.blocked(v); why != "" && s.phase.lives() {
+				m.fail(o, why+", and would not come up again: it was left running", hint)
+			} else if why != "" {
+				m.fail(o, why+byItself, hint)
 			} else if !fresh && s.phase.lives() && s.phase != phaseKilling {
 				m.forget(s)
 				s.restarts, s.auto = 0, false
@@ -169,6 +171,8 @@ func (m *Machine) progressReload(o *operation) {
 	case o.pending > 0:
 	case o.failed != "":
 		m.fail(o, o.failed, "nines logs "+o.target())
+	case o.index >= 0:
+		m.done(o, o.target()+" was told to reload")
 	default:
 		m.done(o, o.target()+" was told to reload, "+strconv.Itoa(o.cursor)+" of "+plural(int32(o.svc.instances), "instance"))
 	}

@@ -64,7 +64,14 @@ func (m *Machine) readyEarly(s *slot, _ input) { s.early = true }
 // exitedEarly: a process may be reaped before the driver has said that it
 // exists. That it ended says that it was made.
 func (m *Machine) exitedEarly(s *slot, in input) {
-	m.spawned(s, input{})
+	if s.end != endNone {
+		// It was to stop, and there is nothing left to signal: its pid may
+		// already be another's.
+		s.answered, s.startedAt, s.again = true, m.now, 0
+		s.phase = phaseStopping
+	} else {
+		m.spawned(s, input{})
+	}
 	m.dispatch(s, onExited, in)
 }
 

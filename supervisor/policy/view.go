@@ -123,7 +123,7 @@ func (m *Machine) viewSlot(s *slot) SlotView {
 			w.Reason.how = s.how.how
 		}
 	case phaseStuck:
-		w.State, w.Reason = Stopping, Reason{kind: whyStuck, delay: m.cfg.KillPatience}
+		w.State, w.Reason = Stopping, m.whyStuck(s)
 	}
 	if s.phase == phaseSpawning || s.phase == phaseStarting || s.phase == phaseReady {
 		if d != wantRun { // it is to stop, once what depends on it has
