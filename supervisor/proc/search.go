@@ -190,4 +190,3 @@ func (s *searcher) scan() ([]stat, error) {
 	}
 	return s.found, nil
 }
-
