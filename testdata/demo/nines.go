@@ -219,9 +219,9 @@ func (d *demo) heard() int {
 	return len(d.events)
 }
 
-// logs gives the lines of an instance that are kept.
-func (d *demo) logs(ctx context.Context, id string) ([]logLine, error) {
-	out, err := d.run(ctx, "logs", id, "--json", "-n", "1000")
+// logs gives the lines of a service or an instance that are kept.
+func (d *demo) logs(ctx context.Context, of string) ([]logLine, error) {
+	out, err := d.run(ctx, "logs", of, "--json", "-n", "1000")
 	if err != nil {
 		return nil, err
 	}

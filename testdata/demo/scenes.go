@@ -8,9 +8,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"os"
+	"os/exec"
 	"regexp"
+	"strings"
 	"sync"
 	"syscall"
+	"text/tabwriter"
 	"time"
 )
 
@@ -64,18 +68,35 @@ func (d *demo) start(ctx context.Context) error {
 	return d.show(ctx, "status")
 }
 
-// show runs a command for its output's sake.
+// show runs a command for its output's sake. On a terminal it prints there
+// itself, as it would for anybody.
 func (d *demo) show(ctx context.Context, args ...string) error {
-	out, err := d.run(ctx, args...)
-	if err != nil {
-		return err
+	text := "nines " + strings.Join(args, " ")
+	if !d.colour {
+		out, err := d.run(ctx, args...)
+		if err != nil {
+			return err
+		}
+		d.shell(text, align(out))
+		return nil
 	}
-	text := "nines"
-	for _, a := range args {
-		text += " " + a
+	d.shell(text, "")
+	cmd := exec.CommandContext(ctx, d.nines, args...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = d.env, os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w", text, err)
 	}
-	d.shell(text, out)
 	return nil
+}
+
+// align makes columns of what nines separates by tabs in a pipe.
+func align(s string) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	// A strings.Builder takes everything.
+	_, _ = io.WriteString(w, s)
+	_ = w.Flush()
+	return b.String()
 }
 
 // serve reads each instance's page.
@@ -99,6 +120,15 @@ func (d *demo) serve(ctx context.Context) error {
 		}
 	}
 	d.ok("three instances, three ports, each process the one that nines names")
+	lines, err := d.logs(ctx, "web")
+	if err != nil {
+		return err
+	}
+	for _, l := range lines {
+		if !strings.HasPrefix(l.Instance, "web/") {
+			return fmt.Errorf("the logs of web hold a line of %s: %q", l.Instance, l.Line)
+		}
+	}
 	return d.show(ctx, "logs", "-n", "1", "web")
 }
 
