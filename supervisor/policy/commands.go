@@ -246,13 +246,14 @@ func (m *Machine) commandScale(v *service, c Command) {
 			m.newSlot(v, i)
 		}
 		s := v.slots[i]
+		// Also where it was stopped by itself before it was scaled away: who asks
+		// for N instances wants N, and one that stayed stopped would keep a start
+		// of all waiting for ever.
+		m.lift(s)
+		s.first = true
 		if d := m.desired(s); d == wantRun || d == wantYield {
 			s.scaling = true
 			fresh++
-		}
-		if !s.stopped {
-			m.lift(s)
-			s.first = true
 		}
 	}
 	m.touchAll(v)
