@@ -7,7 +7,7 @@ import (
 
 // after checks what the machine asks for in answer to ev.
 func (k *checker) after(ev policy.Event, out *policy.Output) {
-	own := policy.Request(0)
+	own, restarts := policy.Request(0), false
 	switch ev := ev.(type) {
 	case policy.Command:
 		own = ev.Request
@@ -18,7 +18,7 @@ func (k *checker) after(ev policy.Event, out *policy.Output) {
 	// A new command supersedes older ones: first these are over, then it counts.
 	for i := range out.Then {
 		if a := &out.Then[i]; a.Kind == policy.ActDone && a.Request != own {
-			k.done(a.Request)
+			restarts = k.done(a.Request) || restarts
 		}
 	}
 	switch ev := ev.(type) {
@@ -31,7 +31,7 @@ func (k *checker) after(ev policy.Event, out *policy.Output) {
 	}
 	for i := range out.Then {
 		if a := &out.Then[i]; a.Kind == policy.ActDone && a.Request == own {
-			k.done(a.Request)
+			restarts = k.done(a.Request) || restarts
 		}
 	}
 	for i := range out.Notices {
@@ -56,6 +56,9 @@ func (k *checker) after(ev policy.Event, out *policy.Output) {
 		if a := &out.Then[i]; a.Kind != policy.ActSpawn {
 			k.action(a, out)
 		}
+	}
+	if restarts {
+		k.reached()
 	}
 	k.started()
 	k.bounded()
@@ -209,8 +212,12 @@ func (k *checker) spawn(ref policy.Ref, out *policy.Output) {
 			k.fail("order", "%s is spawned, but %s, which it needs, is not ready", sl.id, d.spec.Name)
 		}
 	}
-	inc := &incarnation{ref: ref, svc: sl.svc, slot: sl, asked: now, pid: 100 + len(k.w.order)}
+	inc := &incarnation{ref: ref, svc: sl.svc, slot: sl, asked: now, step: k.w.steps, pid: 100 + len(k.w.order)}
 	inc.plan = k.w.plan(inc)
+	if sl.svc.queued { // a restart that waited may have begun
+		sl.pardon(now)
+		sl.ambiguous, sl.first = true, true
+	}
 	sl.cur, sl.outcome, sl.loop = inc, none, false
 	k.w.incs[ref] = inc
 	k.w.order = append(k.w.order, inc)
@@ -270,6 +277,9 @@ func (k *checker) ask(inc *incarnation) {
 			if sl.restart {
 				sl.pardon(now)
 			}
+			if !inc.doomed { // else it was decided earlier
+				k.turn(inc)
+			}
 		default:
 			k.fail("stopped", "%s is ended, but it is wanted, and it is not late", inc.name())
 		}
@@ -277,14 +287,12 @@ func (k *checker) ask(inc *incarnation) {
 			k.w.marks[MarkScaledDown]++
 		}
 	}
-	if t.ask == askStop {
-		k.turn(inc)
-	}
 }
 
 // unwanted says whether there is a reason to end what lives in the slot.
 func (k *checker) unwanted(sl *slot) bool {
-	return !sl.wanted() || k.shutdown != nil || sl.restart || sl.svc.yields()
+	restart := sl.restart && (sl.svc.queued || sl.cur.step < sl.since)
+	return !sl.wanted() || k.shutdown != nil || restart || sl.svc.yields()
 }
 
 // turn checks that nothing lives of what depends on inc's service, where the

@@ -198,11 +198,13 @@ func (k *checker) over(inc *incarnation, st policy.Status, noProcess, again bool
 	sl.forgets(now, &k.w.marks)
 	r := &sl.svc.spec.Restart
 	switch {
-	case t.ask == askEither:
-		sl.unsure = true
-		sl.notBefore = now
+	case t.ask == askEither || t.ask == askNone && inc.doomed:
+		// Was it about to be ended? Then this is no failure.
+		sl.pardon(now)
+		sl.unsure, sl.ambiguous = true, true
 	case t.ask == askStop:
 		sl.notBefore, sl.notAfter = now, 0
+		sl.first = true // it comes back as it came the first time
 	case noProcess && again:
 		sl.notBefore, sl.notAfter = now, now.Add(5*time.Second)
 	case k.shutdown != nil || !sl.wanted():

@@ -34,7 +34,7 @@ func (k *checker) command(c policy.Command) {
 	case policy.VerbStart:
 		k.lift(s, slots, one)
 		for _, sl := range slots {
-			sl.stopped = false
+			sl.stopped, sl.unsure = false, false
 			sl.pardon(now)
 			sl.first = sl.first || !sl.ready()
 		}
@@ -42,6 +42,7 @@ func (k *checker) command(c policy.Command) {
 		for _, sl := range slots {
 			sl.stopped = sl.stopped || one
 			sl.first, sl.unsure = false, false
+			sl.outcome = none // what is stopped is no longer completed or failed
 		}
 		if !one {
 			s.stopped, s.started = true, false
@@ -53,10 +54,9 @@ func (k *checker) command(c policy.Command) {
 		k.grow(s, c.Instances)
 		s.instances = c.Instances
 		for _, sl := range s.slots[min(old, c.Instances):c.Instances] {
-			if !sl.stopped {
-				sl.pardon(now)
-				sl.first = true
-			}
+			sl.stopped, sl.unsure, sl.first = false, false, true
+			sl.pardon(now)
+			sl.restart, sl.since = s.restarts > 0, k.w.steps // it comes to these as well
 		}
 	}
 }
@@ -66,17 +66,18 @@ func (k *checker) command(c policy.Command) {
 func (k *checker) restarts(s *service, slots []*slot, one bool) {
 	s.restarts++
 	if s.restarts > 1 {
+		s.queued = true
 		for _, sl := range slots {
-			sl.restart = true
+			sl.restart, sl.since = true, k.w.steps
 			sl.unsure = sl.unsure || !sl.wanted() || sl.outcome != none
 		}
 		return
 	}
 	k.lift(s, slots, one)
 	for _, sl := range slots {
-		sl.restart = true
+		sl.restart, sl.since = true, k.w.steps
 		if sl.stopped || !sl.lives() {
-			sl.stopped = false
+			sl.stopped, sl.unsure = false, false
 			sl.pardon(k.w.now)
 			sl.first = sl.first || !sl.ready()
 		}
@@ -96,17 +97,29 @@ func (k *checker) lift(s *service, slots []*slot, one bool) {
 	}
 }
 
-// done notes that a command has been carried out, or has failed.
-func (k *checker) done(id policy.Request) {
+// done notes that a command has been carried out, or has failed, and says
+// whether it was a restart.
+func (k *checker) done(id policy.Request) bool {
 	if int(id) >= len(k.requests) {
-		return // reply says so when it leaves
+		return false // reply says so when it leaves
 	}
 	cmd := &k.requests[id].cmd
 	s := k.byName[cmd.Service]
 	if s == nil || cmd.Verb != policy.VerbRestart {
-		return
+		return false
 	}
-	if s.restarts--; s.restarts == 0 {
+	s.restarts--
+	return true
+}
+
+// reached forgets the restarts that are over, once what they asked for in this
+// step was seen.
+func (k *checker) reached() {
+	for _, s := range k.services {
+		if s.restarts > 0 {
+			continue
+		}
+		s.queued = false
 		for _, sl := range s.slots {
 			sl.restart = false
 		}

@@ -9,7 +9,8 @@ import (
 // journal keeps what the driver keeps: records, durable after a while and in
 // order, and the actions that wait for them.
 type journal struct {
-	last policy.Time // when the newest record becomes durable
+	last    policy.Time // when the newest record becomes durable
+	pending int         // outputs that wait for that
 
 	intents map[policy.Ref]bool // durable
 	stopped map[string]bool
@@ -41,10 +42,11 @@ func (j *journal) accept(w *world, out *policy.Output) *outbox {
 // release makes the records durable after a while, then lets Then leave: in
 // the order of the outputs, also where there is no record.
 func (j *journal) release(w *world, box *outbox) {
-	if len(box.records) == 0 && w.now > j.last {
+	if len(box.records) == 0 && j.pending == 0 {
 		w.durable(box)
 		return
 	}
+	j.pending++
 	if len(box.records) == 0 {
 		w.q.push(item{at: j.last, kind: itDurable, out: box})
 		return

@@ -96,12 +96,12 @@ func (k *checker) started() {
 	}
 	for _, s := range k.services {
 		may := -1 // not known
-		for _, sl := range s.slots[:s.instances] {
+		for _, sl := range s.slots {
 			if sl.loop {
 				k.fail("loop", "%s ended for the %d. time (%d starts failed in a row), and no crash loop is declared", sl.id, len(sl.ends), sl.starts)
 			}
 			if sl.lives() {
-				sl.cur.doomed = sl.cur.doomed || !sl.cur.told.spawned && k.unwanted(sl)
+				sl.cur.doomed = !sl.cur.told.spawned && (sl.cur.doomed || k.unwanted(sl))
 				k.punctual(sl.cur)
 				continue
 			}
@@ -152,7 +152,7 @@ func (k *checker) punctual(inc *incarnation) {
 
 // settled says whether everything is as it is wanted to be.
 func (k *checker) settled() bool {
-	return k.unsettledSlot() == nil && k.unanswered() == 0 && k.w.now >= k.w.journal.last
+	return k.unsettledSlot() == nil && k.unanswered() == 0 && k.w.journal.pending == 0
 }
 
 // unanswered returns the first request that waits for its final answer.

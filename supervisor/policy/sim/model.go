@@ -21,7 +21,8 @@ type service struct {
 	started   bool                 // by a person, although disabled
 	instances int                  // wanted
 	slots     []*slot
-	restarts  int // restart commands under way
+	restarts  int  // restart commands under way
+	queued    bool // more than one of them: it cannot be seen when the later ones begin
 }
 
 // enabled says whether people and the spec want the service at all.
@@ -66,7 +67,7 @@ func (s *service) quiet(now policy.Time) bool {
 func (s *service) pending() bool {
 	if s.enabled() && !s.ready() {
 		for _, sl := range s.slots[:s.instances] {
-			if sl.first {
+			if sl.first && sl.wanted() {
 				return true
 			}
 		}
@@ -88,7 +89,8 @@ type slot struct {
 	index   int
 	stopped bool // this instance, by a person
 	first   bool // not up since the boot or a person's start
-	restart bool // a person's restart has not reached it yet
+	restart bool // a person's restart is under way …
+	since   int  // … and came at this step
 	unsure  bool // it cannot be known from outside what its last end meant
 	cur     *incarnation
 	outcome outcome
@@ -96,6 +98,7 @@ type slot struct {
 	fails     int           // unrequested ends since the counters were last forgotten
 	starts    int           // failed starts in a row
 	ends      []policy.Time // of unrequested ends; those too old for a loop may be there
+	ambiguous bool          // the machine may count more ends than we do
 	lenient   int           // ends that the machine may still count
 	loop      bool          // this end must be judged a loop
 	mayLoop   bool          // this end may be judged a loop
@@ -196,7 +199,7 @@ func (sl *slot) ended(now policy.Time, failedStart, fatal bool, marks *Marks) {
 		sl.ends = append(sl.ends[:0], sl.ends[c.Failures:]...)
 	}
 	sl.loop = !sl.held && (must >= c.Failures || sl.starts >= c.Failures || fatal)
-	sl.mayLoop = must+sl.lenient >= c.Failures || sl.starts >= c.Failures || fatal
+	sl.mayLoop = sl.ambiguous || must+sl.lenient >= c.Failures || sl.starts >= c.Failures || fatal
 	sl.waits(now, nominal(r, sl.fails))
 }
 
@@ -213,9 +216,9 @@ func (sl *slot) waits(now policy.Time, d time.Duration) {
 	sl.overAt = now
 }
 
-// pardon forgets failures: a person said start or restart.
+// pardon forgets failures: a person said start, or a restart reached it.
 func (sl *slot) pardon(now policy.Time) {
-	sl.fails, sl.starts, sl.ends, sl.held, sl.unsure = 0, 0, sl.ends[:0], false, false
+	sl.fails, sl.starts, sl.ends, sl.held = 0, 0, sl.ends[:0], false
 	sl.notBefore, sl.notAfter = now, 0
-	sl.outcome, sl.loop = none, false
+	sl.outcome, sl.loop, sl.ambiguous = none, false, false
 }

@@ -19,6 +19,7 @@ type incarnation struct {
 	pid   int
 	plan  plan
 	asked policy.Time // when the machine asked for it
+	step  int         // … and in which step
 
 	released bool // the spawn has left: its record is durable
 	resolved bool // the spawn came back, with a process or without

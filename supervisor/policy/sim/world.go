@@ -128,6 +128,7 @@ func (w *world) take() {
 		w.marks[MarkReplay]++
 		w.step(it.ev)
 	case itDurable:
+		w.journal.pending--
 		w.durable(it.out)
 	case itExists:
 		w.exists(it.inc)
