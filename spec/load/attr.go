@@ -23,15 +23,42 @@ type value struct {
 	secret bool // may hold an environment variable: never shown
 }
 
+// fromEnv stands in for a value that may be a secret.
+const fromEnv = "(a value from the environment)"
+
 // show quotes a value for a diagnostic, unless it may be a secret.
 func (v *value) show(s string) string {
 	if v.secret {
-		return "the value"
+		return fromEnv
 	}
 	if len(s) > 80 {
 		s = s[:runeStart([]byte(s), 80)] + "…"
 	}
 	return fmt.Sprintf("%q", s)
+}
+
+// shown prints a value that was parsed, unless it may be a secret.
+func (v *value) shown(x any) string {
+	if v.secret {
+		return fromEnv
+	}
+	return fmt.Sprint(x)
+}
+
+// shown prints the parsed value of an attribute of this service, named by its
+// path in the language, unless it may be a secret.
+func (b *block) shown(path string, x any) string {
+	if b.d.tainted[b.taintKey(path)] {
+		return fromEnv
+	}
+	return fmt.Sprint(x)
+}
+
+func (b *block) taintKey(path string) string {
+	if b.service == nil {
+		return path
+	}
+	return b.service.name + " " + path
 }
 
 func (v *value) bad(summary, detail string) { v.b.d.errorAt("bad_value", v.rng, summary, detail) }
@@ -54,7 +81,6 @@ func (b *block) static(name string) *value {
 	if a == nil {
 		return nil
 	}
-	b.d.warnNotYet(b.path+"."+name, a.NameRange, fmt.Sprintf("%s of the %s", name, b.title))
 	v := &value{b: b, name: name, rng: a.Expr.Range()}
 	e, ok := b.d.fold(a.Expr, b.service)
 	if !ok {
@@ -67,6 +93,12 @@ func (b *block) static(name string) *value {
 	}
 	if v.IsNull() || !v.IsKnown() {
 		return nil
+	}
+	if v.secret {
+		b.d.tainted[b.taintKey(b.path+"."+name)] = true
+	}
+	if v.Type() != cty.String || v.AsString() != "" { // "" is the default: none
+		b.d.warnNotYet(b.path+"."+name, a.NameRange, fmt.Sprintf("%s of the %s", name, b.title))
 	}
 	return v
 }
@@ -142,7 +174,7 @@ func (b *block) bool(name string, dst *bool) *value {
 		return nil
 	}
 	*dst = v.True()
-	b.d.warnNotYet(fmt.Sprintf("%s.%s=%t", b.path, name, *dst), v.rng, fmt.Sprintf("%s = %t", name, *dst))
+	b.d.warnNotYet(fmt.Sprintf("%s.%s=%t", b.path, name, *dst), v.rng, fmt.Sprintf("%s = %s", name, v.shown(*dst)))
 	return v
 }
 
@@ -153,7 +185,11 @@ func (b *block) int(name string, dst *int, low, high int) *value {
 	}
 	n, ok := v.asInt()
 	if !ok {
-		v.wrongType("a whole number", fmt.Sprint(max(low, 1)))
+		if v.Type() == cty.Number {
+			v.bad(name+" must be a whole number", fmt.Sprintf("Write for example: %s = %d", name, max(low, 1)))
+		} else {
+			v.wrongType("a whole number", fmt.Sprint(max(low, 1)))
+		}
 		return nil
 	}
 	if n < int64(low) || n > int64(high) {
@@ -206,7 +242,11 @@ func parsed[T any](b *block, name string, dst *T, what, example string, parse fu
 	}
 	x, err := parse(v.AsString())
 	if err != nil {
-		v.bad(fmt.Sprintf("%s: %s is not %s: %v", name, v.show(v.AsString()), what, err), fmt.Sprintf("Write for example: %s = %s", name, example))
+		why := ": " + err.Error()
+		if v.secret {
+			why = "" // it may quote
+		}
+		v.bad(fmt.Sprintf("%s: %s is not %s%s", name, v.show(v.AsString()), what, why), fmt.Sprintf("Write for example: %s = %s", name, example))
 		return nil
 	}
 	*dst = x
@@ -315,7 +355,7 @@ func enum[T ~string](b *block, name string, dst *T, choices ...T) *value {
 		return nil
 	}
 	*dst = T(s)
-	b.d.warnNotYet(b.path+"."+name+"="+s, v.rng, fmt.Sprintf("%s = %q", name, s))
+	b.d.warnNotYet(b.path+"."+name+"="+s, v.rng, fmt.Sprintf("%s = %s", name, v.show(s)))
 	return v
 }
 
@@ -344,7 +384,7 @@ func (b *block) signal(name string, dst *string) *value {
 			}
 			detail = didYouMean(given, spec.Signals(), detail)
 		}
-		v.bad(fmt.Sprintf("%s: %s is not a signal: %v", name, v.show(s), err), detail)
+		v.bad(fmt.Sprintf("%s: %s is not a signal", name, v.show(s)), detail)
 		return nil
 	}
 	*dst = canonical

@@ -108,17 +108,25 @@ func (b *block) run(x *hclsyntax.Block, read func(*block)) {
 }
 
 // named reads all blocks of that type; each must have one name, valid and used
-// once.
-func (b *block) named(name, example string, valid func(string) error, read func(c *block, label string)) {
+// once. One that has not is read too, for what else is wrong with it, but not
+// kept.
+func named[T any](b *block, name, example string, valid func(string) error, dst *[]T, read func(c *block, label string) T) {
 	b.blocks = append(b.blocks, name)
 	seen := map[string]hcl.Range{}
 	for _, x := range b.body.Blocks {
 		if x.Type != name {
 			continue
 		}
-		if b.d.label(x, example, valid, seen) {
-			b.run(x, func(c *block) { read(c, x.Labels[0]) })
+		keep := b.d.label(x, example, valid, seen)
+		label := ""
+		if len(x.Labels) > 0 {
+			label = x.Labels[0]
 		}
+		b.run(x, func(c *block) {
+			if v := read(c, label); keep {
+				*dst = append(*dst, v)
+			}
+		})
 	}
 }
 

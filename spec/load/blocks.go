@@ -26,7 +26,7 @@ func (b *block) rlimits(dst *[]spec.Rlimit) {
 		k, e := it.Element()
 		name := k.AsString()
 		if !slices.Contains(spec.RlimitNames(), name) {
-			v.bad(fmt.Sprintf("rlimits: there is no limit called %q", name), didYouMean(name, spec.RlimitNames(), "It is one of "+listing(spec.RlimitNames())+"."))
+			v.bad("rlimits: there is no limit called "+v.show(name), didYouMean(name, spec.RlimitNames(), "It is one of "+listing(spec.RlimitNames())+"."))
 			continue
 		}
 		l, err := rlimit(name, e)
@@ -94,22 +94,19 @@ func (b *block) memory() *spec.Memory {
 	if v := b.size("swap", &m.Swap); v != nil && v.AsString() != "" {
 		m.SwapSet = true
 	}
-	b.size("high", &m.High)
-	b.size("max", &m.Max)
-	b.size("restart_above", &m.RestartAbove)
+	for _, x := range []struct {
+		name string
+		dst  *spec.Size
+	}{{"high", &m.High}, {"max", &m.Max}, {"restart_above", &m.RestartAbove}} {
+		if v := b.size(x.name, x.dst); v != nil && v.AsString() != "" && x.dst.IsZero() {
+			v.bad(x.name+" is zero: nothing could run", "Leave it out for no limit.")
+		}
+	}
 	b.rate("growth", &m.Growth, `"10MiB/1m"`)
 	b.duration("for", &m.For, 0)
 	b.duration("window", &m.Window, 1)
 	enum(b, "on_leak", &m.OnLeak, "restart", "alert")
 	b.bool("required", &m.Required)
-	for _, x := range []struct {
-		name string
-		size spec.Size
-	}{{"high", m.High}, {"max", m.Max}, {"restart_above", m.RestartAbove}} {
-		if b.has(x.name) && x.size.IsZero() && x.name != "" && b.given(x.name) {
-			b.errorAt(x.name, "bad_value", "memory."+x.name+" is zero: nothing could run", "Leave it out for no limit.")
-		}
-	}
 	b.ascending("low", m.Low, "high", m.High)
 	b.ascending("low", m.Low, "max", m.Max)
 	b.ascending("high", m.High, "max", m.Max)
@@ -118,20 +115,6 @@ func (b *block) memory() *spec.Memory {
 		b.d.warnAt("ineffective", b.def, "this memory block limits nothing", "Give it one of low, swap, high, max, restart_above and growth.")
 	}
 	return m
-}
-
-// given tells whether an attribute is written as something other than "".
-func (b *block) given(name string) bool {
-	a := b.body.Attributes[name]
-	if a == nil {
-		return false
-	}
-	e, ok := b.d.fold(a.Expr, b.service)
-	if !ok {
-		return false
-	}
-	text, _ := printExpr(e)
-	return text != `""` && text != "null"
 }
 
 // ascending checks that one size is not above another. A share and an absolute
@@ -150,7 +133,7 @@ func (b *block) ascending(lower string, l spec.Size, upper string, u spec.Size) 
 		}
 	}
 	if above {
-		b.errorAt(lower, "conflict", fmt.Sprintf("%s (%v) is above %s (%v)", lower, l, upper, u), fmt.Sprintf("Lower %s, or raise %s.", lower, upper))
+		b.errorAt(lower, "conflict", fmt.Sprintf("%s (%s) is above %s (%s)", lower, b.shown(b.path+"."+lower, l), upper, b.shown(b.path+"."+upper, u)), fmt.Sprintf("Lower %s, or raise %s.", lower, upper))
 	}
 }
 
@@ -235,6 +218,13 @@ func (b *block) listen(name string) spec.Listen {
 	return l
 }
 
+// port reads a port block.
+func (b *block) port(name string) spec.Port {
+	p := spec.Port{Name: name}
+	b.int("base", &p.Base, 1, 65535)
+	return p
+}
+
 // log reads the log block.
 func (b *block) log(l *spec.Log) {
 	parsed(b, "max_size", &l.MaxSize, "a size", `"10MiB"`, orEmpty(spec.ParseBytes))
@@ -290,7 +280,7 @@ func (b *block) update(u *spec.Update) {
 		if !b.has(at) {
 			at = "deadline"
 		}
-		b.errorAt(at, "conflict", fmt.Sprintf("min_healthy (%v) is not shorter than deadline (%v): no update could succeed", u.MinHealthy, u.Deadline), "Raise deadline, or lower min_healthy.")
+		b.errorAt(at, "conflict", fmt.Sprintf("min_healthy (%s) is not shorter than deadline (%s): no update could succeed", b.shown(b.path+".min_healthy", u.MinHealthy), b.shown(b.path+".deadline", u.Deadline)), "Raise deadline, or lower min_healthy.")
 	}
 }
 
@@ -328,7 +318,7 @@ func (b *block) hook(name string, dst *[]string) {
 	if v == nil || len(list) == 0 {
 		return
 	}
-	if wrong, detail := commandWrong(name, list); wrong != "" {
+	if wrong, detail := commandWrong(name, list, v.show); wrong != "" {
 		v.bad(wrong, detail)
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
 )
 
 const (
@@ -141,3 +142,23 @@ func evaluate(e hclsyntax.Expression, vars map[string]cty.Value, f functionTable
 	}()
 	return charged(meter(e)).Value(root)
 }
+
+// evaluate runs an expression with the load's functions and what is left of
+// its budget.
+func (d *decoder) evaluate(e hclsyntax.Expression, vars map[string]cty.Value) (cty.Value, hcl.Diagnostics) {
+	b := &budget{left: min(maxWork, d.work)}
+	before := b.left
+	v, diags := evaluate(e, vars, d.functions, b)
+	d.spend(before - max(b.left, 0))
+	return v, diags
+}
+
+// spend charges the budget of the load.
+func (d *decoder) spend(n int) {
+	if d.work -= n; d.work < 0 {
+		panic(overdraft{})
+	}
+}
+
+// functionTable is what an expression may call.
+type functionTable = map[string]function.Function

@@ -36,7 +36,7 @@ func (b *block) check(name string) spec.Check {
 	b.timing(&c.Timing)
 	enum(b, "on_failure", &c.OnFailure, spec.OnFailureRestart, spec.OnFailureIsolate, spec.OnFailureAlert, spec.OnFailureDump)
 	if b.kinds("check", checkKinds(), "", func(k *block, kind string) { k.checkKind(&c, kind) }) == "heartbeat" && c.Timing.Timeout < 10*time.Millisecond {
-		b.errorAt("timeout", "bad_value", fmt.Sprintf("a heartbeat every %v is more than a program can promise", c.Timing.Timeout), `Write for example: timeout = "10s"`)
+		b.errorAt("timeout", "bad_value", fmt.Sprintf("a heartbeat every %s is more than a program can promise", b.shown(b.path+".timeout", c.Timing.Timeout)), `Write for example: timeout = "10s"`)
 	}
 	return c
 }
@@ -45,9 +45,8 @@ func (b *block) check(name string) spec.Check {
 // ten: what waits for them is down meanwhile.
 func (b *block) ready() *spec.Ready {
 	r := &spec.Ready{}
-	b.string("notify", &r.Notify, `"systemd"`)
-	if v := b.body.Attributes["notify"]; v != nil && r.Notify != "" && r.Notify != "systemd" {
-		b.errorAt("notify", "bad_value", fmt.Sprintf("notify cannot be %q", r.Notify), `Write notify = "systemd": READY=1 on $NOTIFY_SOCKET.`)
+	if v := b.string("notify", &r.Notify, `"systemd"`); v != nil && r.Notify != "systemd" {
+		v.bad("notify cannot be "+v.show(r.Notify), `Write notify = "systemd": READY=1 on $NOTIFY_SOCKET.`)
 	}
 	b.int("fd", &r.FD, 3, 1023)
 	b.duration("delay", &r.Delay, 0)
@@ -129,11 +128,11 @@ func (b *block) checkTCP() *spec.CheckTCP {
 }
 
 func hostPort(name string) check[string] {
-	return func(s string) (string, string) {
+	return func(s string, show func(string) string) (string, string) {
 		if host, _, err := spec.SplitAddress(s); err != nil {
-			return fmt.Sprintf("%s: %q cannot be connected to: %v", name, s, err), "Write for example: " + name + ` = "127.0.0.1:8080"`
+			return fmt.Sprintf("%s: %s cannot be connected to: %v", name, show(s), err), "Write for example: " + name + ` = "127.0.0.1:8080"`
 		} else if host == "" {
-			return fmt.Sprintf("%s: %q names no host", name, s), "Write for example: " + name + ` = "127.0.0.1:8080"`
+			return fmt.Sprintf("%s: %s names no host", name, show(s)), "Write for example: " + name + ` = "127.0.0.1:8080"`
 		}
 		return "", ""
 	}
@@ -163,20 +162,20 @@ func (b *block) checkHTTP() *spec.CheckHTTP {
 	return c
 }
 
-func httpURL(s string) (wrong, detail string) {
+func httpURL(s string, show func(string) string) (wrong, detail string) {
 	write := `Write for example: url = "http://127.0.0.1:8080/healthz"`
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return fmt.Sprintf("url: %q is not a URL", s), write
+		return fmt.Sprintf("url: %s is not a URL", show(s)), write
 	case u.Scheme != "http" && u.Scheme != "https":
-		return fmt.Sprintf("url: %q is neither http:// nor https://", s), write
+		return fmt.Sprintf("url: %s is neither http:// nor https://", show(s)), write
 	case u.Hostname() == "":
-		return fmt.Sprintf("url: %q names no host", s), write
+		return fmt.Sprintf("url: %s names no host", show(s)), write
 	}
 	if p := u.Port(); p != "" {
 		if n, err := strconv.Atoi(p); err != nil || n < 1 || n > 65535 {
-			return fmt.Sprintf("url: %q has no port from 1 to 65535", s), write
+			return fmt.Sprintf("url: %s has no port from 1 to 65535", show(s)), write
 		}
 	}
 	return "", ""
@@ -213,12 +212,15 @@ func (b *block) headers(dst *map[string]string) {
 	}
 	m, err := toMap(v.Value)
 	if err != nil {
+		if v.secret {
+			err = errors.New("a map of strings is expected") // it may quote a key
+		}
 		b.d.errorAt("wrong_type", v.rng, "headers: "+err.Error(), "Write for example: headers = "+example)
 		return
 	}
 	for _, k := range sortedKeys(m) {
 		if k == "" || strings.ContainsAny(k, " :\r\n\t\x00") || strings.ContainsAny(m[k], "\r\n\x00") {
-			v.bad(fmt.Sprintf("headers: %q is not a header", k), "Write for example: headers = "+example)
+			v.bad(fmt.Sprintf("headers: %s is not a header", v.show(k)), "Write for example: headers = "+example)
 			return
 		}
 	}

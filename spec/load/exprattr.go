@@ -13,8 +13,9 @@ import (
 )
 
 // check judges the value that an expression has for a sample instance: it
-// returns what is wrong, and what to write instead.
-type check[T any] func(v T) (wrong, detail string)
+// returns what is wrong, and what to write instead. It quotes the value only
+// with show, which knows whether it may be a secret.
+type check[T any] func(v T, show func(string) string) (wrong, detail string)
 
 // exprString reads an attribute that may differ from instance to instance.
 func (b *block) exprString(name string, dst *spec.Expr, example string, ok check[string]) *value {
@@ -49,7 +50,6 @@ func readExpr[T any](b *block, name string, dst *spec.Expr, want, example string
 	if a == nil {
 		return nil
 	}
-	b.d.warnNotYet(b.path+"."+name, a.NameRange, fmt.Sprintf("%s of the %s", name, b.title))
 	v := &value{b: b, name: name, rng: a.Expr.Range()}
 	e, folded := b.d.fold(a.Expr, b.service)
 	if !folded {
@@ -75,15 +75,14 @@ func readExpr[T any](b *block, name string, dst *spec.Expr, want, example string
 	}
 	got, err := convert(v.Value)
 	if err != nil {
+		if v.secret {
+			err = fmt.Errorf("%s is expected", want) // it may quote a key
+		}
 		b.d.errorAt("wrong_type", v.rng, fmt.Sprintf("%s: %v", name, err), fmt.Sprintf("Write for example: %s = %s", name, example))
 		return nil
 	}
 	if ok != nil {
-		if wrong, detail := ok(got); wrong != "" {
-			if v.secret {
-				// The judgement may quote the value.
-				wrong, detail = name+" is not what is expected here", "It depends on the environment, so it is not shown."
-			}
+		if wrong, detail := ok(got, v.show); wrong != "" {
 			v.bad(wrong, detail)
 			return nil
 		}

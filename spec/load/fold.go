@@ -1,15 +1,12 @@
 package load
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
-	"github.com/zclconf/go-cty/cty/function"
 )
 
 // folder rewrites an expression: local.* and service.name are replaced, and
@@ -256,54 +253,6 @@ func group(e hclsyntax.Expression) hclsyntax.Expression {
 	return e
 }
 
-func (f *folder) object(e *hclsyntax.ObjectConsExpr) hclsyntax.Expression {
-	c := *e
-	c.Items = make([]hclsyntax.ObjectConsItem, len(e.Items))
-	constant, literalKeys := true, true
-	seen := map[string]hcl.Range{}
-	for i, item := range e.Items {
-		key := f.objectKey(item.KeyExpr)
-		if name, ok := literalKey(key); ok {
-			if first, twice := seen[name]; twice {
-				f.failed = true
-				f.d.errorBoth("duplicate", item.KeyExpr.Range(), fmt.Sprintf("%q is given twice", name), "Leave one of them out.", f.d.place(first, "first given here"))
-			}
-			seen[name] = item.KeyExpr.Range()
-		} else {
-			literalKeys = false
-		}
-		c.Items[i] = hclsyntax.ObjectConsItem{KeyExpr: key, ValueExpr: f.expr(item.ValueExpr)}
-		constant = constant && isLiteral(c.Items[i].ValueExpr)
-	}
-	if constant && literalKeys {
-		return f.constant(&c)
-	}
-	if literalKeys {
-		sortItems(c.Items)
-	}
-	return &c
-}
-
-func (f *folder) objectKey(e hclsyntax.Expression) hclsyntax.Expression {
-	k, ok := e.(*hclsyntax.ObjectConsKeyExpr)
-	if !ok {
-		return f.expr(e)
-	}
-	if name, ok := literalKey(k); ok {
-		return &hclsyntax.ObjectConsKeyExpr{Wrapped: literal(cty.StringVal(name), k.Range())}
-	}
-	if t, ok := k.Wrapped.(*hclsyntax.ScopeTraversalExpr); ok && !k.ForceNonLiteral {
-		return f.fail("expression", t.SrcRange, "this key could be a name or a reference", "Write (…) around a reference, or quotes around a name that holds dots.")
-	}
-	inner := f.expr(k.Wrapped)
-	if lit, ok := inner.(*hclsyntax.LiteralValueExpr); ok && !f.failed {
-		if s, err := convert.Convert(lit.Val, cty.String); err == nil && !s.IsNull() && s.IsKnown() {
-			inner = literal(s, lit.SrcRange)
-		}
-	}
-	return &hclsyntax.ObjectConsKeyExpr{Wrapped: inner, ForceNonLiteral: true}
-}
-
 func (f *folder) call(e *hclsyntax.FunctionCallExpr) hclsyntax.Expression {
 	if _, ok := f.d.functions[e.Name]; !ok {
 		for _, a := range e.Args {
@@ -390,32 +339,4 @@ func (f *folder) forExpr(e *hclsyntax.ForExpr) hclsyntax.Expression {
 	}
 	f.bound = f.bound[:n]
 	return f.result(&c, isLiteral(c.CollExpr) && len(c.Variables()) == 0)
-}
-
-// evaluate runs an expression with the load's functions and what is left of
-// its budget.
-func (d *decoder) evaluate(e hclsyntax.Expression, vars map[string]cty.Value) (cty.Value, hcl.Diagnostics) {
-	b := &budget{left: min(maxWork, d.work)}
-	before := b.left
-	v, diags := evaluate(e, vars, d.functions, b)
-	d.spend(before - max(b.left, 0))
-	return v, diags
-}
-
-// spend charges the budget of the load.
-func (d *decoder) spend(n int) {
-	if d.work -= n; d.work < 0 {
-		panic(overdraft{})
-	}
-}
-
-type functionTable = map[string]function.Function
-
-// sortItems puts the members of an object into the order of their names.
-func sortItems(items []hclsyntax.ObjectConsItem) {
-	slices.SortStableFunc(items, func(a, b hclsyntax.ObjectConsItem) int {
-		x, _ := literalKey(a.KeyExpr)
-		y, _ := literalKey(b.KeyExpr)
-		return cmp.Compare(x, y)
-	})
 }

@@ -19,9 +19,22 @@ func (b *block) judge(s *spec.Service) {
 	b.judgeChecks(s)
 	for _, p := range s.Ports {
 		if last := p.Base + s.Instances - 1; p.Base > 0 && last > 65535 {
-			b.d.errorAt("conflict", b.place("port", p.Name), fmt.Sprintf("port %q needs the ports %d to %d, and the last there is is 65535", p.Name, p.Base, last), "Lower base, or the number of instances.")
+			b.d.errorAt("conflict", b.place("port", p.Name), fmt.Sprintf("port %q needs the ports %s to %s, and the last there is is 65535", p.Name, b.shownPort(p.Base), b.shownPort(last)), "Lower base, or the number of instances.")
 		}
 	}
+}
+
+// instances prints how many there are, for a diagnostic.
+func (b *block) instances(s *spec.Service) string {
+	return b.shown("service.instances", s.Instances)
+}
+
+// shownPort prints a port that was reckoned from a base and the instances.
+func (b *block) shownPort(n int) string {
+	if b.d.tainted[b.taintKey("service.instances")] {
+		return fromEnv
+	}
+	return b.shown("service.port.base", n)
 }
 
 func (b *block) judgeTask(s *spec.Service) {
@@ -53,7 +66,7 @@ func (b *block) judgeMode(s *spec.Service) {
 		if !b.has(at) {
 			at = "mode"
 		}
-		b.errorAt(at, "conflict", fmt.Sprintf("active-passive needs at least 2 instances, and there are %d", s.Instances), "Write instances = 2: one is active, the other its standby.")
+		b.errorAt(at, "conflict", fmt.Sprintf("active-passive needs at least 2 instances, and there are %s", b.instances(s)), "Write instances = 2: one is active, the other its standby.")
 	case s.Mode != spec.ActivePassive && s.Standby != nil:
 		b.d.errorAt("conflict", b.place("standby", ""), "a standby block belongs to an active-passive service", `Write mode = "active-passive", or leave the block out.`)
 	case s.Mode == spec.ActivePassive && s.Standby == nil:
@@ -71,12 +84,12 @@ func (b *block) judgeUpdate(s *spec.Service) {
 	c := b.d.newBlock(b, u)
 	switch {
 	case c.has("canary") && s.Update.Canary > s.Instances:
-		c.errorAt("canary", "conflict", fmt.Sprintf("canary is %d, and there are only %d instances", s.Update.Canary, s.Instances), "Lower canary, or raise instances.")
+		c.errorAt("canary", "conflict", fmt.Sprintf("canary is %s, and there are only %s instances", b.shown("service.update.canary", s.Update.Canary), b.instances(s)), "Lower canary, or raise instances.")
 	default:
 		s.Update.Canary = min(s.Update.Canary, s.Instances)
 	}
 	if c.has("max_parallel") && s.Update.MaxParallel > max(1, s.Instances) {
-		b.d.warnAt("ineffective", c.at("max_parallel"), fmt.Sprintf("max_parallel is %d, and there are only %d instances", s.Update.MaxParallel, s.Instances), "All are updated at once.")
+		b.d.warnAt("ineffective", c.at("max_parallel"), fmt.Sprintf("max_parallel is %s, and there are only %s instances", b.shown("service.update.max_parallel", s.Update.MaxParallel), b.instances(s)), "All are updated at once.")
 	}
 	if s.Update.Order == "start-first" {
 		switch {
@@ -99,7 +112,7 @@ func (b *block) judgeReady(s *spec.Service) {
 	}
 	if wait > 0 && wait >= s.StartTimeout {
 		c := b.d.newBlock(b, b.subBlock("ready"))
-		c.errorAt(what, "conflict", fmt.Sprintf("%s (%v) is not shorter than start.timeout (%v): no start could succeed", what, wait, s.StartTimeout), "Write start { timeout = … } with a longer time.")
+		c.errorAt(what, "conflict", fmt.Sprintf("%s (%s) is not shorter than start.timeout (%s): no start could succeed", what, b.shown("service.ready."+what, wait), b.shown("service.start.timeout", s.StartTimeout)), "Write start { timeout = … } with a longer time.")
 	}
 }
 
@@ -110,7 +123,7 @@ func (b *block) judgeChecks(s *spec.Service) {
 	}
 	for _, c := range s.Checks {
 		if c.Outlier != nil && s.Instances < 3 {
-			b.d.warnAt("ineffective", b.place("check", c.Name), fmt.Sprintf("check %q compares replicas, and %d are too few: it never fails", c.Name, s.Instances), "It takes at least 3 instances.")
+			b.d.warnAt("ineffective", b.place("check", c.Name), fmt.Sprintf("check %q compares replicas, and %s are too few: it never fails", c.Name, b.instances(s)), "It takes at least 3 instances.")
 		}
 		if c.OnFailure != spec.OnFailureIsolate {
 			continue

@@ -56,8 +56,9 @@ type decoder struct {
 	exhausted bool
 	locals    map[string]*local
 	blocks    map[*spec.Service]*block // for the places of attributes
-	groups    map[string]*block
+	groups    map[string]*block        // by name
 	accounts  accounts
+	tainted   map[string]bool // attributes whose values come from the environment, by taintKey
 }
 
 func newDecoder(o Options) *decoder {
@@ -74,6 +75,7 @@ func newDecoder(o Options) *decoder {
 		locals:    map[string]*local{},
 		blocks:    map[*spec.Service]*block{},
 		groups:    map[string]*block{},
+		tainted:   map[string]bool{},
 		accounts:  accounts{users: map[string]error{}, groups: map[string]error{}},
 	}
 	for _, kv := range environ {
@@ -235,13 +237,10 @@ func (d *decoder) decode(sources []*source) *spec.Spec {
 	top := &block{d: d, title: "a specification", body: &all}
 	top.blocks = append(top.blocks, "locals")
 	top.sub("supervisor", func(b *block) { b.supervisor(&s.Supervisor) })
-	top.named("check", "root", spec.CheckName, func(b *block, name string) { s.Checks = append(s.Checks, b.nodeCheck(name)) })
-	top.named("alert", "page", spec.CheckName, func(b *block, name string) { s.Alerts = append(s.Alerts, b.alert(name)) })
-	top.named("group", "app", spec.CheckName, func(b *block, name string) {
-		d.groups[name] = b
-		s.Groups = append(s.Groups, b.group(name))
-	})
-	top.named("service", "web", spec.CheckName, func(b *block, name string) { s.Services = append(s.Services, b.serviceBlock(name)) })
+	named(top, "check", "root", spec.CheckName, &s.Checks, (*block).nodeCheck)
+	named(top, "alert", "page", spec.CheckName, &s.Alerts, (*block).alert)
+	named(top, "group", "app", spec.CheckName, &s.Groups, (*block).group)
+	named(top, "service", "web", spec.CheckName, &s.Services, (*block).serviceBlock)
 	top.finish()
 	return s
 }

@@ -69,16 +69,12 @@ func (b *block) serviceBlock(name string) *spec.Service {
 		v.bad("slo cannot be 100%: it would leave no error budget", `Write for example: slo = "99.99%"`)
 	}
 	b.sub("ready", func(b *block) { s.Ready = b.ready() })
-	b.named("check", "alive", spec.CheckName, func(b *block, label string) { s.Checks = append(s.Checks, b.check(label)) })
+	named(b, "check", "alive", spec.CheckName, &s.Checks, (*block).check)
 	b.limits(&s.Limits)
 	b.sub("isolate", func(b *block) { s.Isolate = b.isolate() })
 	b.sub("sandbox", func(b *block) { s.Sandbox = b.sandbox() })
-	b.named("listen", "http", spec.CheckIdent, func(b *block, label string) { s.Listen = append(s.Listen, b.listen(label)) })
-	b.named("port", "http", spec.CheckIdent, func(b *block, label string) {
-		p := spec.Port{Name: label}
-		b.int("base", &p.Base, 1, 65535)
-		s.Ports = append(s.Ports, p)
-	})
+	named(b, "listen", "http", spec.CheckIdent, &s.Listen, (*block).listen)
+	named(b, "port", "http", spec.CheckIdent, &s.Ports, (*block).port)
 	b.sub("log", func(b *block) { b.log(&s.Log) })
 	b.sub("standby", func(b *block) { s.Standby = b.standby() })
 	b.sub("update", func(b *block) { b.update(&s.Update) })
@@ -112,11 +108,22 @@ func (b *block) relations(name string, dst *[]string, self string) {
 		return
 	}
 	b.once(v, *dst)
+	if v.secret {
+		b.d.notFromEnv(v)
+		*dst = nil
+		return
+	}
 	for i, n := range *dst {
 		if n == self {
 			v.badItem(i, fmt.Sprintf("service %q cannot stand in its own %s", self, name), "Leave it out.")
 		}
 	}
+}
+
+// notFromEnv refuses names of services that come from the environment: they
+// are shown everywhere, and a machine's structure is not a variable.
+func (d *decoder) notFromEnv(v *value) {
+	d.errorAt("not_static", v.rng, fmt.Sprintf("%s cannot use env.*", v.name), "Write the names of the services.")
 }
 
 // process reads what an incarnation is started with.
@@ -146,19 +153,19 @@ func (b *block) process(p *spec.Process) {
 	if b.int("oom_score_adj", &oom, -1000, 1000) != nil {
 		p.OOMScoreAdj = &oom
 	}
-	b.exprMap("env", &p.Env, `{ LOG_LEVEL = "info" }`, func(m map[string]string) (string, string) {
+	b.exprMap("env", &p.Env, `{ LOG_LEVEL = "info" }`, func(m map[string]string, show func(string) string) (string, string) {
 		for _, k := range sortedKeys(m) {
 			if err := spec.CheckEnvName(k); err != nil {
-				return fmt.Sprintf("env: %q cannot be set: %v", k, err), ""
+				return fmt.Sprintf("env: %s cannot be set: %v", show(k), err), ""
 			}
 			if strings.ContainsRune(m[k], 0) {
-				return fmt.Sprintf("env: the value of %s holds a zero byte", k), ""
+				return fmt.Sprintf("env: the value of %s holds a zero byte", show(k)), ""
 			}
 		}
 		return "", ""
 	})
-	b.exprString("env_file", &p.EnvFile, `"/etc/default/web"`, func(s string) (string, string) {
-		return absolutePath("env_file")(strings.TrimPrefix(s, "-"))
+	b.exprString("env_file", &p.EnvFile, `"/etc/default/web"`, func(s string, show func(string) string) (string, string) {
+		return absolutePath("env_file")(strings.TrimPrefix(s, "-"), show)
 	})
 	var inherit bool
 	if b.bool("inherit_env", &inherit) != nil {
@@ -168,12 +175,12 @@ func (b *block) process(p *spec.Process) {
 }
 
 func absolutePath(name string) check[string] {
-	return func(s string) (string, string) {
+	return func(s string, show func(string) string) (string, string) {
 		switch {
 		case strings.ContainsRune(s, 0):
 			return name + " holds a zero byte", ""
 		case !path.IsAbs(s):
-			return fmt.Sprintf("%s must be an absolute path, not %q", name, s), "It begins with \"/\". env.PWD is the folder that nines was started in: \"${env.PWD}/…\"."
+			return fmt.Sprintf("%s must be an absolute path, not %s", name, show(s)), "It begins with \"/\". env.PWD is the folder that nines was started in: \"${env.PWD}/…\"."
 		}
 		return "", ""
 	}
@@ -193,7 +200,9 @@ func (b *block) command(name string, dst *spec.Expr) {
 			return
 		}
 	}
-	b.exprStrings(name, dst, example, func(list []string) (string, string) { return commandWrong(name, list) })
+	b.exprStrings(name, dst, example, func(list []string, show func(string) string) (string, string) {
+		return commandWrong(name, list, show)
+	})
 }
 
 // optionalCommand is a command that [] leaves out.
@@ -210,7 +219,7 @@ func (b *block) optionalCommand(name string, dst *spec.Expr) {
 	}
 }
 
-func commandWrong(name string, list []string) (wrong, detail string) {
+func commandWrong(name string, list []string, show func(string) string) (wrong, detail string) {
 	if len(list) == 0 || list[0] == "" {
 		return name + " names no program", "Its first string is the program: " + name + ` = ["/usr/local/bin/web"]`
 	}
@@ -220,8 +229,12 @@ func commandWrong(name string, list []string) (wrong, detail string) {
 		}
 	}
 	if i := strings.IndexAny(list[0], " \t"); len(list) == 1 && i > 0 && !strings.Contains(list[0][:i], "/ ") && strings.Contains(list[0], " -") {
+		words := strings.Fields(list[0])
+		for i, w := range words {
+			words[i] = show(w)
+		}
 		return fmt.Sprintf("%s: the program and its arguments are one string, and there is no shell to part them", name),
-			"Write: " + name + " = [" + strings.ReplaceAll(listing(strings.Fields(list[0])), " or ", ", ") + "]"
+			"Write: " + name + " = [" + strings.Join(words, ", ") + "]"
 	}
 	return "", ""
 }
@@ -260,7 +273,7 @@ func (b *block) restart(s *spec.Service) {
 			if !b.has(at) {
 				at = "max_delay"
 			}
-			b.errorAt(at, "conflict", fmt.Sprintf("delay (%v) is longer than max_delay (%v)", r.Delay, r.MaxDelay), "Raise max_delay, or lower delay.")
+			b.errorAt(at, "conflict", fmt.Sprintf("delay (%s) is longer than max_delay (%s)", b.shown(b.path+".delay", r.Delay), b.shown(b.path+".max_delay", r.MaxDelay)), "Raise max_delay, or lower delay.")
 		}
 		for _, c := range r.FatalCodes {
 			for _, ok := range r.SuccessCodes {
@@ -269,7 +282,7 @@ func (b *block) restart(s *spec.Service) {
 					if !b.has(at) {
 						at = "success_codes"
 					}
-					b.errorAt(at, "conflict", fmt.Sprintf("exit code %d is both a success and fatal", c), "Leave it out of success_codes or of fatal_codes.")
+					b.errorAt(at, "conflict", fmt.Sprintf("exit code %s is both a success and fatal", b.shown(b.path+"."+at, c)), "Leave it out of success_codes or of fatal_codes.")
 				}
 			}
 		}
@@ -306,7 +319,7 @@ func (b *block) availability(s *spec.Service) {
 	}
 	v := b.int("available_at_least", &s.AvailableAtLeast, 0, maxInstances)
 	if v != nil && s.AvailableAtLeast > s.Instances {
-		b.d.errorAt("conflict", v.rng, fmt.Sprintf("available_at_least is %d, and there are only %d instances", s.AvailableAtLeast, s.Instances), "Raise instances, or lower it.")
+		b.d.errorAt("conflict", v.rng, fmt.Sprintf("available_at_least is %s, and there are only %s instances", v.shown(s.AvailableAtLeast), b.instances(s)), "Raise instances, or lower it.")
 	}
 }
 

@@ -142,7 +142,7 @@ func (b *block) argv(name string, dst *[]string) {
 	if v == nil {
 		return
 	}
-	if wrong, detail := commandWrong(name, *dst); wrong != "" {
+	if wrong, detail := commandWrong(name, *dst, v.show); wrong != "" {
 		v.bad(wrong, detail)
 	}
 }
@@ -151,10 +151,17 @@ func (b *block) argv(name string, dst *[]string) {
 // known.
 func (b *block) group(name string) spec.Group {
 	g := spec.Group{Name: name, Strategy: spec.OneForOne}
+	if b.d.groups[name] == nil {
+		b.d.groups[name] = b
+	}
 	if b.require("members", `["api", "worker"]`) {
 		if v := b.strings("members", &g.Members, `["api", "worker"]`); v != nil {
 			if len(g.Members) == 0 {
 				v.bad("the group has no members", `Write for example: members = ["api", "worker"]`)
+			}
+			if v.secret {
+				b.d.notFromEnv(v)
+				g.Members = nil
 			}
 			b.once(v, g.Members)
 		}

@@ -36,13 +36,20 @@ func (d *decoder) validate(s *spec.Spec) {
 				d.warnAt("needs_disabled", b.item("needs", i), fmt.Sprintf("service %q needs %q, which is not enabled: it waits until that is started by hand", v.Name, n), "Enable it, or leave it out of needs.")
 			}
 		}
-		if v.Stop.Timeout > s.Supervisor.ShutdownTimeout {
-			d.warnAt("ineffective", b.place("stop", ""), fmt.Sprintf("service %q may take %v to stop, and a shutdown ends after %v", v.Name, v.Stop.Timeout, s.Supervisor.ShutdownTimeout), "Raise supervisor { shutdown_timeout }, or lower stop { timeout }.")
+		if stop := b.subBlock("stop"); stop != nil && v.Stop.Timeout > s.Supervisor.ShutdownTimeout && stop.Body.Attributes["timeout"] != nil {
+			d.warnAt("ineffective", stop.Body.Attributes["timeout"].Expr.Range(), fmt.Sprintf("service %q may take %s to stop, and a shutdown ends after %s", v.Name, b.shown("service.stop.timeout", v.Stop.Timeout), d.shutdownTimeout(s)), "Raise supervisor { shutdown_timeout }, or lower stop { timeout }.")
 		}
 	}
 	d.members(s.Groups, services, names)
 	d.addresses(s.Services)
 	d.cycles(s.Services, services)
+}
+
+func (d *decoder) shutdownTimeout(s *spec.Spec) string {
+	if d.tainted["supervisor.shutdown_timeout"] {
+		return fromEnv
+	}
+	return s.Supervisor.ShutdownTimeout.String()
 }
 
 func (d *decoder) hasErrors() bool { return d.list.HasErrors() }
@@ -93,6 +100,7 @@ type portRange struct {
 	service, name string
 	low, high     int
 	place         hcl.Range
+	block         *block // of the service
 }
 
 // addresses checks that no two listeners or ports want the same.
@@ -108,14 +116,14 @@ func (d *decoder) addresses(services []*spec.Service) {
 			key, _, _ := strings.Cut(l.Address, "?")
 			here := portRange{service: s.Name, name: l.Name, place: b.place("listen", l.Name)}
 			if f, twice := listens[key]; twice {
-				d.errorBoth("duplicate", here.place, fmt.Sprintf("%s is listened on twice, by %q and %q", key, f.service, s.Name), "Change one of the addresses.", d.place(f.place, "first listened on here"))
+				d.errorBoth("duplicate", here.place, fmt.Sprintf("%s is listened on twice, by %q and %q", b.shown("service.listen.address", key), f.service, s.Name), "Change one of the addresses.", d.place(f.place, "first listened on here"))
 				continue
 			}
 			listens[key] = here
 		}
 		for _, p := range s.Ports {
 			if p.Base > 0 && s.Instances > 0 && p.Base+s.Instances-1 <= 65535 {
-				ranges = append(ranges, portRange{s.Name, p.Name, p.Base, p.Base + s.Instances - 1, b.place("port", p.Name)})
+				ranges = append(ranges, portRange{s.Name, p.Name, p.Base, p.Base + s.Instances - 1, b.place("port", p.Name), b})
 			}
 		}
 	}
@@ -123,7 +131,9 @@ func (d *decoder) addresses(services []*spec.Service) {
 	for i := 1; i < len(ranges); i++ {
 		f, r := ranges[i-1], ranges[i]
 		if r.low <= f.high {
-			d.errorBoth("duplicate", r.place, fmt.Sprintf("port %d is wanted twice: port %q of %q takes %d to %d, and port %q of %q takes %d to %d", r.low, f.name, f.service, f.low, f.high, r.name, r.service, r.low, r.high),
+			d.errorBoth("duplicate", r.place, fmt.Sprintf("port %s is wanted twice: port %q of %q takes %s to %s, and port %q of %q takes %s to %s",
+				r.block.shownPort(r.low), f.name, f.service, f.block.shownPort(f.low), f.block.shownPort(f.high),
+				r.name, r.service, r.block.shownPort(r.low), r.block.shownPort(r.high)),
 				"Move one base so that the ranges do not meet: an instance takes base + its index.", d.place(f.place, "the other one"))
 		}
 		if f.high > r.high {
@@ -139,8 +149,11 @@ type edge struct {
 	place hcl.Range
 }
 
+// maxCycles is how many cycles are shown; one mended edge often mends several.
+const maxCycles = 20
+
 // cycles finds services that wait for each other, by needs and after together,
-// and shows one way round for each knot.
+// and shows the way round.
 func (d *decoder) cycles(list []*spec.Service, services map[string]*spec.Service) {
 	edges := make(map[string][]edge, len(list))
 	for _, s := range list {
@@ -166,6 +179,7 @@ func (d *decoder) cycles(list []*spec.Service, services map[string]*spec.Service
 		next int
 	}
 	state := make(map[string]int, len(list))
+	found := 0
 	for _, s := range list {
 		if state[s.Name] != unseen {
 			continue
@@ -187,6 +201,9 @@ func (d *decoder) cycles(list []*spec.Service, services map[string]*spec.Service
 				state[e.to] = open
 				stack = append(stack, frame{name: e.to})
 			case open:
+				if found++; found > maxCycles {
+					return
+				}
 				from := slices.IndexFunc(stack, func(f frame) bool { return f.name == e.to })
 				var way []string
 				var taken []edge

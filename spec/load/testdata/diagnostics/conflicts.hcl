@@ -1,0 +1,99 @@
+service "a" {
+  command = ["a"]
+  restart {
+    delay       = "40s"
+    fatal_codes = [0]
+  }
+  memory {
+    low           = "3GiB"
+    high          = "2GiB"
+    max           = "1GiB"
+    restart_above = "50%"
+  }
+  update {
+    canary       = 2
+    max_parallel = 3
+    min_healthy  = "10m"
+  }
+  available_at_least = 2
+  reload {
+    signal  = "HUP"
+    command = ["x"]
+  }
+  recycle {
+    max_age  = "1h"
+    schedule = "0 0 31 2 *"
+  }
+  ready {
+    fd = 3
+    tcp {
+      address = "127.0.0.1:1"
+    }
+  }
+  check "two" {
+    tcp {
+      address = "127.0.0.1:1"
+    }
+    stall {
+    }
+  }
+  check "beat" {
+    timeout = "1ms"
+    heartbeat {
+    }
+  }
+  standby {
+  }
+  listen "x" {
+    address = "tcp://127.0.0.1:80"
+    mode    = "0600"
+  }
+  port "p" {
+    base = 65535
+  }
+  instances = 1
+}
+service "b" {
+  command = ["b"]
+  mode    = "active-passive"
+}
+service "t" {
+  command = ["t"]
+  type    = "task"
+  mode    = "active-passive"
+  restart {
+    policy = "always"
+  }
+  ready {
+    delay = "1s"
+  }
+}
+service "slow" {
+  command = ["x"]
+  start {
+    timeout = "1s"
+  }
+  ready {
+    delay = "2s"
+  }
+}
+service "many" {
+  command   = ["x"]
+  instances = 10
+  port "p" {
+    base = 65530
+  }
+}
+service "first" {
+  command   = ["x"]
+  instances = 2
+  mode      = "active-passive"
+  update {
+    order = "start-first"
+  }
+}
+alert "both" {
+  on      = ["exited"]
+  command = ["x"]
+  webhook = "https://example.com"
+}

@@ -1,0 +1,4 @@
+service "web" {
+  command = ["x"]
+  env = { PASSWORD = "hunter2", TOKEN = "hunter2 ${x + } }
+}

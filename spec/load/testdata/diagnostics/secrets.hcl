@@ -1,0 +1,48 @@
+locals {
+  token = env.SECRET
+}
+service "web" {
+  command   = ["x"]
+  instances = env.SECRET
+  nice      = parseint(local.token, 10)
+  user      = env.SECRET
+  group     = local.token
+  directory = env.SECRET
+  mode      = env.SECRET
+  needs     = [env.SECRET]
+  stop {
+    signal  = env.SECRET
+    timeout = env.SECRET
+  }
+  env = {
+    "A=${local.token}" = "x"
+    B                  = "hunter2 in the file"
+  }
+  env_fil = { C = "x" }
+  check "http" {
+    http {
+      url     = "${local.token}"
+      status  = env.SECRET
+      headers = { X = env.SECRET, "Y:" = env.SECRET }
+    }
+  }
+  check "tcp" {
+    tcp {
+      address = env.SECRET
+    }
+  }
+  check "log" {
+    log {
+      pattern = "(${env.SECRET}"
+    }
+  }
+  log {
+    to = [env.SECRET]
+  }
+  umask   = env.SECRET
+  env_file = env.SECRET
+}
+service "literal" {
+  command = ["x"]
+  env = { PASSWORD = "hunter2", TOKEN = "hunter2", BAD = uper("hunter2") }
+}

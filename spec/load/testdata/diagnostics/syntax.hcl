@@ -1,0 +1,4 @@
+service "web" {
+  command = ["x",
+  user = root
+}
