@@ -157,8 +157,7 @@ func (l *logFile) append(s *Settings, src any, b, out []byte, now time.Time) []b
 		return out
 	}
 	out = out[:0]
-	lead := l.mid != src && (l.mid != nil || !l.clean)
-	if lead {
+	if l.mid != src && (l.mid != nil || !l.clean) {
 		out = append(out, '\n')
 		l.mid = nil
 	}
@@ -174,8 +173,8 @@ func (l *logFile) append(s *Settings, src any, b, out []byte, now time.Time) []b
 			used := l.size + int64(len(out))
 			full := s.MaxSize > 0 && used > 0 && uint64(used)+uint64(stampLen+n) > s.MaxSize
 			if full || len(out)+stampLen+n > maxOut && len(out) > 0 {
-				ok := l.flush(s, out, lead, now)
-				out, lead, l.mid = out[:0], false, nil
+				ok := l.flush(s, out, now)
+				out, l.mid = out[:0], nil
 				if !ok || full && !l.rotate(s, now) {
 					l.drop(src, b[at:])
 					return out
@@ -188,7 +187,7 @@ func (l *logFile) append(s *Settings, src any, b, out []byte, now time.Time) []b
 		at += n
 	}
 	unfinished := b[len(b)-1] != '\n'
-	switch ok := l.flush(s, out, lead, now); {
+	switch ok := l.flush(s, out, now); {
 	case ok && unfinished:
 		l.mid = src
 	case ok:
@@ -217,21 +216,20 @@ func (l *logFile) settle(s *Settings, stamp []byte, now time.Time) bool {
 	line = append(line, lostText(n, l.reason)...)
 	line = append(line, '\n')
 	l.mid = nil
-	if _, ok := l.write(s, line, now); !ok {
-		return false
+	written, ok := l.write(s, line, now)
+	if written >= len(line)-1 { // its newline comes before the next line
+		l.lost, l.torn = 0, nil
 	}
-	l.lost, l.torn = 0, nil
-	return true
+	return ok
 }
 
-// flush writes whole lines and perhaps the beginning of one; lead says that
-// the first byte ends another's line. On failure what was not written is
-// counted, but for an unfinished line.
-func (l *logFile) flush(s *Settings, out []byte, lead bool, now time.Time) bool {
+// flush writes whole lines and perhaps the beginning of one. On failure what
+// was not written is counted, but for an unfinished line.
+func (l *logFile) flush(s *Settings, out []byte, now time.Time) bool {
 	n, ok := l.write(s, out, now)
 	if !ok {
 		l.lost += uint64(bytes.Count(out[n:], []byte{'\n'}))
-		if lead && n == 0 {
+		if out[n] == '\n' { // only that is missing, and comes before the next line
 			l.lost--
 		}
 	}

@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -59,7 +60,7 @@ func newHub(c Config, fs filesystem) (*hub, error) {
 		fs:         fs,
 		stderr:     c.Stderr,
 		force:      c.ForceStdout,
-		stuckAfter: stuckAfter,
+		stuckAfter: cmp.Or(c.stuckAfter, stuckAfter),
 		poll:       poll,
 		budget:     newBudget(ringsBytes),
 		works:      sync.Pool{New: func() any { return new(work) }},
@@ -228,7 +229,7 @@ func (h *hub) forgetIdle() {
 // remove ends the watch over p and closes it. It reports whether its sink has
 // no other pipe.
 func (h *hub) remove(p *pipe) (last bool) {
-	if err := h.poll.remove(p.fd); err != nil {
+	if err := h.poll.remove(p.fd); err != nil && !p.away {
 		h.print("cannot stop watching the output of " + p.name + ": " + err.Error())
 	}
 	last = h.forget(p)

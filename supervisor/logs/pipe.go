@@ -42,6 +42,7 @@ type pipe struct {
 	// The pump's.
 	naps  int
 	large bool // it was enlarged
+	away  bool // not watched just now
 }
 
 // work is what a pump needs while it reads; pooled.
@@ -141,6 +142,10 @@ func (p *pipe) idle() bool {
 		return false
 	}
 	p.running = false
+	if p.hub.draining.Load() {
+		return true // nothing wakes it again
+	}
+	p.watch()
 	if p.sink.ring.waiting(p) {
 		if p.prompt == nil {
 			p.prompt = time.AfterFunc(idleAfter, func() { p.sink.ring.show(p) })
@@ -149,6 +154,22 @@ func (p *pipe) idle() bool {
 		}
 	}
 	return true
+}
+
+// watch has the poller kick p when there is something to read, also if it is
+// there already. p.mu is held.
+func (p *pipe) watch() {
+	set := p.hub.poll.rearm
+	if p.away {
+		set = p.hub.poll.add
+	}
+	if err := set(p.fd); err != nil {
+		// Out of kernel memory or watches. Its service must not wait for ever.
+		p.hub.print("cannot watch the output of " + p.sink.key.instance + ": " + err.Error() + ": it is looked at once a second")
+		time.AfterFunc(time.Second, func() { p.hub.ready(p.fd) })
+		return
+	}
+	p.away = false
 }
 
 // pump reads until there is nothing to read.
@@ -192,6 +213,10 @@ func (p *pipe) pump(epoch uint64) {
 func (p *pipe) nap() {
 	if p.naps++; p.naps == busyAfterNaps {
 		p.enlarge()
+	}
+	if !p.away && p.naps >= busyAfterNaps {
+		// Even a disarmed watch costs the writer something at each write.
+		p.away = p.hub.poll.remove(p.fd) == nil
 	}
 	time.Sleep(napTime)
 }

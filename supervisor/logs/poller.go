@@ -36,13 +36,21 @@ func newPoller() (*poller, error) {
 	return &poller{file: file, raw: raw, fd: fd}, nil
 }
 
-// add watches fd. Edge-triggered: an event comes when something happens, and
-// nothing needs to be armed again.
-func (p *poller) add(fd int) error {
+// One shot: after an event there is none until rearm, so that a writer at full
+// speed does not wake us at each of its writes while the pipe is being read.
+const shot = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT
+
+// add watches fd for one event.
+func (p *poller) add(fd int) error { return p.control(unix.EPOLL_CTL_ADD, fd) }
+
+// rearm watches fd for one more event; what is there already is one.
+func (p *poller) rearm(fd int) error { return p.control(unix.EPOLL_CTL_MOD, fd) }
+
+func (p *poller) control(op, fd int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff, Fd: int32(fd)}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &ev))
+	ev := unix.EpollEvent{Events: shot, Fd: int32(fd)}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.fd, op, fd, &ev))
 }
 
 // remove must come before close: the keeper holds the same open pipe, so

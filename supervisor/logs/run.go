@@ -45,6 +45,8 @@ type Config struct {
 	Color bool
 	// Stderr takes nines-log's own messages.
 	Stderr io.Writer
+
+	stuckAfter time.Duration // tests make it shorter
 }
 
 // Run is the log process. It returns nil after an orderly end: the keeper said
