@@ -2,7 +2,6 @@ package ipc
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,11 +47,8 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := new(Status)
-	if err := unmarshal(b, st); err != nil {
-		return nil, err
-	}
-	return st, nil
+	st, err := decodeStatus(b)
+	return st, misunderstood(err)
 }
 
 // StatusJSON returns everything, as the document it travels as.
@@ -66,11 +62,8 @@ func (c *Client) Service(ctx context.Context, name string) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	svc := new(Service)
-	if err := unmarshal(b, svc); err != nil {
-		return nil, err
-	}
-	return svc, nil
+	svc, err := decodeService(b)
+	return svc, misunderstood(err)
 }
 
 // ServiceJSON returns one service, as the document it travels as.
@@ -215,9 +208,12 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	}
 }
 
-func unmarshal(b []byte, v any) error {
-	if err := json.Unmarshal(bytes.TrimSpace(b), v); err != nil {
-		return &Error{Code: CodeInternal, Message: "cannot understand the answer: " + err.Error()}
+func unmarshal(b []byte, v any) error { return misunderstood(json.Unmarshal(b, v)) }
+
+// misunderstood is the error for an answer that is not what it should be.
+func misunderstood(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return &Error{Code: CodeInternal, Message: "cannot understand the answer: " + err.Error()}
 }

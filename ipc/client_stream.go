@@ -88,7 +88,7 @@ func streamLines[T any](ctx context.Context, c *Client, path string, v url.Value
 			value T
 		}
 		if err := json.Unmarshal(sc.Bytes(), &line.value); err != nil {
-			return &Error{Code: CodeInternal, Message: "cannot understand the answer: " + err.Error()}
+			return misunderstood(err)
 		}
 		if isErrorLine(sc.Bytes()) {
 			if err := json.Unmarshal(sc.Bytes(), &line.errorBody); err == nil && line.Error != nil {

@@ -14,7 +14,8 @@ func (s *Server) getStatus(r *request) error {
 	if err != nil {
 		return err
 	}
-	return r.sendJSON(st)
+	r.sendAppended(func(b []byte) []byte { return appendStatus(b, st) }, instances(st.Services...))
+	return nil
 }
 
 func (s *Server) getService(r *request) error {
@@ -22,7 +23,8 @@ func (s *Server) getService(r *request) error {
 	if err != nil {
 		return err
 	}
-	return r.sendJSON(svc)
+	r.sendAppended(func(b []byte) []byte { return appendService(b, svc) }, instances(*svc))
+	return nil
 }
 
 // service returns one service, or no_such_service.
@@ -164,6 +166,21 @@ func (s *Server) postShutdown(r *request) error {
 		<-ctx.Done()
 		return nil
 	})
+}
+
+// instances counts what the size of an answer depends on.
+func instances(services ...Service) int {
+	n := 0
+	for i := range services {
+		n += 1 + len(services[i].Instances)
+	}
+	return n
+}
+
+// sendAppended answers with what add appends; parts says how much to expect.
+func (r *request) sendAppended(add func([]byte) []byte, parts int) {
+	const each = 400 // bytes, roughly
+	r.send(http.StatusOK, append(add(make([]byte, 0, 1024+parts*each)), '\n'))
 }
 
 func (r *request) sendJSON(v any) error {

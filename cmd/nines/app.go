@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -142,6 +143,8 @@ func (a *app) client() (*ipc.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A command is over before its garbage is worth collecting.
+	debug.SetGCPercent(400)
 	return ipc.NewClient(path), nil
 }
 

@@ -52,7 +52,7 @@ func instanceColor(id string) string {
 // printable replaces what would move the cursor or end the line: reasons and
 // messages may quote what a service said.
 func printable(s string) string {
-	if strings.IndexFunc(s, isControl) < 0 {
+	if plainASCII(s) || strings.IndexFunc(s, isControl) < 0 {
 		return s
 	}
 	return strings.Map(func(r rune) rune {
@@ -61,6 +61,17 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// plainASCII is the answer for nearly all of a long table, and ten times as
+// quick as asking of each rune what it is.
+func plainASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 func isControl(r rune) bool {
@@ -121,7 +132,7 @@ func bytesText(n uint64) string {
 
 func quote(s string) string { return `"` + s + `"` }
 
-// sorted prefixes "a, b and c".
+// listText is "a, b and c".
 func listText(s []string) string {
 	if len(s) < 2 {
 		return strings.Join(s, "")

@@ -1,0 +1,120 @@
+package ipc
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// call is one call of the fake backend.
+type call struct {
+	by      Caller
+	service string
+	verb    string
+	command Command
+	request ShutdownRequest
+}
+
+// fake is a Backend whose answers a test chooses.
+type fake struct {
+	mu    sync.Mutex
+	calls []call
+
+	status   *Status
+	err      error // of every method, if not nil
+	do       func(ctx context.Context) (Result, error)
+	events   func(ctx context.Context, since time.Time, follow bool, fn func(Event) error) error
+	logs     func(ctx context.Context, q LogQuery, fn func(LogLine) error) error
+	shutdown func(ctx context.Context) (Result, error)
+}
+
+func (f *fake) note(c call) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, c)
+}
+
+func (f *fake) seen() []call {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]call(nil), f.calls...)
+}
+
+func (f *fake) Status(context.Context) (*Status, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	if f.status == nil {
+		return sampleStatus(2), nil
+	}
+	return f.status, nil
+}
+
+func (f *fake) Do(ctx context.Context, by Caller, service, verb string, c Command) (Result, error) {
+	f.note(call{by: by, service: service, verb: verb, command: c})
+	if f.err != nil {
+		return Result{}, f.err
+	}
+	if f.do != nil {
+		return f.do(ctx)
+	}
+	return Result{Message: verb + " " + service}, nil
+}
+
+func (f *fake) Events(ctx context.Context, since time.Time, follow bool, fn func(Event) error) error {
+	if f.err != nil {
+		return f.err
+	}
+	if f.events != nil {
+		return f.events(ctx, since, follow, fn)
+	}
+	return nil
+}
+
+func (f *fake) Logs(ctx context.Context, q LogQuery, fn func(LogLine) error) error {
+	if f.err != nil {
+		return f.err
+	}
+	if f.logs != nil {
+		return f.logs(ctx, q, fn)
+	}
+	return nil
+}
+
+func (f *fake) Shutdown(ctx context.Context, by Caller, r ShutdownRequest) (Result, error) {
+	f.note(call{by: by, request: r})
+	if f.err != nil {
+		return Result{}, f.err
+	}
+	if f.shutdown != nil {
+		return f.shutdown(ctx)
+	}
+	return Result{Message: "shutting down"}, nil
+}
+
+// moment is a time that survives its way through JSON unchanged.
+func moment() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, time.UTC) }
+
+// sampleStatus has n services s0, s1, … of one instance each.
+func sampleStatus(n int) *Status {
+	at := moment()
+	st := &Status{
+		Supervisor: Supervisor{Version: "1.2.3", PID: 7, KeeperPID: 1, StartedAt: at, Cgroups: "full", Warnings: []string{}},
+		Services:   []Service{},
+	}
+	for i := range n {
+		name := fmt.Sprintf("s%d", i)
+		st.Services = append(st.Services, Service{
+			Name: name, Type: "service", Mode: "active-active", State: "running", Desired: "running",
+			Revision: 1, InstancesDesired: 1, Update: Update{State: "idle", From: 1, To: 1},
+			Instances: []Instance{{
+				ID: name + "/0", State: "ready", Role: "active", PID: 1000 + i, Revision: 1, StartedAt: &at, ReadyAt: &at,
+				LastExit:    &LastExit{Reason: "exited", Code: 1, At: at},
+				MemoryBytes: uint64(i) << 12, CPUSeconds: 0.25, Checks: []Check{}, Cgroup: "/nines/" + name + "/0.1",
+			}},
+			Quarantine: []Quarantined{},
+		})
+	}
+	return st
+}
