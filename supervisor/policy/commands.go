@@ -238,6 +238,7 @@ func (m *Machine) commandScale(v *service, c Command) {
 	m.supersede(v, -1, c, func(o *operation) bool { return o.verb == VerbScale })
 	m.supersede(v, -1, c, func(o *operation) bool { return o.index >= c.Instances && rises(o) })
 	old := v.instances
+	m.supersede(v, -1, c, func(o *operation) bool { return o.index >= old && falls(o) })
 	v.instances = c.Instances
 	m.record(Record{Kind: RecordScale, ID: v.spec.Name, Value: int64(c.Instances)})
 	fresh := 0
