@@ -150,7 +150,7 @@ def arguments():
     p.add_argument("--reps", type=int, default=3)
     p.add_argument("--rows", default=",".join(FREE), help="rows of the free pass")
     p.add_argument("--kills", type=int, default=200)
-    p.add_argument("--idle", type=float, default=5, help="seconds of idling that are measured")
+    p.add_argument("--idle", type=float, default=10, help="seconds of idling that are measured")
     p.add_argument("--timeout", type=float, default=90)
     p.add_argument("--no-pinned", action="store_true", help="leave out the pinned pass")
     p.add_argument("--json", help="write every figure to this file, one object a line")

@@ -15,7 +15,7 @@ service "svc$i" {
     jitter = 0
   }
   crash_loop {
-    failures = 1000000
+    failures = 10000
   }
 }
 SPEC
