@@ -218,5 +218,8 @@ func outside(patterns ...string) func(*source) bool {
 	return func(s *source) bool { return !s.test && !covers(patterns, s.pkg) }
 }
 
+// product leaves out the programs of testdata, which misbehave on purpose.
+func product(s *source) bool { return !s.test && !strings.HasPrefix(s.path, "testdata/") }
+
 func tests(s *source) bool { return s.test }
 func code(s *source) bool  { return !s.test }
