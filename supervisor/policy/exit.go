@@ -28,8 +28,7 @@ func (m *Machine) over(s *slot, st Status) {
 	s.exited = true
 	failedStart := s.end == endTimeout || !s.wasReady
 	s.settled = false
-	m.disarm(s, timerReset)
-	m.disarm(s, timerSettle)
+	m.unready(s)
 	how := Reason{kind: whyExited, code: int32(st.Code)}
 	s.last = LastExit{Reason: ExitExited, Status: st, At: m.now}
 	switch {

@@ -9,8 +9,7 @@ func (m *Machine) stop(s *slot, why ending, reason Reason) {
 	if why == endStop {
 		s.first = false
 	}
-	m.disarm(s, timerReset)
-	m.disarm(s, timerSettle)
+	m.unready(s)
 	if s.phase == phaseSpawning {
 		m.arm(s, timerPhase, s.svc.spec.Stop.Timeout)
 		m.touch(s)
@@ -51,6 +50,17 @@ func (m *Machine) stopHookDone(s *slot, _ input) {
 	m.signalToEnd(s)
 }
 
+// unready: s is not ready any more, or soon. Where it was for reset_after its
+// failures are forgotten, also if this is told before the tick that was due: how
+// late the driver comes must not decide over a crash loop.
+func (m *Machine) unready(s *slot) {
+	if s.timers[timerReset] <= m.now {
+		m.forget(s)
+	}
+	m.disarm(s, timerReset)
+	m.disarm(s, timerSettle)
+}
+
 // stopTimeout: it did not end in time.
 func (m *Machine) stopTimeout(s *slot, _ input) { m.kill(s) }
 
@@ -58,8 +68,7 @@ func (m *Machine) stopTimeout(s *slot, _ input) { m.kill(s) }
 func (m *Machine) kill(s *slot) {
 	s.phase = phaseKilling
 	s.hook = 0
-	m.disarm(s, timerReset)
-	m.disarm(s, timerSettle)
+	m.unready(s)
 	m.act(Action{Kind: ActKill, Ref: s.ref})
 	m.arm(s, timerPhase, m.cfg.KillPatience)
 	m.touch(s)
