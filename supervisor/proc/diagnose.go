@@ -54,8 +54,11 @@ func diagnoseClone(c *Command, no syscall.Errno) *Error {
 		return &Error{Step: StepCgroup, Why: "the kernel or a seccomp filter refuses clone3 (Linux 5.7 is needed)", Err: no}
 	case unix.EBADF:
 		return &Error{Step: StepCgroup, Why: "the descriptor is not one of a cgroup", Err: no}
-	case unix.ENODEV:
-		return &Error{Step: StepCgroup, Why: "it has been removed", Err: no}
+	case unix.ENODEV, unix.ENOENT:
+		// ENOENT may as well be the program's.
+		if unix.Faccessat(c.CgroupFD, "cgroup.procs", unix.F_OK, 0) != nil {
+			return &Error{Step: StepCgroup, Why: "it has been removed", Err: no}
+		}
 	case unix.EBUSY:
 		return &Error{Step: StepCgroup, Why: "it gives controllers to children, so no process may live in it", Err: no}
 	case unix.EOPNOTSUPP:

@@ -21,6 +21,8 @@ const (
 	StepDirectory   = "directory"     //
 	StepSignals     = "signals"       // back to default, by the shim
 	StepExec        = "exec"          //
+	StepLog         = "log"           // the pipe that its output goes to
+	StepPrepare     = "prepare"       // evaluating what to start
 )
 
 // Error is a start that failed: nothing is left of it.
@@ -72,6 +74,10 @@ func (e *Error) act() string {
 		return "set " + e.Step + " " + e.Path
 	case StepSignals:
 		return "reset signals"
+	case StepLog:
+		return "capture its output"
+	case StepPrepare:
+		return "prepare what to start"
 	}
 	return "exec " + e.Path
 }

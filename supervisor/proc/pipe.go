@@ -13,13 +13,13 @@ import (
 func OutputPipe(c *Credential) (r, w int, err error) {
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		return -1, -1, &Error{Step: "log", Path: "pipe", Err: err}
+		return -1, -1, &Error{Step: StepLog, Err: err}
 	}
 	if c != nil && (int(c.UID) != os.Geteuid() || int(c.GID) != os.Getegid()) {
 		if err := unix.Fchown(p[1], int(c.UID), int(c.GID)); err != nil {
 			Close(p[0])
 			Close(p[1])
-			return -1, -1, &Error{Step: "log", Path: "pipe", Err: err}
+			return -1, -1, &Error{Step: StepLog, Err: err}
 		}
 	}
 	return p[0], p[1], nil
