@@ -214,7 +214,7 @@ func (k *checker) spawn(ref policy.Ref, out *policy.Output) {
 	}
 	inc := &incarnation{ref: ref, svc: sl.svc, slot: sl, asked: now, step: k.w.steps, pid: 100 + len(k.w.order)}
 	inc.plan = k.w.plan(inc)
-	if sl.svc.queued { // a restart that waited may have begun
+	if sl.restart { // it may have lifted this slot
 		sl.pardon(now)
 		sl.ambiguous, sl.first = true, true
 	}

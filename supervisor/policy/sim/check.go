@@ -142,6 +142,11 @@ func (k *checker) before(ev policy.Event) {
 		if inc := k.names(ev.Ref); inc != nil && !inc.told.reaped {
 			inc.told.reaped = true
 			if !inc.told.over {
+				if !inc.told.spawned { // what ended was made
+					inc.told.spawned, inc.told.spawnedAt = true, now
+					k.byTime(inc.slot, false)
+					inc.doomed = inc.doomed || k.unwanted(inc.slot)
+				}
 				k.over(inc, ev.Status, false, false)
 			}
 			inc.told.empty = inc.told.empty || ev.Empty
@@ -199,9 +204,12 @@ func (k *checker) over(inc *incarnation, st policy.Status, noProcess, again bool
 	r := &sl.svc.spec.Restart
 	switch {
 	case t.ask == askEither || t.ask == askNone && inc.doomed:
-		// Was it about to be ended? Then this is no failure.
+		// Was it about to be ended? Then this is no failure, nor its completion.
 		sl.pardon(now)
 		sl.unsure, sl.ambiguous = true, true
+		if t.ask == askNone && success(r, st) && sl.svc.spec.Type == taskType {
+			sl.outcome = completed
+		}
 	case t.ask == askStop:
 		sl.notBefore, sl.notAfter = now, 0
 		sl.first = true // it comes back as it came the first time
@@ -211,17 +219,19 @@ func (k *checker) over(inc *incarnation, st policy.Status, noProcess, again bool
 		sl.notBefore, sl.notAfter = now, 0 // nobody waits for it
 	default:
 		sl.first = false
-		good := !noProcess && t.ask == askNone && st.Signal == "" && slices.Contains(r.SuccessCodes, st.Code)
+		good := !noProcess && t.ask == askNone && success(r, st)
 		task := sl.svc.spec.Type == taskType
 		switch {
 		case good && (task || r.Policy != spec.RestartAlways):
 			sl.outcome = completed
+			sl.unsure = sl.restart // its turn may come before it is empty
 			if task {
 				k.w.marks[MarkTaskDone]++
 			}
 			return
 		case r.Policy == spec.RestartNever:
 			sl.outcome = failed
+			sl.unsure = sl.restart // its turn may come before it is empty
 			k.w.marks[MarkGaveUp]++
 			return
 		}
@@ -232,4 +242,9 @@ func (k *checker) over(inc *incarnation, st policy.Status, noProcess, again bool
 			sl.notBefore = now // a person's restart may come at any time
 		}
 	}
+}
+
+// success says whether an end counts as one, by the spec.
+func success(r *spec.Restart, st policy.Status) bool {
+	return st.Signal == "" && slices.Contains(r.SuccessCodes, st.Code)
 }

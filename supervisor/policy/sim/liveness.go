@@ -130,7 +130,7 @@ func (s *service) mayStart() bool {
 		return false
 	}
 	for _, d := range s.needs {
-		if !d.enabled() || !d.ready() {
+		if !d.enabled() || !d.ready() || d.unsure() {
 			return false
 		}
 	}
@@ -221,6 +221,10 @@ func (s *service) blocked() bool {
 			}
 		}
 	}
+	return s.unsure()
+}
+
+func (s *service) unsure() bool {
 	for _, sl := range s.slots[:s.instances] {
 		if sl.unsure {
 			return true

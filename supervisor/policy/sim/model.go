@@ -99,7 +99,6 @@ type slot struct {
 	starts    int           // failed starts in a row
 	ends      []policy.Time // of unrequested ends; those too old for a loop may be there
 	ambiguous bool          // the machine may count more ends than we do
-	lenient   int           // ends that the machine may still count
 	loop      bool          // this end must be judged a loop
 	mayLoop   bool          // this end may be judged a loop
 	held      bool
@@ -163,19 +162,15 @@ func nominal(r *spec.Restart, n int) time.Duration {
 }
 
 // forgets forgets failures if the incarnation has been ready for reset_after.
-// The machine may not have seen that moment yet, if its end is told before the
-// next tick.
 func (sl *slot) forgets(now policy.Time, marks *Marks) {
 	r, t := &sl.svc.spec.Restart, &sl.cur.told
-	sl.lenient = 0
 	if !t.ready || now.Sub(t.readyAt) < r.ResetAfter {
 		return
 	}
 	if sl.fails > 0 {
 		marks[MarkReset]++
 	}
-	sl.lenient = len(sl.ends)
-	sl.fails, sl.starts, sl.held, sl.ends = 0, 0, false, sl.ends[:0]
+	sl.fails, sl.starts, sl.held, sl.ends, sl.ambiguous = 0, 0, false, sl.ends[:0], false
 }
 
 // ended books an unrequested end of the current incarnation at the time when
@@ -198,8 +193,8 @@ func (sl *slot) ended(now policy.Time, failedStart, fatal bool, marks *Marks) {
 	if len(sl.ends) > 2*c.Failures {
 		sl.ends = append(sl.ends[:0], sl.ends[c.Failures:]...)
 	}
-	sl.loop = !sl.held && (must >= c.Failures || sl.starts >= c.Failures || fatal)
-	sl.mayLoop = sl.ambiguous || must+sl.lenient >= c.Failures || sl.starts >= c.Failures || fatal
+	sl.loop = !sl.ambiguous && !sl.held && (must >= c.Failures || sl.starts >= c.Failures || fatal)
+	sl.mayLoop = sl.ambiguous || must >= c.Failures || sl.starts >= c.Failures || fatal
 	sl.waits(now, nominal(r, sl.fails))
 }
 
