@@ -57,14 +57,15 @@ func (m *Machine) retry(s *slot, how Reason, failedStart, fatal bool, code int) 
 	}
 	if s.streak == 1 {
 		s.spread = 1 + m.draw()*r.Jitter
-		s.base = min(r.Delay, r.MaxDelay)
+		s.base = float64(min(r.Delay, r.MaxDelay))
 	} else {
-		s.base = grow(s.base, r.Factor, r.MaxDelay)
+		// Never less, whatever factor is.
+		s.base = max(s.base, min(s.base*r.Factor, float64(r.MaxDelay)))
 	}
 	if s.held {
-		s.base = r.MaxDelay
+		s.base = float64(r.MaxDelay)
 	}
-	delay := scale(s.base, s.spread)
+	delay := duration(s.base * s.spread)
 	s.next = phaseBackoff
 	s.nextAt = m.now.Add(delay)
 	next := because(Reason{kind: whyBackoff, delay: delay, count: int32(s.streak)}, how)
@@ -82,19 +83,12 @@ func (m *Machine) retry(s *slot, how Reason, failedStart, fatal bool, code int) 
 	}
 }
 
-// grow is the next delay before it is spread. It never exceeds limit, and
-// never shrinks, whatever factor is.
-func grow(d time.Duration, factor float64, limit time.Duration) time.Duration {
-	return max(d, min(scale(d, factor), limit))
-}
-
-// scale is d × f, bounded by what a Duration holds.
-func scale(d time.Duration, f float64) time.Duration {
-	x := float64(d) * f
-	if x >= float64(never) {
+// duration is so many nanoseconds, within what a Duration holds.
+func duration(ns float64) time.Duration {
+	if ns >= float64(never) {
 		return time.Duration(never)
 	}
-	return time.Duration(max(x, 0))
+	return time.Duration(max(ns, 0))
 }
 
 // remember notes an unrequested end, and says whether there were as many as

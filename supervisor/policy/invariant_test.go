@@ -2,12 +2,11 @@ package policy
 
 import (
 	"slices"
-	"testing"
 )
 
 // checkInvariants compares every sum that the machine keeps with what it
 // amounts to when counted afresh, and looks for work that was left undone.
-func checkInvariants(t testing.TB, m *Machine) {
+func checkInvariants(t fataler, m *Machine) {
 	t.Helper()
 	for i, s := range m.due.slots {
 		if s.pos != i || i > 0 && m.due.less(i, (i-1)/2) {
@@ -72,7 +71,7 @@ func checkInvariants(t testing.TB, m *Machine) {
 	}
 }
 
-func checkService(t testing.TB, m *Machine, v *service) {
+func checkService(t fataler, m *Machine, v *service) {
 	t.Helper()
 	name := v.spec.Name
 	var sums struct{ up, first, stalled, dead, occupied, stuck, surplus, waiting, settled int }
@@ -132,4 +131,10 @@ func checkService(t testing.TB, m *Machine, v *service) {
 			t.Fatalf("%s: holders[%d] %d, kept %d", name, rel, holders, v.holders[rel])
 		}
 	}
+}
+
+// fataler is what *testing.T and *rapid.T share.
+type fataler interface {
+	Helper()
+	Fatalf(format string, args ...any)
 }

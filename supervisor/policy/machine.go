@@ -143,7 +143,7 @@ type slot struct {
 	first        bool          // on its way up for the first time since a boot or a person's start
 	held         bool          // in a crash loop that is not given up
 	streak       int           // unrequested ends since the last reset
-	base         time.Duration // the last delay before it was spread
+	base         float64       // the last delay before it was spread, in nanoseconds; a float, lest rounding adds up
 	spread       float64       // 1+u
 	failedStarts int           // in a row
 	ends         []Time        // of unrequested ends within the window

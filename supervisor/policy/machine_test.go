@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,11 @@ import (
 //
 // Rewrite the expected output with -rewrite, and commit only what you understand.
 func TestCases(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	paths, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	for _, path := range paths {
 		e := newEnv(t)
 		var past Past
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
@@ -54,7 +59,7 @@ func TestCases(t *testing.T) {
 			}
 			return e.out.String()
 		})
-	})
+	}
 }
 
 // parsePast reads "incarnation web/0 7", "stopped web", "started web",
