@@ -123,7 +123,8 @@ func decodeJSON(body []byte, v any) error {
 }
 
 // ParseSignal returns the name of a signal given by name, with or without SIG
-// and in any case, or by number: "SIGUSR1".
+// and in any case, or by number: "SIGUSR1". Real-time signals have no name here
+// and are refused.
 func ParseSignal(s string) (string, error) {
 	bad := func() (string, error) {
 		return "", badRequest("name one as kill(1) does: HUP, SIGUSR1, 10", "cannot send signal %q: no such signal", s)
@@ -141,11 +142,10 @@ func ParseSignal(s string) (string, error) {
 	if !strings.HasPrefix(name, "SIG") {
 		name = "SIG" + name
 	}
-	n := unix.SignalNum(name)
-	if n == 0 {
+	if unix.SignalNum(name) == 0 {
 		return bad()
 	}
-	return unix.SignalName(n), nil // SIGIOT is SIGABRT, SIGCLD is SIGCHLD
+	return name, nil
 }
 
 // ParseSince reads a moment: RFC 3339, or a duration before now ("10m", "2d").

@@ -49,16 +49,7 @@ func Listen(path string, mode uint32, group string) (net.Listener, error) {
 	if err := removeSocket(temp); err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", path, err)
 	}
-	// The mode of a unix socket's file is that of the socket's inode, less the
-	// umask: set before bind, there is no instant at which it is wider. Changing
-	// the umask instead would change it for every thread.
-	lc := net.ListenConfig{Control: func(_, _ string, rc syscall.RawConn) error {
-		var err error
-		if cerr := rc.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) }); cerr != nil {
-			return cerr
-		}
-		return err
-	}}
+	lc := bornPrivate()
 	nl, err := lc.Listen(context.Background(), "unix", temp)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", path, err)
@@ -73,6 +64,20 @@ func Listen(path string, mode uint32, group string) (net.Listener, error) {
 		return nil, err
 	}
 	return &listener{UnixListener: l, path: path, own: own}, nil
+}
+
+// bornPrivate makes sockets of mode 0600. The mode of a unix socket's file is
+// that of the socket's inode, less the umask: set before bind, there is no
+// instant at which it is wider. Changing the umask instead would change it for
+// every thread.
+func bornPrivate() *net.ListenConfig {
+	return &net.ListenConfig{Control: func(_, _ string, rc syscall.RawConn) error {
+		var err error
+		if cerr := rc.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) }); cerr != nil {
+			return cerr
+		}
+		return err
+	}}
 }
 
 // place gives temp its group and mode and moves it to path. It returns what
