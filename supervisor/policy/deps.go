@@ -263,7 +263,7 @@ func (m *Machine) mayEnd(s *slot, d desire) bool {
 	case d == wantGone, d == wantStopped && !s.svc.stopped:
 		return true
 	}
-	return s.svc.holders[byNeeds] == 0
+	return s.svc.holders[byNeeds] == 0 || bug == 4
 }
 
 // whyEnd words why s is to end.

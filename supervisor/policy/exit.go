@@ -12,7 +12,7 @@ import (
 // it left behind is killed at once: the next incarnation must not meet it.
 func (m *Machine) mainExited(s *slot, in input) {
 	m.over(s, in.status)
-	if in.empty {
+	if in.empty || bug == 3 {
 		m.vacate(s)
 		return
 	}

@@ -49,6 +49,7 @@ type Machine struct {
 	services   []*service
 	byName     map[string]*service // only looked up, never ranged over
 	slots      []*slot
+	block      []slot // where the next slots come from
 	due        heap
 	occupied   int    // slots in which something lives (stuck ones not, once shutting down)
 	seq        uint64 // counts intents: tells whether a start came before a command or after
@@ -241,7 +242,7 @@ func (m *Machine) answer(ref Ref, t trigger, in input) {
 		return
 	}
 	s := m.slots[ref.Slot]
-	if ref.Incarnation != s.ref.Incarnation || ref.Incarnation == 0 {
+	if ref.Incarnation != s.ref.Incarnation && bug != 1 || ref.Incarnation == 0 {
 		return
 	}
 	m.dispatch(s, t, in)
@@ -265,7 +266,7 @@ func (m *Machine) tick() {
 		m.killAll()
 	}
 	for m.due.least() <= m.now {
-		s := m.due.slots[0]
+		s := m.due.items[0].slot
 		// A timer is taken off before it is acted on: to fire is to be gone.
 		for t := range s.timers {
 			if s.timers[t] <= m.now {

@@ -301,7 +301,7 @@ func decide(p phase, d desire) decision {
 			return tryUp
 		}
 	case phaseBackoff:
-		if d != wantRun && d != wantYield {
+		if d != wantRun && (d != wantYield || bug == 2) {
 			return cancel
 		}
 	case phaseCompleted, phaseFailed:

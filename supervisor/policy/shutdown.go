@@ -35,6 +35,9 @@ func (m *Machine) beginShutdown(e Shutdown) {
 		}
 		deadline = m.now.Add(timeout)
 	}
+	if bug == 5 {
+		deadline = never
+	}
 	m.down = shutdown{on: true, code: e.Code, cause: e.Cause, deadline: deadline}
 	m.record(Record{Kind: RecordShutdown, Value: int64(e.Code), Deadline: deadline})
 	m.out.Notices = append(m.out.Notices, Notice{

@@ -1,0 +1,5 @@
+//go:build ninesbug1
+
+package policy
+
+const bug = 1

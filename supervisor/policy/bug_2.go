@@ -1,0 +1,5 @@
+//go:build ninesbug2
+
+package policy
+
+const bug = 2

@@ -1,0 +1,5 @@
+//go:build ninesbug3
+
+package policy
+
+const bug = 3

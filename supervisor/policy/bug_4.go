@@ -1,0 +1,5 @@
+//go:build ninesbug4
+
+package policy
+
+const bug = 4

@@ -1,0 +1,5 @@
+//go:build ninesbug5
+
+package policy
+
+const bug = 5
