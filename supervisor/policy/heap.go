@@ -36,14 +36,21 @@ func (m *Machine) disarm(s *slot, t timer) { m.armAt(s, t, never) }
 // heap is a binary heap of the slots that have a deadline, the earliest first,
 // and among equals the lower slot, so that the order never depends on history.
 // A slot knows its place in it: a deadline can be moved or taken away, and none
-// is ever left behind.
-type heap struct{ slots []*slot }
+// is ever left behind. The keys lie in the heap itself, so that to compare does
+// not fetch a slot from memory.
+type heap struct{ items []heapItem }
+
+type heapItem struct {
+	at   Time
+	slot *slot
+	id   Slot
+}
 
 func (h *heap) least() Time {
-	if len(h.slots) == 0 {
+	if len(h.items) == 0 {
 		return never
 	}
-	return h.slots[0].at
+	return h.items[0].at
 }
 
 // fix puts s where its deadlines now say.
@@ -60,10 +67,11 @@ func (h *heap) fix(s *slot) {
 	case at == never:
 		h.remove(s.pos)
 	case s.pos < 0:
-		s.pos = len(h.slots)
-		h.slots = append(h.slots, s)
+		s.pos = len(h.items)
+		h.items = append(h.items, heapItem{at, s, s.id})
 		h.up(s.pos)
 	default:
+		h.items[s.pos].at = at
 		if !h.up(s.pos) {
 			h.down(s.pos)
 		}
@@ -71,27 +79,27 @@ func (h *heap) fix(s *slot) {
 }
 
 func (h *heap) remove(i int) {
-	last := len(h.slots) - 1
-	h.slots[i].pos = -1
+	last := len(h.items) - 1
+	h.items[i].slot.pos = -1
 	if i != last {
-		h.slots[i] = h.slots[last]
-		h.slots[i].pos = i
+		h.items[i] = h.items[last]
+		h.items[i].slot.pos = i
 	}
-	h.slots[last] = nil
-	h.slots = h.slots[:last]
+	h.items[last] = heapItem{}
+	h.items = h.items[:last]
 	if i != last && !h.up(i) {
 		h.down(i)
 	}
 }
 
 func (h *heap) less(i, j int) bool {
-	a, b := h.slots[i], h.slots[j]
+	a, b := &h.items[i], &h.items[j]
 	return a.at < b.at || a.at == b.at && a.id < b.id
 }
 
 func (h *heap) swap(i, j int) {
-	h.slots[i], h.slots[j] = h.slots[j], h.slots[i]
-	h.slots[i].pos, h.slots[j].pos = i, j
+	h.items[i], h.items[j] = h.items[j], h.items[i]
+	h.items[i].slot.pos, h.items[j].slot.pos = i, j
 }
 
 func (h *heap) up(i int) (moved bool) {
@@ -109,10 +117,10 @@ func (h *heap) up(i int) (moved bool) {
 func (h *heap) down(i int) {
 	for {
 		child := 2*i + 1
-		if child >= len(h.slots) {
+		if child >= len(h.items) {
 			return
 		}
-		if child+1 < len(h.slots) && h.less(child+1, child) {
+		if child+1 < len(h.items) && h.less(child+1, child) {
 			child++
 		}
 		if !h.less(child, i) {

@@ -8,8 +8,9 @@ import (
 // amounts to when counted afresh, and looks for work that was left undone.
 func checkInvariants(t fataler, m *Machine) {
 	t.Helper()
-	for i, s := range m.due.slots {
-		if s.pos != i || i > 0 && m.due.less(i, (i-1)/2) {
+	for i, it := range m.due.items {
+		s := it.slot
+		if s.pos != i || it.at != s.at || it.id != s.id || i > 0 && m.due.less(i, (i-1)/2) {
 			t.Fatalf("heap is out of order at %d (%s)", i, s.name)
 		}
 	}

@@ -18,8 +18,10 @@ func (m *Machine) specChanged(e SpecChanged) {
 	m.loaded = true
 	m.past = e.Past
 	m.services = make([]*service, 0, len(e.Spec.Services))
-	for _, sp := range e.Spec.Services {
-		v := &service{spec: sp, revision: 1, instances: sp.Instances, level: levelPending}
+	services := make([]service, len(e.Spec.Services))
+	for i, sp := range e.Spec.Services {
+		v := &services[i]
+		*v = service{spec: sp, revision: 1, instances: sp.Instances, level: levelPending}
 		if n, ok := e.Past.Scale[sp.Name]; ok && n >= 0 && n <= MaxInstances && sp.Type != spec.TypeTask {
 			v.instances = n
 		}
@@ -87,11 +89,16 @@ func (m *Machine) link(v *service) {
 
 // newSlot gives instance i of v its place; i is the next one.
 func (m *Machine) newSlot(v *service, i int) *slot {
-	s := &slot{
+	// Slots lie side by side, in blocks that never move.
+	if len(m.block) == cap(m.block) {
+		m.block = make([]slot, 0, max(64, v.instances-i))
+	}
+	m.block = append(m.block, slot{
 		id: Slot(len(m.slots)), svc: v, index: i,
 		name: v.spec.Name + "/" + strconv.Itoa(i),
 		pos:  -1, at: never,
-	}
+	})
+	s := &m.block[len(m.block)-1]
 	for t := range s.timers {
 		s.timers[t] = never
 	}

@@ -139,7 +139,7 @@ func TestHeap(t *testing.T) {
 				for _, at := range s.timers {
 					least = min(least, at)
 				}
-				if s.pos >= 0 && m.due.slots[s.pos] != s {
+				if s.pos >= 0 && m.due.items[s.pos].slot != s {
 					t.Fatalf("slot %d is not at its place", i)
 				}
 			}
