@@ -169,7 +169,7 @@ func (r *resolver) command(svc *spec.Service, index int, id, name string, revisi
 	p := &svc.Process
 	user, err := r.users.lookup(p.User, p.Group, p.Groups)
 	if err != nil {
-		return nil, &proc.Error{Step: "user", Path: p.User, Err: err}
+		return nil, err
 	}
 	if p.User != "" || p.Group != "" || len(p.Groups) > 0 {
 		c.Credential = &user.Credential

@@ -170,7 +170,7 @@ func (sp *spawner) launch(ls []*launch, slow *time.Timer) {
 		}
 		if err := sp.s.cfg.Keeper.Send(msg, fds); err != nil {
 			for _, l := range with {
-				l.err = &proc.Error{Step: "log", Path: "keeper", Err: err}
+				l.err = &proc.Error{Step: proc.StepLog, Why: "the keeper did not take the pipe", Err: err}
 			}
 		}
 		msg, with = append(msg[:0], head...), with[:0]
@@ -219,7 +219,7 @@ func (sp *spawner) prepare(l *launch) {
 	l.cmd.CgroupFD = -1
 	if t := sp.s.cfg.Cgroups; t != nil {
 		if l.group, l.cmd.CgroupFD, l.err = t.Create(l.name); l.err != nil {
-			l.err = &proc.Error{Step: "cgroup", Path: l.name, Err: l.err}
+			l.err = &proc.Error{Step: proc.StepCgroup, Path: l.name, Err: l.err}
 		}
 	}
 }
@@ -229,7 +229,7 @@ func (sp *spawner) startOne(l *launch, slow *time.Timer) {
 	var pid int
 	var confirm func() error
 	if l.err == nil && l.in != nil && l.in.aborted.Load() {
-		l.err = &proc.Error{Step: "clone", Err: errAborted}
+		l.err = &proc.Error{Step: proc.StepClone, Err: errAborted}
 	}
 	if l.err == nil {
 		sp.mu.Lock()
@@ -264,7 +264,7 @@ var errAborted = errors.New("given up: it is to be stopped")
 func (sp *spawner) answer(l *launch, pid int) {
 	var failed *proc.Error
 	if l.err != nil && !errors.As(l.err, &failed) {
-		failed = &proc.Error{Step: "prepare", Err: l.err}
+		failed = &proc.Error{Step: proc.StepPrepare, Err: l.err}
 	}
 	s := sp.s
 	if l.in != nil {

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"nines/ipc"
+	"nines/spec"
+	"nines/supervisor"
+	"nines/supervisor/journal"
+	"nines/supervisor/logs"
+	"nines/supervisor/policy"
+	"nines/supervisor/proc"
+)
+
+// backend answers the control API from the supervisor.
+type backend struct {
+	sup       *supervisor.Supervisor
+	spec      *spec.Spec
+	services  map[string]*spec.Service
+	about     ipc.Supervisor // what does not change
+	logSocket string
+	usage     usageCache
+}
+
+func newBackend(sup *supervisor.Supervisor, sp *spec.Spec, about ipc.Supervisor, runtimeDir string) *backend {
+	b := &backend{sup: sup, spec: sp, about: about, services: map[string]*spec.Service{}, logSocket: filepath.Join(runtimeDir, "log.sock")}
+	for _, s := range sp.Services {
+		b.services[s.Name] = s
+	}
+	return b
+}
+
+func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
+	st, err := b.sup.State(ctx)
+	if err != nil {
+		return nil, ended(err)
+	}
+	wall := b.sup.Wall()
+	out := &ipc.Status{Supervisor: b.about, Services: make([]ipc.Service, 0, len(st.Services))}
+	used := b.usage.read(st.Instances)
+	all := make([]ipc.Instance, len(st.Instances))
+	next := 0
+	for i := range st.Services {
+		v := &st.Services[i]
+		svc := b.services[v.Name]
+		mine := all[next : next+len(v.Slots) : next+len(v.Slots)]
+		for k := range mine {
+			in := &st.Instances[next+k]
+			mine[k] = instance(in, v.Revision, used[in.PID], wall)
+			mine[k].Cgroup = st.Cgroups[in.Slot]
+		}
+		next += len(v.Slots)
+		out.Services = append(out.Services, ipc.Service{
+			Name: v.Name, Type: string(svc.Type), Mode: string(svc.Mode),
+			State: string(v.State), Desired: v.Desired, Reason: v.Reason.String(),
+			Revision: v.Revision, InstancesDesired: v.Instances,
+			Update:    ipc.Update{State: "idle", From: v.Revision, To: v.Revision},
+			Instances: mine, Quarantine: []ipc.Quarantined{},
+		})
+	}
+	return out, nil
+}
+
+func instance(v *policy.SlotView, revision int, u usage, wall func(policy.Time) time.Time) ipc.Instance {
+	at := func(t policy.Time) *time.Time {
+		if t == 0 {
+			return nil
+		}
+		w := wall(t).UTC().Truncate(time.Millisecond)
+		return &w
+	}
+	in := ipc.Instance{
+		ID: v.ID, Index: v.Index, State: string(v.State), Reason: v.Reason.String(), Role: "active",
+		PID: v.PID, Revision: revision, Restarts: v.Restarts,
+		StartedAt: at(v.StartedAt), ReadyAt: at(v.ReadyAt), NextStartAt: at(v.NextStartAt),
+		MemoryBytes: u.memory, CPUSeconds: u.cpu.Seconds(), Checks: []ipc.Check{},
+	}
+	if v.LastExit.Reason != policy.ExitNone {
+		in.LastExit = &ipc.LastExit{
+			Reason: string(v.LastExit.Reason), Code: v.LastExit.Status.Code, Signal: v.LastExit.Status.Signal,
+			At: *at(v.LastExit.At),
+		}
+	}
+	return in
+}
+
+var verbs = map[string]policy.Verb{
+	"start": policy.VerbStart, "stop": policy.VerbStop, "restart": policy.VerbRestart,
+	"reload": policy.VerbReload, "scale": policy.VerbScale, "signal": policy.VerbSignal,
+}
+
+func (b *backend) Do(ctx context.Context, by ipc.Caller, service, verb string, c ipc.Command) (ipc.Result, error) {
+	v, ok := verbs[verb]
+	if !ok {
+		return ipc.Result{}, &ipc.Error{Code: ipc.CodeNotFound, Message: "no such verb: " + verb}
+	}
+	pc := policy.Command{Verb: v, Service: service, Instance: -1, Instances: c.Instances, Signal: c.Signal, By: caller(by)}
+	if c.Instance != nil {
+		pc.Instance = *c.Instance
+	}
+	if v == policy.VerbSignal {
+		if _, ok := proc.SignalNumber(c.Signal); !ok {
+			return ipc.Result{}, &ipc.Error{Code: ipc.CodeBadRequest, Message: fmt.Sprintf("no such signal: %q", c.Signal), Hint: "a name as in signal(7), such as SIGHUP"}
+		}
+	}
+	a, err := b.sup.Do(ctx, pc, !c.NoWait)
+	return answer(a, err)
+}
+
+func (b *backend) Shutdown(ctx context.Context, by ipc.Caller, r ipc.ShutdownRequest) (ipc.Result, error) {
+	if r.Action != "" {
+		return ipc.Result{}, &ipc.Error{
+			Code: ipc.CodeConflict, Message: "cannot " + r.Action + ": nines is not the init of this machine",
+			Hint: "`nines shutdown` alone stops all services and ends nines",
+		}
+	}
+	a, err := b.sup.Shutdown(ctx, "nines shutdown by "+caller(by), 0, !r.NoWait)
+	return answer(a, err)
+}
+
+func caller(by ipc.Caller) string { return "uid " + strconv.FormatUint(uint64(by.UID), 10) }
+
+func answer(a supervisor.Answer, err error) (ipc.Result, error) {
+	switch {
+	case err != nil:
+		return ipc.Result{}, ended(err)
+	case a.Code != "":
+		return ipc.Result{}, &ipc.Error{Code: ipc.Code(a.Code), Message: a.Message, Hint: a.Hint}
+	case a.Failed:
+		return ipc.Result{}, &ipc.Error{Code: ipc.CodeFailed, Message: a.Message, Hint: a.Hint}
+	}
+	return ipc.Result{Message: a.Message}, nil
+}
+
+func ended(err error) error {
+	if errors.Is(err, supervisor.ErrEnded) {
+		return &ipc.Error{Code: ipc.CodeBusy, Message: err.Error(), Hint: "start nines-init again"}
+	}
+	return err
+}
+
+func (b *backend) Events(ctx context.Context, since time.Time, follow bool, fn func(ipc.Event) error) error {
+	return b.sup.Journal().Read(ctx, since, follow, func(e journal.Entry) error { return fn(event(e)) })
+}
+
+func event(e journal.Entry) ipc.Event {
+	out := ipc.Event{
+		Seq: e.Seq, Time: e.Time.UTC(), Kind: string(e.Kind), Service: e.Service, Instance: e.Instance,
+		Revision: e.Revision, Message: e.Message(), Fields: e.Reason.Fields(),
+	}
+	if out.Fields == nil {
+		out.Fields = map[string]string{}
+	}
+	if e.PID != 0 {
+		out.Fields["pid"] = strconv.Itoa(e.PID)
+	}
+	return out
+}
+
+func (b *backend) Logs(ctx context.Context, q ipc.LogQuery, fn func(ipc.LogLine) error) error {
+	lq := logs.Query{Instances: q.Instances, Services: q.Services, Lines: q.Lines, Follow: q.Follow, Since: q.Since}
+	return logs.Read(ctx, b.logSocket, lq, func(l logs.Line) error {
+		return fn(ipc.LogLine{Time: l.Time, Service: l.Service, Instance: l.Instance, Stream: l.Stream, Line: l.Line})
+	})
+}
+
+// usage is what an instance's main process uses.
+type usage struct {
+	memory uint64
+	cpu    time.Duration
+}
+
+// usageFresh is how long a reading serves: reading /proc for a thousand
+// processes takes longer than all the rest of a status.
+const usageFresh = time.Second
+
+// usageCache reads /proc when somebody asks, at most once in usageFresh.
+type usageCache struct {
+	mu   sync.Mutex
+	at   time.Time
+	used map[int]usage
+}
+
+func (c *usageCache) read(instances []policy.SlotView) map[int]usage {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.at) < usageFresh {
+		return c.used
+	}
+	used := make(map[int]usage, len(instances))
+	for i := range instances {
+		pid := instances[i].PID
+		if pid == 0 {
+			continue
+		}
+		rss, cpu, _, err := proc.ReadStat(pid)
+		if err != nil {
+			continue // it has just ended
+		}
+		used[pid] = usage{rss, cpu}
+	}
+	c.used, c.at = used, time.Now()
+	return used
+}
