@@ -60,6 +60,9 @@ func (k *checker) after(ev policy.Event, out *policy.Output) {
 	if restarts {
 		k.reached()
 	}
+	if len(k.delayed) > 0 {
+		k.delays()
+	}
 	k.started()
 	k.bounded()
 }
@@ -214,6 +217,7 @@ func (k *checker) spawn(ref policy.Ref, out *policy.Output) {
 	}
 	inc := &incarnation{ref: ref, svc: sl.svc, slot: sl, asked: now, step: k.w.steps, pid: 100 + len(k.w.order)}
 	inc.plan = k.w.plan(inc)
+	sl.delayed = false
 	if sl.restart { // it may have lifted this slot
 		sl.pardon(now)
 		sl.ambiguous, sl.first = true, true

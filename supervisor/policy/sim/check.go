@@ -22,6 +22,7 @@ type checker struct {
 	shutdown *shutdown
 	ticked   policy.Time // the newest Tick
 	ended    bool
+	delayed  []*slot // their next start has been, or will be, scheduled
 	failure  *Failure
 }
 
@@ -238,6 +239,7 @@ func (k *checker) over(inc *incarnation, st policy.Status, noProcess, again bool
 		fatal := t.ask == askNone && !good && st.Signal == "" && slices.Contains(r.FatalCodes, st.Code)
 		sl.ended(now, noProcess || !t.ready, fatal, &k.w.marks)
 		k.w.marks[MarkBackoff]++
+		k.delayed, sl.delayed = append(k.delayed, sl), true
 		if sl.svc.restarts > 0 {
 			sl.notBefore = now // a person's restart may come at any time
 		}

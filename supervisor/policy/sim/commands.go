@@ -41,6 +41,7 @@ func (k *checker) command(c policy.Command) {
 	case policy.VerbStop:
 		for _, sl := range slots {
 			sl.stopped = sl.stopped || one
+			sl.hazy = sl.unsure && !one
 			sl.first, sl.unsure = false, false
 			sl.outcome = none // what is stopped is no longer completed or failed
 		}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"nines/supervisor/policy"
@@ -179,7 +180,7 @@ func (k *checker) converged() {
 			k.fail("intent", "%s has %d instances, the records say %d", name, s.instances, n)
 		}
 		for _, sl := range s.slots {
-			if !sl.unsure && sl.index < s.instances && sl.stopped != j.stopped[sl.id] {
+			if !sl.unsure && !sl.hazy && sl.index < s.instances && sl.stopped != j.stopped[sl.id] {
 				k.fail("intent", "%s is stopped: %v, the records say %v", sl.id, sl.stopped, j.stopped[sl.id])
 			}
 		}
@@ -255,4 +256,42 @@ func (k *checker) finished() {
 	if i := k.unanswered(); i > 0 {
 		k.fail("answer", "request %d was never answered", i)
 	}
+}
+
+// delays checks the starts that the machine says it has scheduled: within the
+// bounds of the spec, and never sooner after an end than the time before. That
+// it keeps to them is checked at the spawn.
+func (k *checker) delays() {
+	waiting := k.delayed[:0]
+	var snap policy.Snapshot
+	for _, sl := range k.delayed {
+		if !sl.delayed {
+			continue
+		}
+		if sl.lives() {
+			waiting = append(waiting, sl) // not before it is empty
+			continue
+		}
+		if snap.Instances == nil {
+			snap = k.w.m.Snapshot()
+		}
+		i := slices.IndexFunc(snap.Instances, func(v policy.SlotView) bool { return v.ID == sl.id })
+		if i < 0 || snap.Instances[i].State != policy.Backoff || sl.unsure {
+			continue
+		}
+		at := snap.Instances[i].NextStartAt
+		switch d := at.Sub(sl.overAt); {
+		case at < sl.notBefore || at > sl.notAfter:
+			k.fail("3", "%s ended for the %d. time and is to start again after %v; between %v and %v is right",
+				sl.id, sl.fails, d, sl.notBefore.Sub(sl.overAt), sl.notAfter.Sub(sl.overAt))
+		case d < sl.lastDelay && !sl.ambiguous:
+			k.fail("3", "%s is to start again after %v, the delay before was %v", sl.id, d, sl.lastDelay)
+		default:
+			sl.lastDelay = d
+			if !sl.restart {
+				sl.notBefore = at
+			}
+		}
+	}
+	k.delayed = waiting
 }

@@ -91,6 +91,7 @@ type slot struct {
 	first   bool // not up since the boot or a person's start
 	restart bool // a person's restart is under way …
 	since   int  // … and came at this step
+	hazy    bool // it cannot be known whether a restart had lifted stopped
 	unsure  bool // it cannot be known from outside what its last end meant
 	cur     *incarnation
 	outcome outcome
@@ -105,6 +106,8 @@ type slot struct {
 	notBefore policy.Time
 	notAfter  policy.Time // when it must be started, if nothing else stands against it
 	overAt    policy.Time
+	delayed   bool          // the start after the last end has not come
+	lastDelay time.Duration // as scheduled, before this one
 }
 
 func (sl *slot) ready() bool {
@@ -170,7 +173,7 @@ func (sl *slot) forgets(now policy.Time, marks *Marks) {
 	if sl.fails > 0 {
 		marks[MarkReset]++
 	}
-	sl.fails, sl.starts, sl.held, sl.ends, sl.ambiguous = 0, 0, false, sl.ends[:0], false
+	sl.fails, sl.starts, sl.held, sl.ends, sl.ambiguous, sl.lastDelay = 0, 0, false, sl.ends[:0], false, 0
 }
 
 // ended books an unrequested end of the current incarnation at the time when
@@ -213,7 +216,7 @@ func (sl *slot) waits(now policy.Time, d time.Duration) {
 
 // pardon forgets failures: a person said start, or a restart reached it.
 func (sl *slot) pardon(now policy.Time) {
-	sl.fails, sl.starts, sl.ends, sl.held = 0, 0, sl.ends[:0], false
+	sl.fails, sl.starts, sl.ends, sl.held, sl.lastDelay = 0, 0, sl.ends[:0], false, 0
 	sl.notBefore, sl.notAfter = now, 0
 	sl.outcome, sl.loop, sl.ambiguous = none, false, false
 }

@@ -114,10 +114,19 @@ func generateScript(c *chance, s *Scenario) []Act {
 			acts = append(acts, Act{At: at, Crash: generateCrash(c, s.Spec)})
 		default:
 			// In bursts: commands that overlap are where order is decided.
+			cmd := generateCommand(c, s.Spec)
 			for range 1 + c.below(3) {
-				cmd := generateCommand(c, s.Spec)
-				acts = append(acts, Act{At: at, Command: &cmd})
+				next := cmd // each act has its own
+				acts = append(acts, Act{At: at, Command: &next})
 				at += c.spread(time.Millisecond, 10*time.Second)
+				switch {
+				case c.of(500):
+					cmd = generateCommand(c, s.Spec)
+				case cmd.Verb == policy.VerbStop:
+					cmd.Verb = policy.VerbStart // he has thought better of it
+				case cmd.Verb == policy.VerbStart:
+					cmd.Verb = policy.VerbStop
+				}
 			}
 		}
 	}
