@@ -28,7 +28,8 @@ type source struct {
 	extend int
 
 	items  []item
-	got    []item // buffer of items
+	keys   []*sinkKey // of head and items, where they are not all of key
+	got    []item     // buffer of items
 	head   item
 	latest int64 // of all before, as the merge orders by
 	begun  bool  // the ring was read from
@@ -72,8 +73,9 @@ func (q *Query) matcher() func(service, instance string) bool {
 // past gives what is kept, merged by time.
 func (h *hub) past(ctx context.Context, r *reader, q Query, want func(service, instance string) bool, emit func([]entry) error) error {
 	sources, err := h.sources(r, q, want)
+	opened := sources
 	defer func() {
-		for _, s := range sources {
+		for _, s := range opened {
 			if s.files != nil {
 				s.files.close()
 			}
@@ -86,40 +88,92 @@ func (h *hub) past(ctx context.Context, r *reader, q Query, want func(service, i
 	if !q.Since.IsZero() {
 		since = q.Since.UnixNano()
 	}
-	var merge mergeHeap
+	if sources, err = join(sources, q.Lines, since); err != nil {
+		return err
+	}
+	batch := make([]entry, 0, historyBatch)
+	err = merge(sources, since, func(s *source) error {
+		key := &s.key
+		if s.keys != nil {
+			key = s.keys[0]
+		}
+		batch = append(batch, entry{key, s.head})
+		if len(batch) < historyBatch {
+			return nil
+		}
+		err := errors.Join(ctx.Err(), emit(batch))
+		batch = batch[:0]
+		return err
+	})
+	if err == nil && len(batch) > 0 {
+		err = emit(batch)
+	}
+	return err
+}
+
+// join makes one source of the two that an instance with split streams has,
+// when only the last n lines are wanted: which those are is known only when
+// they are merged. They are held in memory, so of very many it does not.
+func join(sources []*source, n int, since int64) ([]*source, error) {
+	if n < 0 || n > ringLinesFollowed {
+		return sources, nil
+	}
+	byInstance := make(map[string][]*source)
+	for _, s := range sources {
+		byInstance[s.key.instance] = append(byInstance[s.key.instance], s)
+	}
+	out := sources[:0:0]
+	for _, s := range sources {
+		pair := byInstance[s.key.instance]
+		if len(pair) < 2 {
+			out = append(out, s)
+			continue
+		}
+		if pair[0] != s {
+			continue
+		}
+		both := &source{key: s.key}
+		err := merge(pair, since, func(s *source) error {
+			both.items, both.keys = append(both.items, s.head), append(both.keys, &s.key)
+			if len(both.items) > n {
+				both.items, both.keys = both.items[1:], both.keys[1:]
+			}
+			return nil
+		})
+		if err != nil {
+			return sources, err
+		}
+		both.keys = slices.Insert(both.keys, 0, &s.key) // of the line before the first
+		out = append(out, both)
+	}
+	return out, nil
+}
+
+// merge calls each for the lines of all sources in the order of time; the line
+// is the source's head.
+func merge(sources []*source, since int64, each func(*source) error) error {
+	var m mergeHeap
 	for _, s := range sources {
 		if ok, err := s.advance(since); err != nil {
 			return err
 		} else if ok {
-			merge = append(merge, s)
+			m = append(m, s)
 		}
 	}
-	heap.Init(&merge)
-	batch := make([]entry, 0, historyBatch)
-	for len(merge) > 0 {
-		s := merge[0]
-		batch = append(batch, entry{&s.key, s.head})
-		if len(batch) == historyBatch {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if err := emit(batch); err != nil {
-				return err
-			}
-			batch = batch[:0]
+	heap.Init(&m)
+	for len(m) > 0 {
+		if err := each(m[0]); err != nil {
+			return err
 		}
-		ok, err := s.advance(since)
+		ok, err := m[0].advance(since)
 		switch {
 		case err != nil:
 			return err
 		case ok:
-			heap.Fix(&merge, 0)
+			heap.Fix(&m, 0)
 		default:
-			heap.Pop(&merge)
+			heap.Pop(&m)
 		}
-	}
-	if len(batch) > 0 {
-		return emit(batch)
 	}
 	return nil
 }
@@ -291,6 +345,9 @@ func (s *source) next() (item, bool, error) {
 		if len(s.items) > 0 {
 			it := s.items[0]
 			s.items = s.items[1:]
+			if s.keys != nil {
+				s.keys = s.keys[1:]
+			}
 			return it, true, nil
 		}
 		if s.files != nil {

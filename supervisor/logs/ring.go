@@ -119,19 +119,22 @@ func (g *budget) grant(r *ring, by int64) bool {
 func (r *ring) publish(src any, b []byte, now int64, at place) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	news := false
 	if r.open != nil && r.open != src {
 		r.finish()
+		news = true
 	}
 	if r.open != nil {
 		k := bytes.IndexByte(b, '\n')
 		if k < 0 {
 			r.extend(b)
-			r.notify(false)
+			r.openShow = false // until it is idle again
+			r.notify(news)
 			return
 		}
 		r.extend(b[:k])
 		r.finish()
-		b = b[k+1:]
+		b, news = b[k+1:], true
 	}
 	k := bytes.LastIndexByte(b, '\n') + 1
 	if k > 0 {
@@ -142,7 +145,7 @@ func (r *ring) publish(src any, b []byte, now int64, at place) {
 		r.openData, r.openCut, r.openShow = r.openData[:0], 0, false
 		r.extend(b[k:])
 	}
-	r.notify(k > 0)
+	r.notify(news || k > 0)
 }
 
 // setOpenAt says where in the files src's unfinished line begins.
@@ -280,9 +283,10 @@ func (r *ring) resize(size int) {
 		return
 	}
 	if by := int64(size - len(r.buf)); by > 0 {
-		if !r.budget.grant(r, by) && len(r.buf) > 0 {
-			return
-		} else if len(r.buf) == 0 {
+		if !r.budget.grant(r, by) {
+			if len(r.buf) > 0 {
+				return
+			}
 			size = ringFirst // the least that a sink always has
 			r.budget.total.Add(ringFirst)
 		}

@@ -1,12 +1,23 @@
 package logs
 
 import (
+	"bufio"
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"nines/supervisor/notify"
 )
 
 func TestCapture(t *testing.T) {
@@ -53,4 +64,489 @@ func BenchmarkFlood(b *testing.B) {
 			r.waitEnd("web/0.1:out")
 		})
 	}
+}
+
+// TestRestart: what is in the pipes when the log process ends, or comes while
+// there is none, is read by the next.
+func TestRestart(t *testing.T) {
+	r := newRig(t, disk{})
+	s := r.settings("web/0")
+	w, keep := r.pipe("web/0.1:out", s)
+	var want strings.Builder
+	for i := range 5 {
+		for j := range 300 {
+			line := fmt.Sprintf("run %d line %d\n", i, j)
+			want.WriteString(line)
+			write(t, w, line)
+		}
+		r.stop()
+		write(t, w, "while it was away\n")
+		want.WriteString("while it was away\n")
+		r.start(disk{})
+		r.hand("web/0.1:out", s, keep)
+		r.hand("web/0.1:out", s, keep) // and once more, as settings are changed
+	}
+	check(t, w.Close())
+	r.waitEnd("web/0.1:out")
+	if got := stripped(t, filepath.Join(r.dir, "web", "0.log")); got != want.String() {
+		t.Errorf("got %d bytes, want %d", len(got), want.Len())
+	}
+	// The memory of the last process has only the end; the rest is in files.
+	got := r.read(Query{Lines: -1})
+	if d := cmp.Diff(strings.Split(strings.TrimSuffix(want.String(), "\n"), "\n"), texts(got)); d != "" {
+		t.Error(d)
+	}
+	if got[0].Instance != "web/0" || got[0].Service != "web" || got[0].Stream != Out || got[0].Time.IsZero() {
+		t.Errorf("%+v", got[0])
+	}
+	if d := cmp.Diff(strings.Split(strings.TrimSuffix(want.String(), "\n"), "\n")[1500-3+5-300:], texts(r.read(Query{Lines: 303}))); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestCold: the log of what has no pipe any more is read from its folder.
+func TestCold(t *testing.T) {
+	r := newRig(t, disk{})
+	w, _ := r.pipe("task/0.1:out", r.settings("task/0"))
+	write(t, w, "done\n")
+	check(t, w.Close())
+	r.waitEnd("task/0.1:out")
+	r.stop()
+	r.start(disk{}, func(c *Config) { c.LogDir = r.dir })
+	if d := cmp.Diff([]string{"done"}, texts(r.read(Query{Lines: 5, Services: []string{"task"}}))); d != "" {
+		t.Error(d)
+	}
+	if got := r.read(Query{Lines: 5, Services: []string{"tas"}}); got != nil {
+		t.Error(got)
+	}
+	if got := r.read(Query{Lines: -1, Since: time.Now().Add(time.Hour)}); got != nil {
+		t.Error(got)
+	}
+}
+
+// TestOverlap: two pipes of one instance never mix within a line.
+func TestOverlap(t *testing.T) {
+	r := newRig(t, disk{})
+	a, _ := r.pipe("web/0.1:out", r.settings("web/0"))
+	b, _ := r.pipe("web/0.2:out", r.settings("web/0"))
+	var done sync.WaitGroup
+	for name, w := range map[string]*os.File{"a": a, "b": b} {
+		done.Go(func() {
+			for range 200 {
+				_, err := w.WriteString(strings.Repeat(name, 5000) + "\n")
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			if err := w.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	done.Wait()
+	for range 2 {
+		if name := <-r.ended; !strings.HasPrefix(name, "web/0.") {
+			t.Errorf("end of %s", name)
+		}
+	}
+	count := 0
+	for line := range strings.Lines(stripped(t, filepath.Join(r.dir, "web", "0.log"))) {
+		line = strings.TrimSuffix(line, "\n")
+		if strings.Trim(line, "a") != "" && strings.Trim(line, "b") != "" {
+			t.Fatalf("mixed: %.80q", line)
+		}
+		count += len(line)
+	}
+	if count != 2*200*5000 {
+		t.Errorf("%d bytes", count)
+	}
+}
+
+func TestSplit(t *testing.T) {
+	r := newRig(t, disk{})
+	so, se := r.settings("web/0"), r.settings("web/0")
+	se.Stream = Err
+	o, _ := r.pipe("web/0.1:out", so)
+	e, _ := r.pipe("web/0.1:err", se)
+	write(t, o, "1\n")
+	eventually(t, "1", func() bool { return len(r.read(Query{Lines: -1})) == 1 })
+	write(t, e, "2\n")
+	eventually(t, "2", func() bool { return len(r.read(Query{Lines: -1})) == 2 })
+	got := r.read(Query{Lines: -1})
+	if got[0].Stream != Out || got[1].Stream != Err || got[1].Line != "2" {
+		t.Errorf("%+v", got)
+	}
+	if got := r.read(Query{Lines: 1}); len(got) != 1 || got[0].Line != "2" {
+		t.Errorf("the last line: %+v", got)
+	}
+}
+
+// TestFollow: whatever the moment at which a reader begins, it gets each line
+// once and in order.
+func TestFollow(t *testing.T) {
+	r := newRig(t, disk{})
+	s := r.settings("web/0")
+	s.MaxSize, s.Keep = 20<<10, 1000
+	w, _ := r.pipe("web/0.1:out", s)
+	const total = 6000
+	var readers sync.WaitGroup
+	for i := range 12 {
+		lines := []int{-1, 0, 10, 2000}[i%4]
+		readers.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			defer cancel()
+			eventually(t, "lines", func() bool {
+				b, err := os.ReadFile(filepath.Join(r.dir, "web", "0.log"))
+				return err == nil && len(b) > i
+			})
+			next := -1
+			err := Read(ctx, filepath.Join(r.runtime, SocketName), Query{Services: []string{"web"}, Lines: lines, Follow: true}, func(l Line) error {
+				var n int
+				if _, err := fmt.Sscanf(l.Line, "line %d", &n); err != nil {
+					return fmt.Errorf("%q: %w", l.Line, err)
+				}
+				if next >= 0 && n != next {
+					return fmt.Errorf("line %d after %d", n, next-1)
+				}
+				if next < 0 && lines < 0 && n != 0 {
+					return fmt.Errorf("all lines begin with %d", n)
+				}
+				if next = n + 1; next == total {
+					return io.EOF
+				}
+				return nil
+			})
+			if err != io.EOF {
+				t.Errorf("lines %d: %v (next %d)", lines, err, next)
+			}
+		})
+	}
+	for i := range total {
+		write(t, w, fmt.Sprintf("line %d\n", i))
+		if i%50 == 0 {
+			time.Sleep(time.Millisecond) // spreads the moments; decides nothing
+		}
+	}
+	readers.Wait()
+}
+
+// TestFollowNew: an instance that appears later is followed, also one whose
+// pipe has a prompt that is not a whole line.
+func TestFollowNew(t *testing.T) {
+	r := newRig(t, disk{})
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	lines := make(chan Line, 10)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Read(ctx, filepath.Join(r.runtime, SocketName), Query{Services: []string{"web"}, Lines: -1, Follow: true}, func(l Line) error {
+			lines <- l
+			return nil
+		})
+	}()
+	other, _ := r.pipe("db/0.1:out", r.settings("db/0"))
+	write(t, other, "not asked for\n")
+	w, _ := r.pipe("web/1.1:out", r.settings("web/1"))
+	write(t, w, "hello\npassword: ")
+	if l := <-lines; l.Line != "hello" || l.Instance != "web/1" || l.Partial {
+		t.Errorf("%+v", l)
+	}
+	if l := <-lines; l.Line != "password: " || !l.Partial {
+		t.Errorf("%+v", l)
+	}
+	if got := stripped(t, filepath.Join(r.dir, "web", "1.log")); got != "hello\npassword: " {
+		t.Errorf("%q", got)
+	}
+	write(t, w, "secret\nnext\n")
+	if l := <-lines; l.Line != "secret" || l.Partial {
+		t.Errorf("%+v", l)
+	}
+	if l := <-lines; l.Line != "next" {
+		t.Errorf("%+v", l)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// TestFair: while one floods, another's line arrives.
+func TestFair(t *testing.T) {
+	r := newRig(t, disk{})
+	s := r.settings("flood/0")
+	s.Keep = 0
+	flood, _ := r.pipe("flood/0.1:out", s)
+	quiet, _ := r.pipe("quiet/0.1:out", r.settings("quiet/0"))
+	stop := make(chan struct{})
+	var flooding sync.WaitGroup
+	flooding.Go(func() {
+		b := []byte(strings.Repeat(strings.Repeat("x", 63)+"\n", 1000))
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if _, err := flood.Write(b); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	got := make(chan Line)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Read(ctx, filepath.Join(r.runtime, SocketName), Query{Services: []string{"quiet"}, Lines: -1, Follow: true}, func(l Line) error {
+			got <- l
+			return nil
+		})
+	}()
+	var worst time.Duration
+	for i := range 50 {
+		start := time.Now()
+		write(t, quiet, fmt.Sprintln(i))
+		select {
+		case <-got:
+			worst = max(worst, time.Since(start))
+		case <-ctx.Done():
+			t.Fatal("starved")
+		}
+	}
+	t.Logf("worst delay beside a flood: %v", worst)
+	if worst > 2*time.Second {
+		t.Errorf("a line took %v beside a flood", worst)
+	}
+	close(stop)
+	flooding.Wait()
+	cancel()
+	<-ended
+}
+
+// TestStuckDisk: a write that does not return costs its own instance lines,
+// which are counted, and nobody else anything.
+func TestStuckDisk(t *testing.T) {
+	fsys := &faulty{}
+	r := newRig(t, fsys, func(c *Config) { c.stuckAfter = 50 * time.Millisecond })
+	release := make(chan struct{})
+	fsys.set(func(op, path string, n int) (int, error) {
+		if op == "write" && strings.Contains(path, "/web/") {
+			<-release
+		}
+		return n, nil
+	})
+	web, _ := r.pipe("web/0.1:out", r.settings("web/0"))
+	db, _ := r.pipe("db/0.1:out", r.settings("db/0"))
+	write(t, web, "stuck\n")
+	eventually(t, "stuck", func() bool { return strings.Contains(r.said.String(), "does not return") })
+	for i := range 20000 { // far more than a pipe holds
+		write(t, web, fmt.Sprintf("%060d\n", i))
+	}
+	write(t, db, "fine\n")
+	eventually(t, "db", func() bool { return len(r.read(Query{Lines: 1, Services: []string{"db"}})) == 1 })
+	last := fmt.Sprintf("%060d", 19999)
+	eventually(t, "web in memory", func() bool {
+		got := r.read(Query{Lines: 1, Services: []string{"web"}})
+		return len(got) == 1 && got[0].Line == last
+	})
+	fsys.set(nil)
+	close(release)
+	file := filepath.Join(r.dir, "web", "0.log")
+	eventually(t, "the loss is said", func() bool {
+		b, err := os.ReadFile(file)
+		return err == nil && strings.Contains(string(b), "lines lost")
+	})
+	write(t, web, "after\n")
+	check(t, web.Close())
+	r.waitEnd("web/0.1:out")
+	if got := stripped(t, file); got != "stuck\nnines: 20000 lines lost: "+errStuck.Error()+"\nafter\n" {
+		t.Errorf("%.300q", got)
+	}
+}
+
+// TestStdout: prefixes, prompts, and a stdout that nobody reads.
+func TestStdout(t *testing.T) {
+	pr, pw, err := os.Pipe()
+	check(t, err)
+	r := newRig(t, disk{}, func(c *Config) { c.Stdout, c.ForceStdout = pw, true })
+	web, _ := r.pipe("web/0.1:out", r.settings("web/0"))
+	db, _ := r.pipe("database/0.1:out", r.settings("database/0"))
+	in := bufio.NewReader(pr)
+	expect := func(want string) {
+		t.Helper()
+		got := make([]byte, len(want))
+		_, err := io.ReadFull(in, got)
+		check(t, err)
+		if string(got) != want {
+			t.Errorf("stdout %q, want %q", got, want)
+		}
+	}
+	write(t, web, "one\n")
+	expect("web/0 | one\n")
+	write(t, db, "two\n")
+	expect("database/0 | two\n")
+	write(t, web, "name? ")
+	expect("web/0      | name? ")
+	write(t, web, "nines\nage? ")
+	expect("nines\nweb/0      | age? ")
+	write(t, db, "three\n")
+	expect("\ndatabase/0 | three\n")
+	write(t, web, "1\n")
+	expect("web/0      | 1\n")
+
+	// Now nobody reads; files and memory go on.
+	for i := range 40000 {
+		write(t, web, fmt.Sprintf("%060d\n", i))
+	}
+	write(t, db, "still here\n")
+	eventually(t, "db", func() bool {
+		got := r.read(Query{Lines: 1, Services: []string{"database"}})
+		return len(got) == 1 && got[0].Line == "still here"
+	})
+	eventually(t, "all in files", func() bool {
+		n := 0
+		for _, f := range logFiles(t, filepath.Join(r.dir, "web", "0.log")) {
+			n += strings.Count(stripped(t, f), "\n")
+		}
+		return n == 40000+3
+	})
+	// And again: what was lost is said.
+	shown, lost := 0, 0
+	for shown+lost < 40001 {
+		line, err := in.ReadString('\n')
+		check(t, err)
+		_, text, _ := strings.Cut(line, " | ")
+		n := 0
+		if _, err := fmt.Sscanf(text, "nines: %d lines lost", &n); err == nil {
+			lost += n
+		} else {
+			shown++
+		}
+	}
+	if lost == 0 {
+		t.Error("nothing was lost?")
+	}
+	r.stop()
+	check(t, pw.Close())
+	check(t, pr.Close())
+}
+
+// TestBadClients: garbage, half requests and too many leave it answering.
+func TestBadClients(t *testing.T) {
+	r := newRig(t, disk{})
+	w, _ := r.pipe("web/0.1:out", r.settings("web/0"))
+	write(t, w, "hello\n")
+	eventually(t, "hello", func() bool { return len(r.read(Query{Lines: -1})) == 1 })
+	socket := filepath.Join(r.runtime, SocketName)
+	ask := func(request string) string {
+		conn, err := net.Dial("unix", socket)
+		check(t, err)
+		defer conn.Close()
+		_, err = conn.Write([]byte(request)) // it may hang up before it has all
+		if err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
+			t.Error(err)
+		}
+		b, err := io.ReadAll(conn)
+		if err != nil && !errors.Is(err, unix.ECONNRESET) {
+			t.Error(err)
+		}
+		return string(b)
+	}
+	for request, want := range map[string]string{
+		"garbage\n":                  "cannot understand",
+		`{"lines":"x"}` + "\n":       "cannot understand",
+		"\x00\xff\n":                 "cannot understand",
+		strings.Repeat("x", 100<<10): "longer than",
+		`{"instances":["` + strings.Repeat(`a","`, maxNames) + `a"]}` + "\n": "more than",
+	} {
+		if got := ask(request); !strings.Contains(got, want) {
+			t.Errorf("%.40q: %q", request, got)
+		}
+	}
+	var conns []net.Conn
+	defer func() {
+		for _, c := range conns {
+			check(t, c.Close())
+		}
+	}()
+	for range maxClients {
+		c, err := net.Dial("unix", socket)
+		check(t, err)
+		conns = append(conns, c)
+		write(t, c, `{"follow":true,"lines":1}`+"\n")
+	}
+	for _, c := range conns {
+		if _, err := bufio.NewReader(c).ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := Read(t.Context(), socket, Query{}, func(Line) error { return nil })
+	if err == nil || !strings.Contains(err.Error(), "readers already") {
+		t.Errorf("one too many: %v", err)
+	}
+	for _, c := range conns {
+		check(t, c.Close())
+	}
+	conns = nil
+	eventually(t, "an answer again", func() bool {
+		return Read(t.Context(), socket, Query{}, func(Line) error { return nil }) == nil
+	})
+}
+
+func TestReadErrors(t *testing.T) {
+	none := func(Line) error { return nil }
+	if err := Read(t.Context(), filepath.Join(t.TempDir(), "none"), Query{}, none); !errors.Is(err, ErrNotRunning) {
+		t.Error(err)
+	}
+	r := newRig(t, disk{})
+	w, _ := r.pipe("web/0.1:out", r.settings("web/0"))
+	write(t, w, "a\n")
+	eventually(t, "a", func() bool { return len(r.read(Query{Lines: -1})) == 1 })
+	socket := filepath.Join(r.runtime, SocketName)
+	mine := errors.New("mine")
+	if err := Read(t.Context(), socket, Query{Lines: 1}, func(Line) error { return mine }); err != mine {
+		t.Error(err)
+	}
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Read(canceled, socket, Query{}, none); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	fi, err := os.Stat(socket)
+	check(t, err)
+	if fi.Mode().Perm() != 0o600 {
+		t.Errorf("the socket's mode is %v", fi.Mode())
+	}
+	r.stop()
+	if err := Read(t.Context(), socket, Query{}, none); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+// TestBadPipes: what the keeper should never hand over.
+func TestBadPipes(t *testing.T) {
+	r := newRig(t, disk{})
+	f, err := os.CreateTemp(t.TempDir(), "")
+	check(t, err)
+	defer f.Close()
+	r.hand("web/0.1:out", r.settings("web/0"), int(f.Fd()))
+	eventually(t, "a file is refused", func() bool { return strings.Contains(r.said.String(), "cannot read the output of web/0.1:out") })
+	check(t, r.keeper.Send([]byte("FDSTORE=1\nFDNAME=a\nFDNAME=b\n"), []int{int(f.Fd())}))
+	eventually(t, "names do not match", func() bool { return strings.Contains(r.said.String(), "not as many names") })
+	check(t, r.keeper.Send([]byte("no message"), []int{int(f.Fd())}))
+	eventually(t, "no message", func() bool { return strings.Contains(r.said.String(), "cannot understand the keeper") })
+	var fds [2]int
+	check(t, unix.Pipe2(fds[:], unix.O_CLOEXEC))
+	m := notify.Message{notify.FDStore(), notify.FDName("web/0.2:out"), notify.Log("nonsense")}
+	check(t, r.keeper.Send(m.Append(nil), []int{fds[0]}))
+	check(t, unix.Close(fds[0]))
+	_, err = unix.Write(fds[1], []byte("kept\n"))
+	check(t, err)
+	eventually(t, "kept", func() bool {
+		got := r.read(Query{Lines: 1, Instances: []string{"web/0"}})
+		return len(got) == 1 && got[0].Line == "kept"
+	})
+	check(t, unix.Close(fds[1]))
+	r.waitEnd("web/0.2:out")
 }
