@@ -69,6 +69,10 @@ func (v *value) badItem(i int, summary, detail string) {
 }
 
 func (v *value) wrongType(want, example string) {
+	if v.secret && v.Type() == cty.String && strings.Contains(want, "number") {
+		v.b.d.errorAt("wrong_type", v.rng, fmt.Sprintf("%s must be %s, and a variable of the environment is a string", v.name, want), "Write tonumber(…) around it.")
+		return
+	}
 	v.b.d.errorAt("wrong_type", v.rng, fmt.Sprintf("%s must be %s, not %s", v.name, want, typeName(v.Type())),
 		fmt.Sprintf("Write for example: %s = %s", v.name, example))
 }
@@ -82,7 +86,7 @@ func (b *block) static(name string) *value {
 		return nil
 	}
 	v := &value{b: b, name: name, rng: a.Expr.Range()}
-	e, ok := b.d.fold(a.Expr, b.service)
+	e, ok := b.d.fold(a.Expr, b.service, false)
 	if !ok {
 		return nil
 	}
@@ -122,7 +126,7 @@ func (b *block) symbolicStatic(v *value, e hclsyntax.Expression) bool {
 	if !ok {
 		return false
 	}
-	got, err := c.eval(&Scope{Env: b.d.env, Host: b.d.host()})
+	got, err := c.eval(&Scope{Env: b.d.env, Host: b.d.host()}, false)
 	if err != nil {
 		b.d.errorAt("expression", v.rng, strings.TrimPrefix(err.Error(), "cannot evaluate the expression: "), "")
 		return false

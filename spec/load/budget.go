@@ -3,8 +3,7 @@ package load
 import (
 	"fmt"
 	"maps"
-	"math/big"
-	"reflect"
+		"reflect"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -20,7 +19,7 @@ const (
 	// maxWork bounds what one evaluation produces on its way.
 	maxWork = 8 << 20
 	// maxLoadWork bounds all evaluations of one Load together.
-	maxLoadWork = 256 << 20
+	maxLoadWork = 128 << 20
 	// maxExponent2 is maxExponent in powers of two: a larger number would be
 	// written out in full.
 	maxExponent2 = 1024
@@ -100,7 +99,7 @@ func sizeOf(v cty.Value, limit int) int {
 	case t == cty.String:
 		return len(v.AsString())
 	case t == cty.Number:
-		if f := v.AsBigFloat(); !f.IsInf() && f.MantExp(new(big.Float)) > maxExponent2 {
+		if f := v.AsBigFloat(); f.IsInf() || f.MantExp(nil) > maxExponent2 {
 			return limit + 1
 		}
 		return elementCost
@@ -134,7 +133,7 @@ func evaluate(e hclsyntax.Expression, vars map[string]cty.Value, f functionTable
 		case nil:
 		case overdraft:
 			v, diags = cty.DynamicVal, hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "The expression's result is too large",
-				Detail: "One value may take up to 1 MiB, and what is made on the way to it 8 MiB.", Subject: &p.rng}}
+				Detail: "One value may take up to 1 MiB, and what is made on the way to it 8 MiB.", Subject: &p.rng, Extra: p}}
 		default:
 			rng := e.Range()
 			v, diags = cty.DynamicVal, hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "The expression cannot be evaluated", Detail: fmt.Sprint(p), Subject: &rng}}
@@ -146,10 +145,13 @@ func evaluate(e hclsyntax.Expression, vars map[string]cty.Value, f functionTable
 // evaluate runs an expression with the load's functions and what is left of
 // its budget.
 func (d *decoder) evaluate(e hclsyntax.Expression, vars map[string]cty.Value) (cty.Value, hcl.Diagnostics) {
-	b := &budget{left: min(maxWork, d.work)}
-	before := b.left
+	given := min(maxWork, d.work)
+	b := &budget{left: given}
 	v, diags := evaluate(e, vars, d.functions, b)
-	d.spend(before - max(b.left, 0))
+	if b.left < 0 && given < maxWork {
+		panic(overdraft{}) // it is the load's budget that is used up
+	}
+	d.spend(given - max(b.left, 0))
 	return v, diags
 }
 

@@ -56,8 +56,8 @@ func (d Diagnostics) HasErrors() bool {
 	return slices.ContainsFunc(d, func(x Diagnostic) bool { return x.Severity == SeverityError })
 }
 
-// maxDiagnostics bounds what one load reports: beyond it nobody reads, and a
-// hostile file could make millions.
+// maxDiagnostics bounds the errors, and the warnings, that one load reports:
+// beyond it nobody reads, and a hostile file could make millions.
 const maxDiagnostics = 500
 
 // report collects diagnostics while loading.
@@ -65,15 +65,13 @@ type report struct {
 	files   map[string]*source
 	order   map[string]int // of the files
 	list    Diagnostics
-	dropped int
+	seen    map[string]int // by severity
 }
 
 func (r *report) add(d Diagnostic) {
-	if len(r.list) >= maxDiagnostics {
-		r.dropped++
-		return
+	if r.seen[d.Severity]++; r.seen[d.Severity] <= maxDiagnostics {
+		r.list = append(r.list, d)
 	}
-	r.list = append(r.list, d)
 }
 
 // at makes a diagnostic of a range.
@@ -118,12 +116,13 @@ func (r *report) finish() Diagnostics {
 	r.list = slices.CompactFunc(r.list, func(a, b Diagnostic) bool {
 		return a.File == b.File && a.Line == b.Line && a.Column == b.Column && a.Code == b.Code && a.Summary == b.Summary
 	})
-	if r.dropped > 0 {
-		r.list = append(r.list, Diagnostic{
-			Severity: SeverityError, Code: "too_many", File: r.list[len(r.list)-1].File,
-			Summary: fmt.Sprintf("%d more diagnostics are not shown", r.dropped),
-			Detail:  "Mend the first ones and try again.",
-		})
+	for _, severity := range []string{SeverityWarning, SeverityError} {
+		if n := r.seen[severity] - maxDiagnostics; n > 0 {
+			r.list = append(r.list, Diagnostic{
+				Severity: severity, Code: "too_many", File: r.list[len(r.list)-1].File,
+				Summary: fmt.Sprintf("%d more %ss are not shown", n, severity),
+			})
+		}
 	}
 	return r.list
 }

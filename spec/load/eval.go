@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -68,7 +69,10 @@ func Compile(e spec.Expr) (*Compiled, error) {
 	if diags.HasErrors() {
 		return nil, fmt.Errorf("cannot read the expression: %s", reason(diags, false))
 	}
-	c := &Compiled{text: e, expr: expr, refs: refsOf(expr), funcs: functions()}
+	c := &Compiled{text: e, expr: expr, refs: refsOf(expr)}
+	if strings.Contains(string(e), "(") { // else it calls nothing, and the table is not cheap
+		c.funcs = functions()
+	}
 	for _, t := range expr.Variables() {
 		if r, summary, _ := refOf(t); summary != "" {
 			return nil, fmt.Errorf("cannot read the expression: %s", summary)
@@ -132,8 +136,9 @@ func (c *Compiled) secret() bool {
 	return false
 }
 
-// eval returns the value in a scope.
-func (c *Compiled) eval(s *Scope) (cty.Value, error) {
+// eval returns the value in a scope. quiet says that an error must not quote
+// what the expression is made of.
+func (c *Compiled) eval(s *Scope, quiet bool) (cty.Value, error) {
 	if c.value != cty.NilVal {
 		return c.value, nil
 	}
@@ -146,7 +151,7 @@ func (c *Compiled) eval(s *Scope) (cty.Value, error) {
 		if unset != "" {
 			return cty.NilVal, &UnsetError{unset}
 		}
-		return cty.NilVal, fmt.Errorf("cannot evaluate the expression: %s", reason(diags, c.secret()))
+		return cty.NilVal, fmt.Errorf("cannot evaluate the expression: %s", reason(diags, quiet || c.secret()))
 	}
 	if unset != "" && hasNull(v) {
 		return cty.NilVal, &UnsetError{unset}
@@ -237,7 +242,7 @@ func (h *Host) value(name string) cty.Value {
 
 // String evaluates to a string; numbers and bools become one.
 func (c *Compiled) String(s *Scope) (string, error) {
-	v, err := c.eval(s)
+	v, err := c.eval(s, false)
 	if err != nil {
 		return "", err
 	}
@@ -246,16 +251,17 @@ func (c *Compiled) String(s *Scope) (string, error) {
 
 // Strings evaluates to a list of strings.
 func (c *Compiled) Strings(s *Scope) ([]string, error) {
-	v, err := c.eval(s)
+	v, err := c.eval(s, false)
 	if err != nil {
 		return nil, err
 	}
 	return toStrings(v)
 }
 
-// Map evaluates to a map of strings.
+// Map evaluates to a map of strings: an environment, so errors quote nothing
+// of it.
 func (c *Compiled) Map(s *Scope) (map[string]string, error) {
-	v, err := c.eval(s)
+	v, err := c.eval(s, true)
 	if err != nil {
 		return nil, err
 	}

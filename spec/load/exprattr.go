@@ -51,7 +51,7 @@ func readExpr[T any](b *block, name string, dst *spec.Expr, want, example string
 		return nil
 	}
 	v := &value{b: b, name: name, rng: a.Expr.Range()}
-	e, folded := b.d.fold(a.Expr, b.service)
+	e, folded := b.d.fold(a.Expr, b.service, name == "env")
 	if !folded {
 		return nil
 	}
@@ -115,7 +115,7 @@ func (b *block) sample(v *value, e hclsyntax.Expression) (*Compiled, bool) {
 		s.Service, s.Ports = svc.name, svc.portBases
 		s.ReleasePath, s.ReleaseID = svc.release, strings.Repeat("0", 64)
 	}
-	got, err := c.eval(s)
+	got, err := c.eval(s, v.name == "env")
 	var unset *UnsetError
 	switch {
 	case errors.As(err, &unset):

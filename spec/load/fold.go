@@ -17,6 +17,7 @@ type folder struct {
 	d       *decoder
 	service string   // service.name; "" outside a service
 	bound   []string // variables of the for expressions around
+	quiet   bool     // an env attribute: what HCL says may quote its literals
 	failed  bool
 }
 
@@ -58,6 +59,9 @@ func (f *folder) constant(e hclsyntax.Expression) hclsyntax.Expression {
 		if d.Subject == nil {
 			rng := e.Range()
 			d.Subject = &rng
+		}
+		if f.quiet {
+			d.Detail = ""
 		}
 		f.d.addHCL("expression", d)
 	}

@@ -97,7 +97,7 @@ func oneService(t testing.TB, body string) *spec.Service {
 }
 
 func withCommand(body string) string {
-	if strings.Contains(body, "command =") {
+	if strings.HasPrefix(body, "command =") || strings.Contains(body, "\ncommand =") {
 		return body
 	}
 	return "command = [\"/bin/web\"]\n" + body

@@ -67,7 +67,7 @@ func newDecoder(o Options) *decoder {
 		environ = os.Environ()
 	}
 	d := &decoder{
-		report:    report{files: map[string]*source{}, order: map[string]int{}},
+		report:    report{files: map[string]*source{}, order: map[string]int{}, seen: map[string]int{}},
 		environ:   make(map[string]string, len(environ)),
 		hostGiven: o.Host,
 		functions: functions(),
@@ -107,7 +107,7 @@ func (d *decoder) host() *Host {
 
 // fold folds an attribute's expression. false: it is wrong, and that was
 // reported.
-func (d *decoder) fold(e hclsyntax.Expression, svc *service) (folded hclsyntax.Expression, ok bool) {
+func (d *decoder) fold(e hclsyntax.Expression, svc *service, quiet bool) (folded hclsyntax.Expression, ok bool) {
 	if d.exhausted {
 		return nil, false
 	}
@@ -124,7 +124,7 @@ func (d *decoder) fold(e hclsyntax.Expression, svc *service) (folded hclsyntax.E
 			fmt.Sprintf("All values together may take up to %s: make the locals smaller.", spec.FormatBytes(maxLoadWork)))
 		folded, ok = nil, false
 	}()
-	f := &folder{d: d}
+	f := &folder{d: d, quiet: quiet}
 	if svc != nil {
 		f.service = svc.name
 	}
@@ -202,7 +202,7 @@ func (d *decoder) resolveLocal(l *local, at hcl.Range) bool {
 		return false
 	}
 	l.state = localReading
-	value, ok := d.fold(l.attr.Expr, nil)
+	value, ok := d.fold(l.attr.Expr, nil, false)
 	l.state = localBad
 	if !ok {
 		return false

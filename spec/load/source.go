@@ -232,6 +232,9 @@ func (r *report) addHCL(code string, d *hcl.Diagnostic) {
 	if d.Subject != nil {
 		rng = *d.Subject
 	}
+	if _, ok := d.Extra.(overdraft); ok {
+		code = "too_large"
+	}
 	severity := SeverityError
 	if d.Severity == hcl.DiagWarning {
 		severity = SeverityWarning

@@ -46,3 +46,16 @@ service "literal" {
   command = ["x"]
   env = { PASSWORD = "hunter2", TOKEN = "hunter2", BAD = uper("hunter2") }
 }
+service "literal_call" {
+  command = ["x"]
+  env     = { PASSWORD = parseint("hunter2", 10) }
+}
+service "literal_trial" {
+  command = ["x"]
+  env     = { PASSWORD = parseint("hunter2-${instance.index}", 10) }
+}
+service "numbers" {
+  command            = ["x"]
+  instances          = env.N
+  available_at_least = 5
+}
