@@ -23,6 +23,7 @@ type chaos struct {
 	delays   map[Slot]time.Duration
 	waiting  map[Request]bool
 	ended    bool
+	good     bool // from now on the driver answers everything, and services behave
 }
 
 func randomSpec(r *rand.Rand) *spec.Spec {
@@ -109,6 +110,10 @@ func (c *chaos) feed(ev Event) {
 }
 
 func (c *chaos) carryOut(a Action) {
+	if c.good {
+		c.behave(a)
+		return
+	}
 	lose := c.rng.IntN(50) == 0
 	owe := func(e Event) {
 		if !lose {
@@ -146,6 +151,14 @@ func (c *chaos) carryOut(a Action) {
 		owe(Emptied{Ref: a.Ref})
 	case ActHook:
 		owe(HookDone{Token: a.Token, OK: c.rng.IntN(2) == 0, Cause: "exited with code 1"})
+	default:
+		c.reply(a)
+	}
+}
+
+// reply checks an answer to a request, and the end.
+func (c *chaos) reply(a Action) {
+	switch a.Kind {
 	case ActAccepted:
 		c.waiting[a.Request] = true
 	case ActDone:
@@ -162,8 +175,75 @@ func (c *chaos) carryOut(a Action) {
 		if len(c.waiting) > 0 {
 			c.t.Fatalf("ended while requests wait: %v", c.waiting)
 		}
-	case ActRevert:
-		c.t.Fatalf("reverted without revisions")
+	default:
+		c.t.Fatalf("unexpected: %s", c.formatAction(a))
+	}
+}
+
+// behave answers an action as a healthy world does.
+func (c *chaos) behave(a Action) {
+	switch a.Kind {
+	case ActSpawn:
+		c.inflight = append(c.inflight, Spawned{Ref: a.Ref, PID: 1})
+		if v, _ := c.m.Slot(a.Ref.Slot); v.Type == spec.TypeTask {
+			c.inflight = append(c.inflight, Exited{Ref: a.Ref, Empty: true, Status: Status{Code: v.Restart.SuccessCodes[0]}})
+		} else {
+			c.inflight = append(c.inflight, Ready{Ref: a.Ref})
+		}
+	case ActSignal:
+		if a.Cont {
+			c.inflight = append(c.inflight, Exited{Ref: a.Ref, Status: Status{Signal: a.Signal}, Empty: true})
+		}
+	case ActKill:
+		c.inflight = append(c.inflight, Exited{Ref: a.Ref, Status: Status{Signal: "SIGKILL"}}, Emptied{Ref: a.Ref})
+	case ActHook:
+		c.inflight = append(c.inflight, HookDone{Token: a.Token, OK: true})
+	default:
+		c.reply(a)
+	}
+}
+
+// heal: the faults stop. Then every request is answered, and everything that is
+// wanted and not blocked by something that is not comes up.
+func (c *chaos) heal() {
+	c.good, c.inflight = true, nil
+	for _, s := range c.m.slots { // answers that were lost
+		if s.phase == phaseSpawning || s.phase.lives() && !s.answered {
+			c.feed(Spawned{Ref: s.ref, PID: 1})
+		}
+		if v := s.svc; s.phase == phaseReady && v.spec.Type == spec.TypeTask {
+			c.feed(Exited{Ref: s.ref, Empty: true, Status: Status{Code: v.spec.Restart.SuccessCodes[0]}})
+		}
+	}
+	for limit := c.now.Add(time.Hour); ; {
+		for len(c.inflight) > 0 {
+			ev := c.inflight[0]
+			c.inflight = c.inflight[1:]
+			c.feed(ev)
+		}
+		at, ok := c.m.Deadline()
+		if !ok || at > limit {
+			break
+		}
+		c.now = max(c.now, at)
+		c.feed(Tick{})
+	}
+	if len(c.waiting) > 0 {
+		c.t.Fatalf("not answered in an hour: %v\n%s", c.waiting, c.snapshot())
+	}
+	if c.ended || c.m.down.on {
+		return
+	}
+	for _, v := range c.m.services {
+		if v.needDown > 0 || v.leaving {
+			continue
+		}
+		for _, s := range v.slots[:v.instances] {
+			up := s.phase == phaseReady || s.phase == phaseCompleted || s.phase == phaseFailed
+			if m := c.m; m.desired(s) == wantRun && !up {
+				c.t.Fatalf("%s is %s an hour after the faults stopped\n%s", s.name, s.phase, c.snapshot())
+			}
+		}
 	}
 }
 
@@ -218,9 +298,11 @@ func (c *chaos) run(n int) string {
 		c.once(len(sp.Services))
 		c.m.Snapshot()
 	}
+	c.heal()
 	// Guarantee 15: a shutdown ends in bounded time, whatever the driver does.
 	c.request++
 	c.feed(Shutdown{Request: c.request, Cause: "the end"})
+	c.good, c.inflight = false, nil // nothing is answered any more
 	for limit := c.now.Add(time.Minute); !c.ended; {
 		at, ok := c.m.Deadline()
 		if !ok || at > limit {
