@@ -81,8 +81,10 @@ func (k *checker) restarts(s *service, slots []*slot, one bool) {
 			sl.stopped, sl.unsure = false, false
 			sl.pardon(k.w.now)
 			sl.first = sl.first || !sl.ready()
-		} else if sl.cur.told.over && sl.outcome != none {
-			sl.unsure = true // once it is empty, its turn may have come, or not
+		} else if sl.cur.told.over {
+			// Once it is empty, its turn may have come, or not.
+			sl.unsure = sl.unsure || sl.outcome != none
+			sl.notBefore, sl.ambiguous = k.w.now, true
 		}
 	}
 }

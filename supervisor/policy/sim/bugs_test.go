@@ -1,0 +1,35 @@
+package sim
+
+import (
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestSeededBugs builds the machine with each of the five faults of
+// policy/bug.go and requires that the simulator finds it: a simulator that finds
+// nothing proves nothing.
+func TestSeededBugs(t *testing.T) {
+	goTool, err := exec.LookPath("go")
+	if err != nil {
+		t.Fatalf("cannot build the seeded bugs: %v", err)
+	}
+	for bug := 1; bug <= 5; bug++ {
+		t.Run(strconv.Itoa(bug), func(t *testing.T) {
+			cmd := exec.Command(goTool, "test", "-count=1", "-tags=ninesbug"+strconv.Itoa(bug), "-run=^TestSim$", ".")
+			cmd.Env = append(os.Environ(), "NINES_SIM_SEED=1", "NINES_SIM_EVENTS=150000")
+			out, err := cmd.CombinedOutput()
+			if err == nil {
+				t.Fatalf("the simulator did not find seeded bug %d", bug)
+			}
+			_, found, ok := strings.Cut(string(out), "invariant ")
+			if !ok {
+				t.Fatalf("cannot run it with seeded bug %d: %v\n%s", bug, err, out)
+			}
+			line, _, _ := strings.Cut(found, "\n")
+			t.Logf("seeded bug %d: invariant %s", bug, line)
+		})
+	}
+}
