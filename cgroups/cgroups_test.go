@@ -91,8 +91,6 @@ func TestCreateIsLikeMkdirP(t *testing.T) {
 	if want := tree.Path() + "/web/0.17"; g.Path() != want {
 		t.Errorf("path %s, want %s", g.Path(), want)
 	}
-	_, again := create(t, tree, "web/0.17")
-	unix.Close(again)
 	_, other := create(t, tree, "web/1.3")
 	unix.Close(other)
 	_, db := create(t, tree, "db/0.1")
@@ -144,6 +142,65 @@ func TestBornInTheGroup(t *testing.T) {
 	if err := g.WaitEmpty(within(t)); err != nil {
 		t.Fatal(err)
 	}
+	if err := g.Remove(within(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestUsedAgain: a group that was killed is made anew, and one that is not
+// empty is refused.
+func TestUsedAgain(t *testing.T) {
+	tree := open(t)
+	for range 3 {
+		g, fd := create(t, tree, "web/0.1")
+		_, below := create(t, tree, "web/0.1/below")
+		unix.Close(below)
+		cmd := start(t, fd, "echo; exec sleep 1000")
+		unix.Close(fd)
+		if _, _, err := tree.Create("web/0.1"); !errors.Is(err, unix.EBUSY) {
+			t.Errorf("not EBUSY but %v", err)
+		}
+		if err := g.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		if err := g.WaitEmpty(within(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+const killedVariable = "NINES_TEST_IN_KILLED_CGROUP"
+
+// TestWhereOthersWereKilled: our own cgroup was killed before we came.
+func TestWhereOthersWereKilled(t *testing.T) {
+	tree := open(t)
+	if os.Getenv(killedVariable) != "" {
+		g, fd := create(t, tree, "web/0.1")
+		cmd := start(t, fd, "echo; exec sleep 1000")
+		unix.Close(fd)
+		if err := g.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		t.Logf("age %d", tree.age)
+		return
+	}
+	g, fd := create(t, tree, "old")
+	unix.Close(fd)
+	for range 3 {
+		if err := g.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("/bin/sh", "-c", `echo $$ >"$0/cgroup.procs" && exec "$@"`,
+		g.Path(), os.Args[0], "-test.v", "-test.run", "^TestWhereOthersWereKilled$")
+	cmd.Env = append(os.Environ(), killedVariable+"=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
 	if err := g.Remove(within(t)); err != nil {
 		t.Fatal(err)
 	}

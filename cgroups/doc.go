@@ -14,6 +14,9 @@
 // descriptor that Create returns): moving it later takes a global lock of the
 // kernel, and there would be an instant outside.
 //
+// A group that was killed is never used again: the kernel would kill what is
+// born in it (Linux 6.14 and later; see Tree.Create).
+//
 // A Tree holds one descriptor, a Group none. A goroutine that waits (WaitEmpty,
 // Freeze, Remove) is parked in the runtime's poller on the group's
 // cgroup.events: there is no polling loop.

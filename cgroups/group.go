@@ -51,8 +51,8 @@ func (g *Group) read(file string, buf []byte) ([]byte, error) {
 		return buf, err
 	}
 	for {
-		if cap(buf)-len(buf) < 512 {
-			buf = append(buf, make([]byte, cap(buf)+4096)...)[:len(buf)]
+		if len(buf) == cap(buf) {
+			buf = append(buf, make([]byte, len(buf)+4096)...)[:len(buf)]
 		}
 		var n int
 		err = retry(func() (err error) {
@@ -136,7 +136,8 @@ func (g *Group) procs(pids []int) ([]int, error) {
 }
 
 // Kill sends SIGKILL to every process in the group and below it, also to those
-// that are being forked at this instant. It does not wait for their end.
+// that are being forked at this instant. It does not wait for their end. The
+// group cannot be used again, see Tree.Create.
 func (g *Group) Kill() error {
 	err := g.write("cgroup.kill", "1")
 	if errors.Is(err, unix.ENOENT) {

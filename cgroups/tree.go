@@ -6,6 +6,8 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +19,7 @@ type Tree struct {
 	base string // relative to h.Mount
 	dir  string // absolute
 	fd   int    // O_PATH of dir: groups are found from it without walking there
+	age  int    // how often a new group must be killed before a process is born in it
 }
 
 // Open makes the cgroup base (see Hierarchy.Base) with what is missing above
@@ -38,7 +41,76 @@ func (h *Hierarchy) Open(base string) (*Tree, error) {
 	if err != nil {
 		return nil, &Error{Op: "open", Path: dir, Err: err}
 	}
-	return &Tree{h: h, base: base, dir: dir, fd: fd}, nil
+	t := &Tree{h: h, base: base, dir: dir, fd: fd}
+	if err := t.comeOfAge(); err != nil {
+		_ = unix.Close(fd) // opened for its path alone
+		return nil, err
+	}
+	return t, nil
+}
+
+// ErrBirths is in the error of Open where no process can be born in a group.
+var ErrBirths = errors.New("processes started in it are killed at once")
+
+// ageMax bounds how old our own cgroup may be.
+const ageMax = 64
+
+// comeOfAge finds the age that new groups of the tree must have.
+//
+// The kernel counts the kills of each cgroup, so that a fork which overlaps
+// with one can be seen. Since Linux 6.14 it compares, for a process that is
+// born in another cgroup, the count there with the count of the cgroup of its
+// parent, which are two different things: if they differ, it kills the child
+// as it is born. So a group that was ever killed must not be used again, and if
+// our own cgroup was killed before we came to live in it, every new group has
+// to be killed as often, empty as it is.
+func (t *Tree) comeOfAge() error {
+	const name = "nines.probe"
+	var err error
+	for t.age = 0; t.age <= ageMax; t.age++ {
+		var g *Group
+		var fd int
+		if g, fd, err = t.Create(name); err != nil {
+			return err
+		}
+		err = tryBirth(fd)
+		_ = unix.Close(fd) // opened for its path alone
+		// Dying may take the kernel a moment; this is once, at start.
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		if rerr := g.Remove(ctx); err == nil {
+			err = rerr
+		}
+		cancel()
+		if err == nil || !errors.Is(err, ErrBirths) {
+			break
+		}
+	}
+	if err != nil {
+		return &Error{Op: "use", Path: t.dir, Err: err}
+	}
+	return nil
+}
+
+// tryBirth starts a process in a group: to execute a folder is refused, so
+// that it ends at once, and tells us; unless it was killed before.
+func tryBirth(fd int) error {
+	pid, err := syscall.ForkExec("/", []string{"/"}, &syscall.ProcAttr{
+		Sys: &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: fd},
+	})
+	if errors.Is(err, unix.EACCES) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = retry(func() error {
+		_, err := unix.Wait4(pid, nil, 0, nil)
+		return err
+	})
+	if err != nil && err != unix.ECHILD { // reaped by whoever reaps here
+		return err
+	}
+	return ErrBirths
 }
 
 // mkdirAll is os.MkdirAll with the plain errno.
@@ -69,17 +141,29 @@ func (t *Tree) Close() error { return unix.Close(t.fd) }
 // not exist.
 func (t *Tree) Group(name string) *Group { return &Group{t: t, name: name} }
 
-// Create makes the group with what is missing above it, or takes it as it is
-// if it exists, and opens it. The descriptor is for CLONE_INTO_CGROUP, and the
-// caller closes it after that.
+// Create makes the group, with what is missing above it, and opens it. The
+// descriptor is for CLONE_INTO_CGROUP, and the caller closes it after that. A
+// group of that name that is empty is removed before: it may have been killed,
+// and then nothing can be born in it any more (see comeOfAge). If it is not
+// empty, the error is EBUSY.
 func (t *Tree) Create(name string) (*Group, int, error) {
 	g := t.Group(name)
 	if err := checkName(name); err != nil {
 		return nil, -1, &Error{Op: "create", Path: g.Path(), Err: err}
 	}
 	err := t.mkdir(name)
+	if err == unix.EEXIST {
+		if err = g.remove(); err == nil {
+			err = t.mkdir(name)
+		}
+	}
 	if err != nil {
 		return nil, -1, &Error{Op: "create", Path: g.Path(), Err: err}
+	}
+	for range t.age {
+		if err := g.Kill(); err != nil {
+			return nil, -1, err
+		}
 	}
 	fd, err := t.open(name, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
@@ -92,18 +176,17 @@ func (t *Tree) Create(name string) (*Group, int, error) {
 // the folder above.
 func (t *Tree) mkdir(name string) error {
 	err := unix.Mkdirat(t.fd, name, 0o755)
-	if err == unix.ENOENT {
-		if i := strings.LastIndexByte(name, '/'); i > 0 {
-			if err := t.mkdir(name[:i]); err != nil {
-				return err
-			}
-			err = unix.Mkdirat(t.fd, name, 0o755)
-		}
+	if err != unix.ENOENT {
+		return err
 	}
-	if err == unix.EEXIST {
-		return nil
+	i := strings.LastIndexByte(name, '/')
+	if i <= 0 {
+		return err
 	}
-	return err
+	if err := t.mkdir(name[:i]); err != nil && err != unix.EEXIST {
+		return err
+	}
+	return unix.Mkdirat(t.fd, name, 0o755)
 }
 
 func (t *Tree) open(name string, flags int) (fd int, err error) {

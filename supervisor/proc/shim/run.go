@@ -40,7 +40,11 @@ func Run() (status int) {
 
 // fail tells the spawner and gives the exit status.
 func fail(f Failure) int {
-	_, _ = unix.Write(StatusFD, appendFailure(nil, f)) // whom else to tell?
+	if _, err := unix.Write(StatusFD, appendFailure(nil, f)); err == unix.EBADF {
+		// Not started by the spawner. Any other error means that it is gone,
+		// and there is nobody to tell.
+		_, _ = unix.Write(unix.Stderr, []byte("nines-exec: cannot read its settings: only the supervisor can start it\n"))
+	}
 	if f.Step != StepExec {
 		return exitFailed
 	}
