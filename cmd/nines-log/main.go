@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 
 	"github.com/mattn/go-isatty"
@@ -32,6 +33,10 @@ func run() error {
 	if dir == "" {
 		return fmt.Errorf("cannot start: NINES_RUNTIME_DIR is not set: nines-log is started by nines-init, not by hand")
 	}
+	// Whatever we inherited: nobody but us and our group reads what is logged.
+	unix.Umask(0o027)
+	// Little is allocated while lines pass through, so a small heap costs little.
+	debug.SetGCPercent(40)
 	// A terminal's hang-up and Ctrl-C are the keeper's to judge; a closed
 	// stdout is an error of write, not a death.
 	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGPIPE)

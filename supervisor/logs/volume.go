@@ -2,6 +2,7 @@ package logs
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,6 +15,8 @@ type volume struct {
 	dir   string
 	slots chan struct{}
 	print func(string)
+
+	jammed atomic.Bool // all slots are held by writes that do not return
 
 	mu     sync.Mutex
 	broken map[*logFile]struct{}
@@ -37,17 +40,24 @@ func (v *volume) enter(d time.Duration) bool {
 		return true
 	default:
 	}
+	if v.jammed.Load() {
+		return false
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case v.slots <- struct{}{}:
 		return true
 	case <-t.C:
+		v.jammed.Store(true)
 		return false
 	}
 }
 
-func (v *volume) leave() { <-v.slots }
+func (v *volume) leave() {
+	v.jammed.Store(false)
+	<-v.slots
+}
 
 func (v *volume) say(message string) { v.print(message) }
 
