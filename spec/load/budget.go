@@ -3,7 +3,7 @@ package load
 import (
 	"fmt"
 	"maps"
-		"reflect"
+	"reflect"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -133,7 +133,7 @@ func evaluate(e hclsyntax.Expression, vars map[string]cty.Value, f functionTable
 		case nil:
 		case overdraft:
 			v, diags = cty.DynamicVal, hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "The expression's result is too large",
-				Detail: "One value may take up to 1 MiB, and what is made on the way to it 8 MiB.", Subject: &p.rng, Extra: p}}
+				Detail: "One value may take up to 1 MiB, and what is made on the way to it 8 MiB. A division by zero has no end.", Subject: &p.rng, Extra: p}}
 		default:
 			rng := e.Range()
 			v, diags = cty.DynamicVal, hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "The expression cannot be evaluated", Detail: fmt.Sprint(p), Subject: &rng}}

@@ -62,10 +62,10 @@ const maxDiagnostics = 500
 
 // report collects diagnostics while loading.
 type report struct {
-	files   map[string]*source
-	order   map[string]int // of the files
-	list    Diagnostics
-	seen    map[string]int // by severity
+	files map[string]*source
+	order map[string]int // of the files
+	list  Diagnostics
+	seen  map[string]int // by severity
 }
 
 func (r *report) add(d Diagnostic) {
