@@ -129,6 +129,7 @@ func TestDecodeRefuses(t *testing.T) {
 func FuzzDecodeStatus(f *testing.F) {
 	f.Add(appendStatus(nil, sampleStatus(2)))
 	f.Add([]byte(`{"new":{"a":[1,-2.5e3,true,null,"x\"y"]},"services":[{"name":"\u0065"}]}`))
+	f.Add([]byte("{\"services\":[{\"name\":\"a\x81b\",\"reason\":\"\xc3\xa4\"}]}"))
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		st, err := decodeStatus(doc)
 		if err != nil {

@@ -275,6 +275,9 @@ func TestTenThousandConnections(t *testing.T) {
 		}
 		break
 	}
+	if worst > 5*time.Second {
+		t.Errorf("an answer took %v", worst)
+	}
 	// Each of ours is one descriptor; the server's are bounded.
 	eventually(t, "the server has closed what is beyond its bound", func() bool {
 		return openFiles(t)-before-n <= 64

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // maxDepth bounds how deep unknown values may be nested.
@@ -129,13 +131,18 @@ func (p *pull) string() string {
 		p.fail("a string")
 		return ""
 	}
-	start := p.i
+	start, ascii := p.i, true
 	for p.i < len(p.s) {
 		switch c := p.s[p.i]; {
 		case c == '"':
 			s := p.s[start:p.i]
 			p.i++
+			if !ascii {
+				s = strings.ToValidUTF8(s, "\ufffd")
+			}
 			return s
+		case c >= utf8.RuneSelf:
+			ascii = false
 		case c == '\\':
 			return p.escaped(start)
 		case c < ' ':
