@@ -28,7 +28,8 @@ type hub struct {
 	stuckAfter time.Duration
 	poll       *poller
 	budget     *budget
-	works      sync.Pool
+	firsts     sync.Pool // of *work
+	bulks      sync.Pool
 	spare      chan struct{}
 	files      chan struct{}
 	large      atomic.Int32
@@ -63,7 +64,6 @@ func newHub(c Config, fs filesystem) (*hub, error) {
 		stuckAfter: cmp.Or(c.stuckAfter, stuckAfter),
 		poll:       poll,
 		budget:     newBudget(ringsBytes),
-		works:      sync.Pool{New: func() any { return new(work) }},
 		spare:      make(chan struct{}, spareSlots),
 		files:      make(chan struct{}, queryFiles),
 		pipes:      make(map[string]*pipe),

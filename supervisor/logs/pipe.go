@@ -11,6 +11,7 @@ import (
 
 const (
 	readSize   = 64 << 10
+	firstSize  = 4 << 10 // of a read that may find one line only
 	shortRead  = 8 << 10 // less than this is not worth a wake-up each
 	napTime    = 400 * time.Microsecond
 	stuckAfter = 5 * time.Second
@@ -43,13 +44,38 @@ type pipe struct {
 	naps  int
 	large bool // it was enlarged
 	away  bool // not watched just now
+	bulk  bool // it has more than firstSize at a time
 }
 
 // work is what a pump needs while it reads; pooled.
 type work struct {
-	in    [readSize]byte
+	in    []byte
 	out   []byte
 	guard *guard
+}
+
+// getWork returns what one read needs; large ones are for pipes with much to
+// read, so that a thousand that say one line each do not cost 64 KiB each.
+func (h *hub) getWork(bulk bool) *work {
+	pool, size := &h.firsts, firstSize
+	if bulk {
+		pool, size = &h.bulks, readSize
+	}
+	if w, ok := pool.Get().(*work); ok {
+		return w
+	}
+	return &work{in: make([]byte, size)}
+}
+
+func (h *hub) putWork(w *work) {
+	if cap(w.out) > 4*len(w.in) {
+		w.out = nil
+	}
+	if len(w.in) == readSize {
+		h.bulks.Put(w)
+	} else {
+		h.firsts.Put(w)
+	}
 }
 
 // guard rescues a pipe whose pump does not come back from the disk.
@@ -248,17 +274,14 @@ func (p *pipe) step(epoch uint64) (n int, left bool, err error) {
 	} else {
 		defer vol.leave()
 	}
-	w := h.works.Get().(*work)
-	defer func() {
-		if cap(w.out) > 2*maxOut {
-			w.out = nil
-		}
-		h.works.Put(w)
-	}()
-	n, err = readFD(p.fd, w.in[:])
+	w := h.getWork(p.bulk)
+	defer h.putWork(w)
+	n, err = readFD(p.fd, w.in)
 	if n <= 0 || err != nil {
+		p.bulk = false
 		return n, false, err
 	}
+	p.bulk = p.bulk || n == len(w.in)
 	b, now := w.in[:n], time.Now()
 	switch {
 	case !file && !k.set.Load().ToFile:
@@ -300,14 +323,14 @@ func (p *pipe) finish(err error, epoch uint64) {
 	file := k.set.Load().ToFile
 	if file && k.vol.enter(h.stuckAfter) {
 		if k.take(h.stuckAfter) {
-			w := h.works.Get().(*work)
+			w := h.getWork(false)
 			p.enterWrite(w, epoch)
 			k.end(p, time.Now())
 			if last {
 				k.file.close()
 			}
 			p.leaveWrite(w, epoch)
-			h.works.Put(w)
+			h.putWork(w)
 			k.give()
 		} else {
 			k.ring.end(p)
