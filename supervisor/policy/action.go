@@ -15,7 +15,9 @@ const (
 	ActSignal
 	// ActKill kills all that Ref started, the main process included. Answer:
 	// Exited (if the main process lived) and, once nothing lives, Emptied,
-	// unless that Exited said Empty. It may be asked for again.
+	// unless that Exited said Empty. It may be asked for again: every
+	// KillPatience while it is not answered, and after a Spawned that came later
+	// than it. Each asking may be answered.
 	ActKill
 	// ActHook runs a command of the service (HookStop, HookReload) beside Ref,
 	// for at most Timeout. Answer: HookDone with Token, once.
@@ -24,6 +26,8 @@ const (
 	// with the release store; until then nothing asks for it).
 	ActRevert
 	// ActAccepted answers Request: it was understood and is being carried out.
+	// It and ActDone are in Output.Then: nobody is told of what a crash could
+	// still undo.
 	ActAccepted
 	// ActDone answers Request finally: Failed and Message say how it went.
 	ActDone
@@ -31,7 +35,8 @@ const (
 	// Hint say why and what to do.
 	ActRefused
 	// ActEnd: everything has stopped (or is stuck); the supervisor ends with
-	// exit status Exit. It is the last action.
+	// exit status Exit. It is the last action, in Output.Then; after it the
+	// machine does nothing but refuse commands.
 	ActEnd
 )
 

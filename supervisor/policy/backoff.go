@@ -47,7 +47,7 @@ func (m *Machine) retry(s *slot, how Reason, failedStart, fatal bool, code int) 
 			return
 		case spec.ThenShutdown:
 			s.next, s.why = phaseDown, loop
-			m.beginShutdown(Shutdown{Code: code, Cause: "crash loop of " + s.name + ": " + how.String()})
+			m.beginShutdown(Shutdown{Code: failure(code), Cause: "crash loop of " + s.name + ": " + how.String()})
 			return
 		case spec.ThenHold, spec.ThenRollback:
 			// A rollback needs a revision to go back to; until there are any, it

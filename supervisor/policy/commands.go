@@ -142,7 +142,11 @@ func (v *service) findStuck(is func(*slot) bool) *slot {
 }
 
 func (m *Machine) commandStop(v *service, c Command) {
-	m.supersede(v, c.Instance, c, rises)
+	m.supersede(v, c.Instance, c, func(o *operation) bool {
+		// A rolling restart goes on with the others when one is stopped.
+		rolls := o.verb == VerbRestart && o.begun && o.index < 0 && c.Instance >= 0
+		return rises(o) && !rolls
+	})
 	if c.Instance < 0 {
 		if !v.stopped {
 			v.stopped = true

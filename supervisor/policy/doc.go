@@ -34,16 +34,52 @@
 // A slot may be used again only when the driver has said that nothing of the
 // last incarnation lives (Emptied, or Exited with Empty set, or SpawnFailed).
 // After a Kill the driver has KillPatience to say so; then the slot is stuck:
-// an event says it, the slot is not used until Emptied comes after all, and a
-// shutdown proceeds without it.
+// an event says it, Kill is asked for again, the slot is not used until Emptied
+// comes after all, and a shutdown proceeds without it.
+//
+// What follows an end that nobody asked for is decided when the main process
+// has ended (success_codes, then fatal_codes, then the policy; see judge), and
+// done when the slot is empty. Backoff counts from the end.
 //
 // # What is wanted, and who wins
 //
-// Desired (what people and the spec want) and phase (what is) are two fields.
-// From the strongest down: shutdown; a stuck slot; `stop` by a person; the spec's
-// enabled = false; a stop that a need of this service is under; completion or
-// failure for good; backoff; unmet needs and after; start.
+// Desired (what people and the spec want) and phase (what is) are two fields;
+// transition holds what happens to every phase, decide what is done for every
+// phase and desire. From the strongest down: shutdown; a stuck slot; a scale or
+// `stop` by a person; the spec's enabled = false, which a person's start lifts
+// until the next boot; a stop that a need of this service is under; completion
+// or failure for good; backoff; unmet needs and after; start.
+//
+// # Needs and after
+//
+// A service satisfies those that need it when all its instances are ready (a
+// task: completed), or it has none. Each start waits for that, a restart too; a
+// service that runs is never touched because one of its needs crashes. What
+// comes after a service waits only while that is on its way up for the first
+// time since a boot or a person's start: not for one that is stopped, disabled,
+// failed, held, in backoff, or blocked by such a one itself.
 //
 // A service that needs another which a person stops is stopped first, stays
-// wanted, and waits; it comes back by itself when the need is ready again.
+// wanted, and waits; it comes back by itself when the need is ready again. A
+// service is told to end only when nothing lives any more of all that depend on
+// it: by needs for a `stop`, by needs and after for a shutdown. Stopping or
+// scaling away single instances concerns those alone.
+//
+// # Commands
+//
+// A command is refused, and then nothing was changed; or accepted, and then
+// answered once more, when it is done, has failed, or is superseded by a newer
+// one that wants the contrary. start, restart and scale are done when each
+// instance that they concern is ready, and where it has no ready block has been
+// up for Settle; they fail with the first end of one of these that nobody asked
+// for, and at once where a need does not come up unless a person acts. That they
+// fail takes nothing back: what is wanted stays wanted. start also forgets
+// failures. restart goes one instance at a time, and stops there where one does
+// not come back. stop is done when the service and all that need it are down.
+//
+// # Failures
+//
+// See retry for backoff and crash loops. then = "rollback" holds while there are
+// no revisions to go back to. An essential service ends everything once each of
+// its instances has completed, failed for good or is held.
 package policy

@@ -70,10 +70,13 @@ type SpawnFailed struct {
 	Again bool   // the machine's fault and passing (EAGAIN, ENOMEM, EMFILE): no failure of the service
 }
 
-// Ready says that the incarnation is ready (notification, check, fd).
+// Ready says that the incarnation is ready (notification, check, fd). One that
+// comes before Spawned counts from Spawned. Readiness that needs nobody to say
+// it (no ready block, ready.delay, a task) is policy's own.
 type Ready struct{ Ref }
 
 // Exited says that the main process of the incarnation ended and was reaped.
+// One that comes before Spawned stands for both.
 type Exited struct {
 	Ref
 	Status Status
@@ -88,7 +91,10 @@ type Status struct {
 	OOM    bool   // killed by the kernel's memory killer
 }
 
-// Emptied answers Kill: nothing that the incarnation started lives.
+// Emptied answers Kill: nothing that the incarnation started lives. It counts
+// only once Spawn was answered: before, there may be a process that is only
+// being made. It may come before Exited, which is then waited for, but no longer
+// than KillPatience.
 type Emptied struct{ Ref }
 
 // HookDone answers Hook.

@@ -130,7 +130,7 @@ func (m *Machine) essential(s *slot) {
 		return
 	}
 	m.beginShutdown(Shutdown{
-		Code:  v.lastCode,
+		Code:  failure(v.lastCode),
 		Cause: "essential service " + v.spec.Name + " has failed: " + s.name + " " + s.how.String(),
 	})
 }
@@ -147,6 +147,15 @@ func (s *slot) finally() phase {
 		return s.next
 	}
 	return s.phase
+}
+
+// failure is the exit status of an end of everything that is a failure: a loop
+// of ends with code 0 must not look like success to what runs the keeper.
+func failure(code int) int {
+	if code == 0 {
+		return 1
+	}
+	return code
 }
 
 // exitStatus is what the keeper's exit status is when this end ends everything.

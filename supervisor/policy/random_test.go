@@ -315,9 +315,9 @@ func (c *chaos) run(n int) string {
 }
 
 func TestChaos(t *testing.T) {
-	seeds := 300
+	seeds := 100
 	if testing.Short() {
-		seeds = 50
+		seeds = 20
 	}
 	for seed := range uint64(seeds) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {

@@ -54,7 +54,7 @@ const (
 	whyStopped  // name: who asked
 	whyDisabled // -
 	whyGone     // count: what it was scaled to
-	whyNeeds    // name: the need; count: its needState
+	whyNeeds    // name: the need; text: the need through which; count: its needState
 	whyAfter    // name
 	whyClearing // how
 	whyNotSoon  // about to be started
@@ -128,7 +128,11 @@ func (r Reason) String() string {
 	case whyGone:
 		return "scaled to " + plural(r.count, "instance")
 	case whyNeeds:
-		return "needs " + r.name + ", which " + needState(r.count).String()
+		through := ""
+		if r.text != "" {
+			through = r.text + ", which needs "
+		}
+		return "needs " + through + r.name + ", which " + needState(r.count).String()
 	case whyAfter:
 		return "starts after " + r.name + ", which is still on its way up"
 	case whyClearing:

@@ -86,11 +86,7 @@ func (m *Machine) progressRestart(o *operation) {
 		}
 		return
 	}
-	if o.index >= 0 {
-		m.done(o, o.target()+" is restarted and "+upWord(v))
-	} else {
-		m.done(o, v.spec.Name+" is restarted: "+upWords(v))
-	}
+	m.done(o, o.target()+" is restarted and "+upWord(v))
 }
 
 // commandReload tells the instances that are ready to read their configuration

@@ -115,6 +115,7 @@ func (m *Machine) becomeReady(s *slot, _ input) {
 func (m *Machine) spawnFailed(s *slot, in input) {
 	how := Reason{kind: whyExecFailed, text: in.text, code: int32(in.status.Code)}
 	s.exited = true
+	s.again = 0
 	s.last = LastExit{Reason: ExitExited, Status: in.status, At: m.now}
 	s.how = how
 	m.notice(KindExited, s, how)

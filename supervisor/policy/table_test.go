@@ -247,3 +247,21 @@ func TestBeforeAndAfter(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+func TestFields(t *testing.T) {
+	exited := Reason{kind: whyExited, code: 3}
+	for _, c := range []struct {
+		r    Reason
+		want string
+	}{
+		{Reason{}, "map[]"},
+		{exited, "map[exit_code:3]"},
+		{Reason{kind: whySignaled, name: "SIGKILL", count: 1}, "map[signal:SIGKILL]"},
+		{because(Reason{kind: whyBackoff, delay: 1500 * time.Microsecond, count: 2}, exited), "map[count:2 delay_ms:1.5 exit_code:3]"},
+		{Reason{kind: whyNeeds, name: "db", count: int32(needFailed)}, "map[name:db]"},
+	} {
+		if got := fmt.Sprint(c.r.Fields()); got != c.want {
+			t.Errorf("%s: %s, want %s", c.r, got, c.want)
+		}
+	}
+}

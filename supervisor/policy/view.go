@@ -42,7 +42,7 @@ func (m *Machine) whyWaiting(v *service) Reason {
 	for _, o := range v.needs {
 		if o.leaving {
 			// It may be ready still: it waits for this one to stop.
-			return Reason{kind: whyNeeds, name: o.spec.Name, count: int32(m.needState(o))}
+			return m.whyNeeds(o)
 		}
 		// A dead need matters more: it does not come up by itself.
 		if o.level != levelUp && (waits == nil || o.level == levelDead && waits.level != levelDead) {
@@ -50,7 +50,7 @@ func (m *Machine) whyWaiting(v *service) Reason {
 		}
 	}
 	if waits != nil {
-		return Reason{kind: whyNeeds, name: waits.spec.Name, count: int32(m.needState(waits))}
+		return m.whyNeeds(waits)
 	}
 	for _, o := range v.after {
 		if o.level == levelPending {
@@ -58,6 +58,26 @@ func (m *Machine) whyWaiting(v *service) Reason {
 		}
 	}
 	return Reason{}
+}
+
+// whyNeeds blames a need, or where that is only blocked itself, what blocks it:
+// the remedy lies there. The needs have no cycle, so it ends.
+func (m *Machine) whyNeeds(o *service) Reason {
+	r := Reason{kind: whyNeeds}
+	state := m.needState(o)
+	for state == needWaits {
+		i := slices.IndexFunc(o.needs, func(n *service) bool { return n.leaving || n.level == levelDead })
+		if i < 0 {
+			break
+		}
+		if r.text == "" {
+			r.text = o.spec.Name
+		}
+		o = o.needs[i]
+		state = m.needState(o)
+	}
+	r.name, r.count = o.spec.Name, int32(state)
+	return r
 }
 
 // Snapshot is the whole state now; it shares nothing with the machine.
