@@ -112,7 +112,7 @@ func (k *keeper) receive(c *child, limit int) {
 		n, fds, err := l.conn.TryReceive(k.recvBuf)
 		switch {
 		case err == nil:
-			k.guard("a message", func() { k.message(c, k.recvBuf[:n], fds) })
+			k.message(c, k.recvBuf[:n], fds)
 		case errors.Is(err, notify.ErrWouldBlock):
 			l.rewatch()
 			return
@@ -130,12 +130,18 @@ func (k *keeper) receive(c *child, limit int) {
 }
 
 func (k *keeper) message(c *child, b []byte, fds []int) {
-	k.work += len(b)
-	m, err := notify.Parse(b)
+	defer k.survive("a message")
+	k.work += messageWork + 2*len(b)
+	// The fields are parts of b, which the next message overwrites: what is
+	// kept of them is cloned where it is kept.
+	m, err := notify.ParseInPlace(k.fields[:0], b)
 	if err != nil {
 		notify.CloseAll(fds)
 		k.say("message from " + c.name + " refused: " + err.Error())
 		return
+	}
+	if cap(m) <= notify.MaxFields/8 {
+		k.fields = m
 	}
 	c.handle(m, fds)
 }

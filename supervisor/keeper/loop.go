@@ -12,10 +12,11 @@ import (
 )
 
 const (
-	reapATurn  = 4096                   // before the children's messages have their turn
-	panicPause = 100 * time.Millisecond // so that a fault that repeats does not spin
-	workToSave = 128 << 10              // bytes handled between two collections
-	reapWork   = 64                     // what one reaping counts for
+	reapATurn   = 4096                   // before the children's messages have their turn
+	panicPause  = 100 * time.Millisecond // so that a fault that repeats does not spin
+	workToSave  = 128 << 10              // bytes of garbage, by estimate, between two collections
+	messageWork = 1 << 10                // what one message makes, beside its text
+	reapWork    = 64                     // what one reaping makes
 )
 
 // keeper is the state of the loop, which alone touches it.
@@ -44,10 +45,12 @@ type keeper struct {
 	children <-chan os.Signal
 	wake     chan struct{}
 	panicked bool
-	work     int // bytes of messages since the last collection
+	work     int // garbage since the last collection, in bytes, by estimate
 	recvBuf  []byte
 	sendBuf  []byte
 	sendFDs  []int
+	fields   notify.Message // of the message at hand
+	request  request        // of the message at hand
 }
 
 func newKeeper(o Options, sys system, con *console, maxFDs int) *keeper {
@@ -229,13 +232,16 @@ func (k *keeper) nextDeadline() time.Time {
 // guard carries out f. A panic is ours to survive: all that was kept is still
 // there, and PID 1 ending is the machine ending.
 func (k *keeper) guard(what string, f func()) {
-	defer func() {
-		if r := recover(); r != nil {
-			k.panicked = true
-			k.say("internal error in " + what + ": " + panicText(r) + whence() + ": it goes on; please report it")
-		}
-	}()
+	defer k.survive(what)
 	f()
+}
+
+// survive is to be deferred.
+func (k *keeper) survive(what string) {
+	if r := recover(); r != nil {
+		k.panicked = true
+		k.say("internal error in " + what + ": " + panicText(r) + whence() + ": it goes on; please report it")
+	}
 }
 
 func panicText(r any) string {

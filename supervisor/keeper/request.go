@@ -12,8 +12,8 @@ type request struct {
 	ready, stopping bool
 	status          string
 	hasStatus       bool
-	put             []entry        // one for each descriptor, in order
-	remove          []string       // names
+	put, remove     bool           // what is to be done with names
+	names           []entry        // with put: one for each descriptor, in order
 	values          []notify.Field // Key and Value as the store has them
 	end             int            // -1: not said
 }
@@ -23,12 +23,11 @@ type entry struct {
 	log            bool
 }
 
-// parseRequest reads a message that came with n descriptors. Keys that it does
-// not know are skipped, as sd_notify demands.
-func parseRequest(m notify.Message, n int) (request, error) {
-	r := request{end: -1}
-	var fdstore, fdremove bool
-	var names []entry
+// read reads a message that came with n descriptors. Keys that it does not know
+// are skipped, as sd_notify demands. The slices of r are used again; what they
+// hold is part of the message.
+func (r *request) read(m notify.Message, n int) error {
+	*r = request{end: -1, names: r.names[:0], values: r.values[:0]}
 	for i, f := range m {
 		switch f.Key {
 		case notify.KeyReady:
@@ -38,57 +37,51 @@ func parseRequest(m notify.Message, n int) (request, error) {
 		case notify.KeyStatus:
 			r.status, r.hasStatus = f.Value, true
 		case notify.KeyFDStore:
-			fdstore = fdstore || f.Value == "1"
+			r.put = r.put || f.Value == "1"
 		case notify.KeyFDStoreRemove:
-			fdremove = fdremove || f.Value == "1"
+			r.remove = r.remove || f.Value == "1"
 		case notify.KeyFDName:
 			if !goodName(f.Value, maxName) {
-				return r, refusal("its FDNAME is empty, longer than 255 bytes or not printable ASCII")
+				return refusal("its FDNAME is empty, longer than 255 bytes or not printable ASCII")
 			}
-			names = append(names, entry{name: f.Value})
+			r.names = append(r.names, entry{name: f.Value})
 		case notify.KeyLog:
 			if i == 0 || m[i-1].Key != notify.KeyFDName {
-				return r, refusal("its X_NINES_LOG does not follow an FDNAME")
+				return refusal("its X_NINES_LOG does not follow an FDNAME")
 			}
 			if len(f.Value) > maxSettings {
-				return r, refusal("its X_NINES_LOG is longer than 16 KiB")
+				return refusal("its X_NINES_LOG is longer than 16 KiB")
 			}
-			last := &names[len(names)-1]
+			last := &r.names[len(r.names)-1]
 			last.settings, last.log = f.Value, true
 		case notify.KeyValue:
 			key, value, _ := notify.SplitValue(f.Value)
 			if !goodName(key, maxKey) {
-				return r, refusal("the key of its X_NINES_VALUE is empty, longer than 256 bytes or not printable ASCII")
+				return refusal("the key of its X_NINES_VALUE is empty, longer than 256 bytes or not printable ASCII")
 			}
 			if len(value) > maxValue {
-				return r, refusal("value " + key + " is longer than 4 KiB")
+				return refusal("value " + key + " is longer than 4 KiB")
 			}
 			r.values = append(r.values, notify.Field{Key: key, Value: value})
 		case notify.KeyEnd:
 			code, ok := notify.ParseEnd(f.Value)
 			if !ok {
-				return r, refusal("its X_NINES_END is no exit code")
+				return refusal("its X_NINES_END is no exit code")
 			}
 			r.end = code
 		}
 	}
 	switch {
-	case fdstore && fdremove:
-		return r, refusal("it has both FDSTORE=1 and FDSTOREREMOVE=1")
-	case fdstore && len(names) != n:
-		return r, refusal("it does not have one FDNAME for each descriptor")
-	case !fdstore && n > 0:
-		return r, refusal("it has descriptors and no FDSTORE=1")
-	case !fdstore && !fdremove && len(names) > 0:
-		return r, refusal("it has FDNAME without FDSTORE=1 or FDSTOREREMOVE=1")
-	case fdstore:
-		r.put = names
-	case fdremove:
-		for _, e := range names {
-			r.remove = append(r.remove, e.name)
-		}
+	case r.put && r.remove:
+		return refusal("it has both FDSTORE=1 and FDSTOREREMOVE=1")
+	case r.put && len(r.names) != n:
+		return refusal("it does not have one FDNAME for each descriptor")
+	case !r.put && n > 0:
+		return refusal("it has descriptors and no FDSTORE=1")
+	case !r.put && !r.remove && len(r.names) > 0:
+		return refusal("it has FDNAME without FDSTORE=1 or FDSTOREREMOVE=1")
 	}
-	return r, nil
+	return nil
 }
 
 // goodName keeps names fit for one line, one space-separated word, and a log.

@@ -42,13 +42,13 @@ type storedValue struct {
 type store struct {
 	maxFDs     int
 	fds        map[string]*storedFD
-	values     map[string]storedValue
+	values     map[string]*storedValue
 	valueBytes int
 	seq        uint64 // grows with every entry: the order of hand-back
 }
 
 func newStore(maxFDs int) *store {
-	return &store{maxFDs: maxFDs, fds: map[string]*storedFD{}, values: map[string]storedValue{}}
+	return &store{maxFDs: maxFDs, fds: map[string]*storedFD{}, values: map[string]*storedValue{}}
 }
 
 // A refusal says why the store did not take something.
@@ -129,10 +129,12 @@ func (s *store) set(key, value string) error {
 		return refusal("cannot keep value " + key + ": the store is full")
 	}
 	if had {
-		s.values[key] = storedValue{strings.Clone(value), old.seq}
+		// Not by assigning to the map: that would put key, which is part of a
+		// message, in the place of our own copy.
+		old.value = strings.Clone(value)
 	} else {
 		s.seq++
-		s.values[strings.Clone(key)] = storedValue{strings.Clone(value), s.seq}
+		s.values[strings.Clone(key)] = &storedValue{strings.Clone(value), s.seq}
 	}
 	s.valueBytes = size
 	return nil

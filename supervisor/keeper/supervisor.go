@@ -13,15 +13,15 @@ const maxStatus = 4 << 10 // bytes of STATUS= that are passed on
 
 // fromSupervisor carries out one message of the supervisor.
 func (k *keeper) fromSupervisor(m notify.Message, fds []int) {
-	r, err := parseRequest(m, len(fds))
-	if err != nil {
+	r := &k.request
+	if err := r.read(m, len(fds)); err != nil {
 		notify.CloseAll(fds)
 		k.say("message from " + k.sup.name + " refused: " + err.Error())
 		return
 	}
 	k.keep(r, fds)
 	if r.hasStatus {
-		k.manager.status(r.status[:min(len(r.status), maxStatus)])
+		k.manager.status(strings.Clone(r.status[:min(len(r.status), maxStatus)]))
 	}
 	if r.stopping {
 		k.asked = 0 // it knows
@@ -39,8 +39,12 @@ func (k *keeper) fromSupervisor(m notify.Message, fds []int) {
 }
 
 // keep changes the store.
-func (k *keeper) keep(r request, fds []int) {
-	for i, e := range r.put {
+func (k *keeper) keep(r *request, fds []int) {
+	for i, e := range r.names {
+		if r.remove {
+			k.store.remove(e.name, false)
+			continue
+		}
 		kept, err := k.store.put(e.name, e.settings, e.log, fds[i])
 		if err != nil {
 			k.say(err.Error())
@@ -50,15 +54,12 @@ func (k *keeper) keep(r request, fds []int) {
 			p.pending = append(p.pending, kept)
 		}
 	}
-	for _, name := range r.remove {
-		k.store.remove(name, false)
-	}
 	for _, v := range r.values {
 		if err := k.store.set(v.Key, v.Value); err != nil {
 			k.say(err.Error())
 		}
 	}
-	if len(r.put) > 0 {
+	if r.put {
 		k.flush(&k.log)
 	}
 }
@@ -66,8 +67,9 @@ func (k *keeper) keep(r request, fds []int) {
 // fromLog carries out one message of the log process, which may do no more
 // than say that it is up and that a pipe has ended.
 func (k *keeper) fromLog(m notify.Message, fds []int) {
-	r, err := parseRequest(m, len(fds))
-	if err == nil && (len(r.put) > 0 || len(r.values) > 0 || r.end >= 0) {
+	r := &k.request
+	err := r.read(m, len(fds))
+	if err == nil && (r.put || len(r.values) > 0 || r.end >= 0) {
 		err = refusal("it asks for what is the supervisor's alone")
 	}
 	if err != nil {
@@ -75,9 +77,9 @@ func (k *keeper) fromLog(m notify.Message, fds []int) {
 		k.say("message from " + k.log.name + " refused: " + err.Error())
 		return
 	}
-	for _, name := range r.remove {
-		if k.store.remove(name, true) {
-			k.note("log pipe " + strings.Clone(name) + " has ended")
+	for _, e := range r.names {
+		if k.store.remove(e.name, true) && k.console.verbose {
+			k.note("log pipe " + e.name + " has ended")
 		}
 	}
 	if r.ready {

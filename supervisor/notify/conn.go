@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"os"
@@ -226,23 +227,19 @@ func (c *Conn) receive(fd int, buf []byte) (int, []int, error) {
 // descriptors returns what came beside the message, and on an error what of it
 // is to be closed.
 func (c *Conn) descriptors(oobn int) ([]int, error) {
-	if oobn == 0 {
-		return nil, nil
-	}
-	control, err := unix.ParseSocketControlMessage(c.oob[:oobn])
-	if err != nil {
-		return nil, os.NewSyscallError("cannot read the control message", err)
-	}
 	var all []int
-	for i := range control {
-		if control[i].Header.Level != unix.SOL_SOCKET || control[i].Header.Type != unix.SCM_RIGHTS {
+	for rest := c.oob[:oobn]; len(rest) > 0; {
+		header, data, next, err := unix.ParseOneSocketControlMessage(rest)
+		if err != nil {
+			return all, os.NewSyscallError("cannot read the control message", err)
+		}
+		rest = next
+		if header.Level != unix.SOL_SOCKET || header.Type != unix.SCM_RIGHTS {
 			continue // credentials, if somebody asked for them
 		}
-		fds, err := unix.ParseUnixRights(&control[i])
-		if err != nil {
-			return all, os.NewSyscallError("cannot read the descriptors", err)
+		for ; len(data) >= 4; data = data[4:] {
+			all = append(all, int(int32(binary.NativeEndian.Uint32(data))))
 		}
-		all = append(all, fds...)
 	}
 	return all, nil
 }

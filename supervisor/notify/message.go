@@ -24,6 +24,7 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
+	"unsafe"
 )
 
 // Limits of one message. A sender that stays below them is never refused.
@@ -126,11 +127,26 @@ func (e *SyntaxError) Error() string {
 // fields share no memory with b, but all share one string: clone what you keep.
 func Parse(b []byte) (Message, error) {
 	if len(b) > MaxMessage {
-		return nil, &SyntaxError{0, "it is longer than " + strconv.Itoa(MaxMessage) + " bytes"}
+		return nil, tooLong()
 	}
 	lines := bytes.Count(b, []byte{'\n'}) + 1
-	s := string(b)
-	m := make(Message, 0, min(lines, MaxFields))
+	return parse(make(Message, 0, min(lines, MaxFields)), string(b))
+}
+
+// ParseInPlace is Parse without memory of its own: it appends to m, and the
+// fields are parts of b, valid while b does not change. Clone what you keep.
+func ParseInPlace(m Message, b []byte) (Message, error) {
+	if len(b) > MaxMessage {
+		return nil, tooLong()
+	}
+	return parse(m, unsafe.String(unsafe.SliceData(b), len(b)))
+}
+
+func tooLong() error {
+	return &SyntaxError{0, "it is longer than " + strconv.Itoa(MaxMessage) + " bytes"}
+}
+
+func parse(m Message, s string) (Message, error) {
 	for n := 1; s != ""; n++ {
 		var line string
 		line, s, _ = strings.Cut(s, "\n")
