@@ -49,6 +49,13 @@ func TestCases(t *testing.T) {
 					d.Fatalf(t, "%v", err)
 				}
 				e.advance(by)
+			case "late": // time passes, and the driver does not come to run
+				by, err := time.ParseDuration(d.CmdArgs[0].Key)
+				if err != nil {
+					d.Fatalf(t, "%v", err)
+				}
+				e.now = e.now.Add(by)
+				return ""
 			case "snapshot":
 				return e.snapshot()
 			default:

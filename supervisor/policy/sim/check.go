@@ -207,7 +207,7 @@ func (k *checker) over(inc *incarnation, st policy.Status, noProcess, again bool
 	case t.ask == askEither || t.ask == askNone && inc.doomed:
 		// Was it about to be ended? Then this is no failure, nor its completion.
 		sl.pardon(now)
-		sl.unsure, sl.ambiguous = true, true
+		sl.unsure, sl.ambiguous, sl.first = true, true, true
 		if t.ask == askNone && success(r, st) && sl.svc.spec.Type == taskType {
 			sl.outcome = completed
 		}

@@ -34,14 +34,14 @@ func (k *checker) command(c policy.Command) {
 	case policy.VerbStart:
 		k.lift(s, slots, one)
 		for _, sl := range slots {
-			sl.stopped, sl.unsure = false, false
+			sl.stopped, sl.unsure, sl.hazy = false, false, false
 			sl.pardon(now)
 			sl.first = sl.first || !sl.ready()
 		}
 	case policy.VerbStop:
 		for _, sl := range slots {
 			sl.stopped = sl.stopped || one
-			sl.hazy = sl.unsure && !one
+			sl.hazy = !one && (sl.hazy || sl.unsure)
 			sl.first, sl.unsure = false, false
 			sl.outcome = none // what is stopped is no longer completed or failed
 		}
@@ -55,7 +55,7 @@ func (k *checker) command(c policy.Command) {
 		k.grow(s, c.Instances)
 		s.instances = c.Instances
 		for _, sl := range s.slots[min(old, c.Instances):c.Instances] {
-			sl.stopped, sl.unsure, sl.first = false, false, true
+			sl.stopped, sl.unsure, sl.hazy, sl.first = false, false, false, true
 			sl.pardon(now)
 			sl.restart, sl.since = s.restarts > 0, k.w.steps // it comes to these as well
 		}
@@ -70,6 +70,7 @@ func (k *checker) restarts(s *service, slots []*slot, one bool) {
 		s.queued = true
 		for _, sl := range slots {
 			sl.restart, sl.since = true, k.w.steps
+			sl.notBefore = k.w.now
 			sl.unsure = sl.unsure || !sl.wanted() || sl.outcome != none
 		}
 		return
@@ -78,7 +79,7 @@ func (k *checker) restarts(s *service, slots []*slot, one bool) {
 	for _, sl := range slots {
 		sl.restart, sl.since = true, k.w.steps
 		if sl.stopped || !sl.lives() {
-			sl.stopped, sl.unsure = false, false
+			sl.stopped, sl.unsure, sl.hazy = false, false, false
 			sl.pardon(k.w.now)
 			sl.first = sl.first || !sl.ready()
 		} else if sl.cur.told.over {
