@@ -13,7 +13,9 @@
 //     (in order); only then carry out Output.Then. A Spawn is always in Then:
 //     its intent is known to the keeper before the process exists. Outputs may
 //     overlap: Step may be called while records of earlier Outputs are still
-//     being written, as long as no Then overtakes its Records.
+//     being written, as long as no Then overtakes its Records, or an earlier
+//     Then, also where one of them has no Records: a command would be done
+//     before it was accepted.
 //  3. Output and what it points to are valid until the next Step.
 //  4. Call Step(now, Tick{}) no later than Deadline says. Deadlines are state:
 //     there is no timer to cancel, and an early or doubled Tick does nothing.
