@@ -206,83 +206,6 @@ func (e *env) advance(d time.Duration) {
 	e.now = until
 }
 
-// format prints an output, one thing a line: what happened (plain), what is
-// recorded (*), what may leave now (!), what leaves when that is durable (>).
-func (e *env) format(o *Output) string {
-	var b strings.Builder
-	for _, n := range o.Notices {
-		who := n.Service
-		if n.Slot != NoSlot {
-			who = e.name(n.Ref)
-		}
-		if who == "" {
-			who = "nines"
-		}
-		fmt.Fprintf(&b, "%8s  %s %s: %s\n", time.Duration(e.now), who, n.Kind, n.Reason)
-	}
-	for _, r := range o.Records {
-		switch r.Kind {
-		case RecordIntent:
-			fmt.Fprintf(&b, "          * intent %s\n", e.name(r.Ref))
-		case RecordStopped:
-			fmt.Fprintf(&b, "          * stopped %s %d\n", r.ID, r.Value)
-		case RecordScale:
-			fmt.Fprintf(&b, "          * scale %s %d\n", r.ID, r.Value)
-		case RecordStarted:
-			fmt.Fprintf(&b, "          * started %s %d\n", r.ID, r.Value)
-		case RecordShutdown:
-			fmt.Fprintf(&b, "          * shutdown %d by %s\n", r.Value, time.Duration(r.Deadline))
-		}
-	}
-	for _, a := range o.Now {
-		fmt.Fprintf(&b, "          ! %s\n", e.formatAction(a))
-	}
-	for _, a := range o.Then {
-		fmt.Fprintf(&b, "          > %s\n", e.formatAction(a))
-	}
-	return b.String()
-}
-
-func (e *env) formatAction(a Action) string {
-	switch a.Kind {
-	case ActSpawn:
-		return "spawn " + e.name(a.Ref)
-	case ActSignal:
-		cont := ""
-		if a.Cont {
-			cont = " SIGCONT"
-		}
-		return "signal " + e.name(a.Ref) + " " + a.Signal + cont
-	case ActKill:
-		return "kill " + e.name(a.Ref)
-	case ActHook:
-		kind := map[Hook]string{HookStop: "stop", HookReload: "reload"}[a.Hook]
-		return "hook " + kind + " " + e.name(a.Ref) + " for " + a.Timeout.String()
-	case ActRevert:
-		return "revert " + a.Service
-	case ActAccepted:
-		return fmt.Sprintf("accepted #%d", a.Request)
-	case ActDone:
-		how := "done"
-		if a.Failed {
-			how = "failed"
-		}
-		return fmt.Sprintf("%s #%d: %s%s", how, a.Request, a.Message, hint(a.Hint))
-	case ActRefused:
-		return fmt.Sprintf("refused #%d (%s): %s%s", a.Request, a.Code, a.Message, hint(a.Hint))
-	case ActEnd:
-		return fmt.Sprintf("end %d", a.Exit)
-	}
-	return fmt.Sprintf("action %d", a.Kind)
-}
-
-func hint(s string) string {
-	if s == "" {
-		return ""
-	}
-	return " [" + s + "]"
-}
-
 // event reads one line of a step block.
 func (e *env) event(line string) Event {
 	w := strings.Fields(line)
@@ -378,47 +301,6 @@ func (e *env) event(line string) Event {
 	}
 	e.t.Fatalf("unknown event %q", line)
 	return nil
-}
-
-// snapshot prints the snapshot.
-func (e *env) snapshot() string {
-	var b strings.Builder
-	snap := e.m.Snapshot()
-	if snap.Shutdown {
-		fmt.Fprintf(&b, "shutting down\n")
-	}
-	views := map[Slot]SlotView{}
-	for _, w := range snap.Instances {
-		views[w.Slot] = w
-	}
-	for _, v := range snap.Services {
-		fmt.Fprintf(&b, "%s %s (wanted: %s)%s\n", v.Name, v.State, v.Desired, colon(v.Reason))
-		for _, id := range v.Slots {
-			w := views[id]
-			fmt.Fprintf(&b, "  %s %s", w.ID, w.State)
-			if w.PID != 0 {
-				fmt.Fprintf(&b, " pid=%d", w.PID)
-			}
-			if w.Restarts != 0 {
-				fmt.Fprintf(&b, " restarts=%d", w.Restarts)
-			}
-			if w.NextStartAt != 0 {
-				fmt.Fprintf(&b, " next=%s", time.Duration(w.NextStartAt))
-			}
-			if w.LastExit.Reason != "" {
-				fmt.Fprintf(&b, " last=%s", w.LastExit.Reason)
-			}
-			fmt.Fprintf(&b, "%s\n", colon(w.Reason))
-		}
-	}
-	return b.String()
-}
-
-func colon(r Reason) string {
-	if r == (Reason{}) {
-		return ""
-	}
-	return ": " + r.String()
 }
 
 func parseInt(t testing.TB, s string) int {
