@@ -15,11 +15,15 @@ import (
 // Chance is keyed by names (see chance), so what is left out changes little of
 // what remains.
 func Shrink(s *Scenario, tries int) (*Scenario, *Result) {
-	best, res := s, Run(s, Options{Trace: true})
+	return shrink(s, tries, func(s *Scenario) *Result { return Run(s, Options{Trace: true}) })
+}
+
+func shrink(s *Scenario, tries int, run func(*Scenario) *Result) (*Scenario, *Result) {
+	res := run(s)
 	if res.Failure == nil {
-		return best, res
+		return s, res
 	}
-	sh := &shrinker{best: best, res: res, tries: tries}
+	sh := &shrinker{best: s, res: res, tries: tries, run: run}
 	for again := true; again && sh.tries > 0; {
 		again = false
 		for _, pass := range []func() bool{sh.time, sh.script, sh.services, sh.faults, sh.edges, sh.plain} {
@@ -33,6 +37,7 @@ type shrinker struct {
 	best  *Scenario
 	res   *Result
 	tries int
+	run   func(*Scenario) *Result
 }
 
 // try keeps a candidate that breaks the same invariant.
@@ -41,7 +46,7 @@ func (sh *shrinker) try(s *Scenario) bool {
 		return false
 	}
 	sh.tries--
-	res := Run(s, Options{Trace: true})
+	res := sh.run(s)
 	if res.Failure == nil || res.Failure.Invariant != sh.res.Failure.Invariant {
 		return false
 	}

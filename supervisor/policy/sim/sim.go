@@ -23,9 +23,13 @@ type Options struct {
 // Run lets a scenario happen and checks it. It is a pure function of the
 // scenario.
 func Run(s *Scenario, o Options) *Result {
+	return run(s, o, policy.Config{Seed: s.Seed})
+}
+
+func run(s *Scenario, o Options, cfg policy.Config) *Result {
 	w := &world{
 		sc:    s,
-		m:     policy.New(policy.Config{Seed: s.Seed}),
+		m:     policy.New(cfg),
 		incs:  map[policy.Ref]*incarnation{},
 		hooks: map[uint64]*hook{},
 		journal: journal{
