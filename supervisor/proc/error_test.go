@@ -3,7 +3,6 @@ package proc
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -195,8 +194,12 @@ func TestWhyTheDirectoryFails(t *testing.T) {
 
 func TestBusyAndTooLong(t *testing.T) {
 	dir := publicDir(t)
-	if out, err := exec.Command("cp", "/bin/true", dir+"/busy").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	program, err := os.ReadFile("/bin/true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir+"/busy", program, 0o755); err != nil {
+		t.Fatal(err)
 	}
 	f, err := os.OpenFile(dir+"/busy", os.O_WRONLY, 0)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,7 +36,7 @@ func FindMarked(prefix string) ([]Marked, error) {
 		if pid == os.Getpid() {
 			continue
 		}
-		mark, ok := r.mark(pid)
+		mark, ok := r.settled(pid)
 		if !ok || len(mark) < len(prefix) || mark[:len(prefix)] != prefix {
 			continue
 		}
@@ -45,7 +46,7 @@ func FindMarked(prefix string) ([]Marked, error) {
 		if err != nil || !st.lives() {
 			continue
 		}
-		if again, ok := r.mark(pid); !ok || again != mark {
+		if again, ok := r.settled(pid); !ok || again != mark {
 			continue
 		}
 		found = append(found, Marked{PID: pid, Start: st.start, Mark: mark})
@@ -85,25 +86,82 @@ const environMax = 6 << 20
 // markReader reads marks with one buffer.
 type markReader struct{ buf []byte }
 
-// mark is the mark of a process; ok is false if it has none or if we may not
-// read its environment.
-func (r *markReader) mark(pid int) (mark string, ok bool) {
+// marking is what is known of a process's mark.
+type marking int
+
+const (
+	markNone    marking = iota // it has none, or we may not read its environment
+	markFound                  //
+	markUnclear                // it is in the middle of an exec: the old environment is gone, the new one not there yet
+)
+
+// mark is the mark of a process.
+func (r *markReader) mark(pid int) (string, marking) {
 	if r.buf == nil {
 		r.buf = make([]byte, 0, 16<<10)
 	}
-	for {
+	for again := false; ; {
 		b, err := readSmall("/proc/"+strconv.Itoa(pid)+"/environ", r.buf[:0])
 		if err != nil {
-			return "", false
+			return "", markNone
 		}
-		if mark, ok = findMark(b); ok {
-			return mark, true
+		if mark, ok := findMark(b); ok {
+			return mark, markFound
+		}
+		if len(b) == 0 && !again {
+			if inExec(pid) {
+				return "", markUnclear
+			}
+			// Not any more, perhaps; then there is something to read now.
+			again = true
+			continue
 		}
 		if len(b) < cap(r.buf) || cap(r.buf) >= environMax {
-			return "", false
+			return "", markNone
 		}
 		r.buf = make([]byte, 0, 8*cap(r.buf)) // it was cut off
 	}
+}
+
+// An exec takes microseconds, but may wait for a disk.
+const (
+	execPause    = 200 * time.Microsecond
+	execPatience = 200 * time.Millisecond
+)
+
+// settled is mark, waiting for the end of an exec.
+func (r *markReader) settled(pid int) (string, bool) {
+	for waited := time.Duration(0); ; waited += execPause {
+		mark, m := r.mark(pid)
+		if m != markUnclear || waited >= execPatience {
+			return mark, m == markFound
+		}
+		time.Sleep(execPause) // nothing tells the end of another's exec
+	}
+}
+
+// inExec says whether a living process whose environment reads empty is in the
+// middle of an exec, and not one that was given an empty environment: then its
+// end is not at 0.
+func inExec(pid int) bool {
+	var space [statMax]byte
+	b, err := readSmall("/proc/"+strconv.Itoa(pid)+"/stat", space[:0])
+	if err != nil {
+		return false
+	}
+	st, ok := parseStat(b)
+	if !ok || !st.lives() {
+		return false
+	}
+	const fieldEnvEnd = 48 // counted from the state
+	i := 0
+	for field := range bytes.FieldsSeq(b[bytes.LastIndexByte(b, ')')+1:]) {
+		if i == fieldEnvEnd {
+			return string(field) == "0"
+		}
+		i++
+	}
+	return false
 }
 
 // findMark finds the mark in an environment whose entries end in NUL; one that

@@ -35,8 +35,8 @@ const walks = 16
 func (t *Tree) search(depth searchDepth, mine map[procID]bool) ([]stat, error) {
 	var before map[int]bool
 	for range walks {
-		s := searcher{t: t, mine: mine, seen: map[int]bool{}}
-		s.walk(depth)
+		s := searcher{t: t, depth: depth, mine: mine, seen: map[int]bool{}}
+		s.walk()
 		if len(s.found) > 0 && !s.blind {
 			return s.found, nil
 		}
@@ -54,7 +54,7 @@ func (t *Tree) search(depth searchDepth, mine map[procID]bool) ([]stat, error) {
 		}
 		return nil, nil
 	}
-	s := searcher{t: t, mine: mine, seen: map[int]bool{}}
+	s := searcher{t: t, depth: depth, mine: mine, seen: map[int]bool{}}
 	return s.scan()
 }
 
@@ -66,6 +66,7 @@ type procID struct {
 
 type searcher struct {
 	t          *Tree
+	depth      searchDepth
 	mine       map[procID]bool // found before to belong to the tree
 	ownSession bool            // session and group numbered t.PID are the tree's
 	main       bool            // the main process is there, if only as a zombie
@@ -76,12 +77,12 @@ type searcher struct {
 }
 
 // walk looks at the main process and the keeper, and what is below them.
-func (s *searcher) walk(depth searchDepth) {
+func (s *searcher) walk() {
 	if main, ok := s.findMain(); ok {
-		s.visit(main, true, depth)
+		s.visit(main, true)
 	}
 	if s.t.KeeperPID > 0 {
-		s.below(s.t.KeeperPID, false, depth)
+		s.below(s.t.KeeperPID, false)
 	}
 }
 
@@ -100,9 +101,9 @@ func (s *searcher) findMain() (stat, bool) {
 }
 
 // below looks at the children of pid, which belongs to the tree or not.
-func (s *searcher) below(pid int, ours bool, depth searchDepth) {
+func (s *searcher) below(pid int, ours bool) {
 	var space [64]int
-	pids, ok := childrenOf(space[:0], pid, ours || depth == searchAll || pid != s.t.KeeperPID)
+	pids, ok := childrenOf(space[:0], pid, ours || s.depth == searchAll || pid != s.t.KeeperPID)
 	if !ok {
 		s.blind = true
 		return
@@ -120,13 +121,13 @@ func (s *searcher) below(pid int, ours bool, depth searchDepth) {
 		if err != nil || st.parent != pid {
 			continue // ended meanwhile, and the number perhaps used again
 		}
-		s.visit(st, ours, depth)
+		s.visit(st, ours)
 	}
 }
 
 // visit looks at one process; parent says that it has a parent that belongs to
 // the tree, or is the main process.
-func (s *searcher) visit(st stat, parent bool, depth searchDepth) {
+func (s *searcher) visit(st stat, parent bool) {
 	if s.seen[st.pid] {
 		return
 	}
@@ -137,7 +138,7 @@ func (s *searcher) visit(st stat, parent bool, depth searchDepth) {
 	}
 	// A zombie's children have been given to the keeper, but for those of its
 	// threads that live.
-	s.below(st.pid, ours, depth)
+	s.below(st.pid, ours)
 }
 
 // belongs says whether a process is of the tree by what it carries itself.
@@ -151,7 +152,12 @@ func (s *searcher) belongs(st stat) bool {
 	if s.t.Mark == "" || !st.lives() {
 		return false
 	}
-	mark, ok := s.marks.mark(st.pid)
+	if s.depth == searchOrphans {
+		// One in the middle of an exec may be ours; it costs a closer look.
+		mark, m := s.marks.mark(st.pid)
+		return m == markUnclear || m == markFound && mark == s.t.Mark
+	}
+	mark, ok := s.marks.settled(st.pid)
 	return ok && mark == s.t.Mark
 }
 

@@ -62,7 +62,8 @@ func startInstance(t *testing.T, prepare func(*Command, *Tree), args []string) *
 		prepare(c, &in.Tree)
 	}
 	in.PID, in.exit = launch(t, spawner(t), c)
-	if in.Start, err = StartTime(in.PID); err != nil {
+	// ESRCH: it has ended and was reaped already.
+	if in.Start, err = StartTime(in.PID); err != nil && !errors.Is(err, unix.ESRCH) {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
@@ -383,6 +384,46 @@ func TestFindMarked(t *testing.T) {
 	}
 }
 
+// TestMarkDuringExec: right after its exec a process may have no environment
+// for a moment; that must not be taken for none.
+func TestMarkDuringExec(t *testing.T) {
+	s := spawner(t)
+	var r markReader
+	unclear := 0
+	for range 200 {
+		c := command("hang")
+		c.Env = []string{MarkVariable + "=exec:web/0.1"}
+		pid, exit := launch(t, s, c)
+		mark, m := r.mark(pid)
+		switch {
+		case m == markUnclear:
+			unclear++
+		case m != markFound || mark != "exec:web/0.1":
+			t.Errorf("%q, %v", mark, m)
+		}
+		if mark, ok := r.settled(pid); !ok || mark != "exec:web/0.1" {
+			t.Errorf("settled: %q, %v", mark, ok)
+		}
+		if err := Signal(pid, "SIGKILL"); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, exit)
+	}
+	t.Logf("%d of 200 were looked at in the middle of the exec", unclear)
+	c := command("hang") // an empty environment is none, and not unclear
+	pid, exit := launch(t, s, c)
+	if mark, ok := r.settled(pid); ok {
+		t.Errorf("%q", mark)
+	}
+	if _, m := r.mark(pid); m != markNone {
+		t.Errorf("an empty environment: %v", m)
+	}
+	if err := Signal(pid, "SIGKILL"); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, exit)
+}
+
 func TestFindMark(t *testing.T) {
 	for _, c := range []struct {
 		env, mark string
@@ -413,7 +454,7 @@ func TestMarkInALargeEnvironment(t *testing.T) {
 	c.Env = append(c.Env, MarkVariable+"=large:web/0.1")
 	pid, exit := launch(t, s, c)
 	var r markReader
-	if mark, ok := r.mark(pid); !ok || mark != "large:web/0.1" {
+	if mark, ok := r.settled(pid); !ok || mark != "large:web/0.1" {
 		t.Errorf("%q, %v", mark, ok)
 	}
 	if err := Signal(pid, "SIGKILL"); err != nil {
