@@ -268,6 +268,7 @@ func (k *checker) alone(inc *incarnation) {
 func (k *checker) ask(inc *incarnation) {
 	t, sl, now := &inc.told, inc.slot, k.w.now
 	if t.ask == askNone {
+		sl.forgets(now, &k.w.marks)
 		timeout := !t.ready && now >= inc.asked.Add(inc.svc.spec.StartTimeout)
 		stop := inc.doomed || k.unwanted(sl)
 		switch {

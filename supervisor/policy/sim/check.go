@@ -201,7 +201,9 @@ func (k *checker) byTime(sl *slot, tick bool) {
 func (k *checker) over(inc *incarnation, st policy.Status, noProcess, again bool) {
 	t, sl, now := &inc.told, inc.slot, k.w.now
 	t.over = true
-	sl.forgets(now, &k.w.marks)
+	if t.ask == askNone { // else it was no longer ready since then
+		sl.forgets(now, &k.w.marks)
+	}
 	r := &sl.svc.spec.Restart
 	switch {
 	case t.ask == askEither || t.ask == askNone && inc.doomed:
