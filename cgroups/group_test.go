@@ -104,9 +104,11 @@ func TestFreezeAndThaw(t *testing.T) {
 		return string(b)
 	}
 	before := used()
-	time.Sleep(30 * time.Millisecond) // what would be seen is that it goes on
-	if after := used(); after != before {
-		t.Errorf("it goes on: %s, then %s", before, after)
+	for range 30 { // were it not frozen, it would be seen to go on
+		time.Sleep(time.Millisecond)
+		if after := used(); after != before {
+			t.Fatalf("it goes on: %s, then %s", before, after)
+		}
 	}
 	if err := g.Thaw(within(t)); err != nil {
 		t.Fatal(err)

@@ -331,7 +331,7 @@ func TestDialWaitsForABusyServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		body := fmt.Sprintf("%s", appendStatus(nil, sampleStatus(1)))
+		body := string(appendStatus(nil, sampleStatus(1)))
 		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 		c.Close()
 	}

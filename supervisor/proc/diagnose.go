@@ -138,7 +138,7 @@ func fsBecome(uid, gid int, groups []int) error {
 	if err := unix.Setgroups(groups); err != nil {
 		return err
 	}
-	_, _ = unix.SetfsgidRetGid(gid)
+	_, _ = unix.SetfsgidRetGid(gid) // as above: the next line asks
 	if now, _ := unix.SetfsgidRetGid(-1); now != gid {
 		return unix.EPERM
 	}

@@ -260,7 +260,7 @@ func spin(args []string) {
 	say()
 	for range integer(arg(args, 0, strconv.Itoa(runtime.NumCPU()))) {
 		go func() {
-			for {
+			for n := 0; ; n++ {
 			}
 		}()
 	}
@@ -280,5 +280,6 @@ func leak(args []string) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	forever()
+	runtime.KeepAlive(kept)
 	runtime.KeepAlive(kept)
 }
