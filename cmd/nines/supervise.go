@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"nines/cgroups"
+	"nines/ipc"
+	"nines/spec/load"
+	"nines/supervisor"
+	"nines/supervisor/journal"
+	"nines/supervisor/notify"
+	"nines/supervisor/policy"
+)
+
+// newSuperviseCmd is what the keeper runs; people run nines-init or `nines up`.
+func newSuperviseCmd(a *app) *cobra.Command {
+	var files []string
+	cmd := &cobra.Command{
+		Use:   "supervise [-f PATH]...",
+		Short: "Supervise (run by nines-init)",
+		Args:  argsBetween(0, 0),
+		RunE: func(*cobra.Command, []string) error {
+			if len(files) == 0 {
+				files = []string{defaultSpecs}
+			}
+			if code := supervise(a, files); code != 0 {
+				return silent(code)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringArrayVarP(&files, "file", "f", nil, "spec `path`: a file or a folder (repeatable)")
+	return cmd
+}
+
+// defaultSpecs is where specs are where no -f names others.
+const defaultSpecs = "/etc/nines"
+
+// handBackPatience is how long the hand-back of the store may take.
+const handBackPatience = 10 * time.Second
+
+// supervise is what the keeper runs. It returns the exit status; the keeper
+// learns by X_NINES_END that it is meant.
+func supervise(a *app, files []string) int {
+	log := slog.New(slog.NewTextHandler(a.err, nil))
+	fd, err := strconv.Atoi(a.getenv("NINES_KEEPER_FD"))
+	if err != nil || fd < 3 {
+		a.complain("cannot supervise: there is no keeper: start nines-init, which runs this, or `nines up`")
+		return exitUsage
+	}
+	conn, err := notify.NewConn(fd)
+	if err != nil {
+		a.complain("cannot supervise: no keeper at descriptor %d: %v: start nines-init, which runs this", fd, err)
+		return exitUsage
+	}
+	code, err := superviseWith(a, files, conn, log)
+	if err != nil {
+		a.complain("%v", err)
+	}
+	var crash crashError
+	if errors.As(err, &crash) {
+		return code // no X_NINES_END: the keeper starts the next one
+	}
+	if err := conn.Send(notify.Message{notify.End(code)}.Append(nil), nil); err != nil {
+		log.Error("cannot tell the keeper that this end is meant", "err", err)
+	}
+	return code
+}
+
+// crashError marks an end after which another supervisor should try.
+type crashError struct{ error }
+
+func superviseWith(a *app, files []string, conn *notify.Conn, log *slog.Logger) (int, error) {
+	generation := max(atoiOr(a.getenv("NINES_GENERATION"), 1), 1)
+	keeperPID := atoiOr(a.getenv("NINES_KEEPER_PID"), os.Getppid())
+	sp, diags := load.Load(files, load.Options{})
+	if err := diags.Write(a.err, a.errColor); err != nil {
+		log.Warn("cannot write the diagnostics", "err", err)
+	}
+	if diags.HasErrors() {
+		err := errors.New("the spec is wrong: nothing was started: correct what is shown above (`nines check` shows it again)")
+		if generation > 1 {
+			// Services may be running by the spec as it was: ending the keeper
+			// would end them. It is tried again until the files are mended.
+			return 1, crashError{err}
+		}
+		return 1, err
+	}
+	values, err := handBack(conn)
+	if err != nil {
+		return 1, crashError{err}
+	}
+	past, err := supervisor.ReadPast(values)
+	if err != nil {
+		log.Warn(err.Error())
+	}
+	about := ipc.Supervisor{
+		Version: buildVersion(), PID: os.Getpid(), KeeperPID: keeperPID, StartedAt: time.Now().UTC().Truncate(time.Millisecond),
+		Restarts: generation - 1, Warnings: []string{},
+	}
+	runtimeDir, err := a.runtimePath()
+	if err != nil {
+		return 1, err
+	}
+	socket, err := a.socketPath()
+	if err != nil {
+		return 1, err
+	}
+	logDir, err := a.logPath(sp.Supervisor.LogDir, sp.Supervisor.StateDir)
+	if err != nil {
+		return 1, err
+	}
+	tree := openCgroups(a, runtimeDir, &about)
+	for _, d := range diags {
+		about.Warnings = append(about.Warnings, fmt.Sprintf("%s:%d: %s", d.File, d.Line, d.Summary))
+	}
+	sup, err := supervisor.New(supervisor.Config{
+		Spec: sp, Keeper: conn, KeeperPID: keeperPID, RuntimeDir: runtimeDir, LogDir: logDir,
+		Shim: beside("nines-exec"), Environ: os.Environ(),
+		InheritEnv: keeperPID == 1 || a.getenv("NINES_UP") == "1",
+		Stdout:     keeperPID == 1 || a.getenv("NINES_LOG_STDOUT") == "1",
+		Past:       past, Cgroups: tree, Seed: seed(), Log: log,
+	})
+	if err != nil {
+		return 1, err
+	}
+	l, err := ipc.Listen(socket, sp.Supervisor.Control.Mode, sp.Supervisor.Control.Group)
+	if err != nil {
+		return 1, err
+	}
+	srv := ipc.NewServer(ipc.ServerConfig{
+		Backend: newBackend(sup, sp, about, runtimeDir), Path: socket,
+		Mode: sp.Supervisor.Control.Mode, Group: sp.Supervisor.Control.Group, UID: uint32(a.uid), Log: log,
+	})
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	ctx, cancel := context.WithCancel(context.Background())
+	told := make(chan struct{})
+	go func() { defer close(told); tell(ctx, sup.Journal(), a.err, a.getenv("NINES_UP") == "1") }()
+
+	code, err := sup.Run()
+	end, done := context.WithTimeout(context.Background(), 2*time.Second)
+	defer done()
+	if e := srv.Shutdown(end); e != nil {
+		log.Warn("cannot end every request in time", "err", e)
+	}
+	if e := <-served; e != nil {
+		log.Warn("the control socket failed", "err", e)
+	}
+	cancel()
+	<-told
+	if tree != nil {
+		if e := tree.Remove(end); e != nil {
+			log.Warn("cannot remove cgroup", "cgroup", tree.Path(), "err", e)
+		}
+	}
+	return code, err
+}
+
+// tell writes events to the supervisor's own output, as they come and at its
+// own pace: a terminal that stands still holds up nobody. Where people look on
+// (`nines up`) it writes all; else not the everyday ones.
+func tell(ctx context.Context, j *journal.Journal, w io.Writer, all bool) {
+	// The error can only be w's: nobody is left to be told.
+	_ = j.Read(ctx, time.Time{}, true, func(e journal.Entry) error {
+		if !all && (e.Kind == policy.KindStarting || e.Kind == policy.KindReady) {
+			return nil
+		}
+		who := e.Instance
+		if who == "" {
+			who = e.Service
+		}
+		if who != "" {
+			who += ": "
+		}
+		_, err := fmt.Fprintf(w, "nines: %s %s%s: %s\n", e.Time.Format("15:04:05.000"), who, e.Kind, e.Message())
+		return err
+	})
+}
+
+// handBack reads what the keeper holds until it says that this is all.
+func handBack(conn *notify.Conn) (map[string]string, error) {
+	values := map[string]string{}
+	late := time.AfterFunc(handBackPatience, func() { conn.Close() })
+	defer late.Stop()
+	buf := make([]byte, notify.MaxMessage)
+	for {
+		n, fds, err := conn.Receive(buf)
+		if err != nil {
+			return nil, fmt.Errorf("cannot get the store back from the keeper: %w", err)
+		}
+		notify.CloseAll(fds)
+		m, err := notify.Parse(buf[:n])
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the keeper's message: %w", err)
+		}
+		for _, f := range m {
+			switch f.Key {
+			case notify.KeyValue:
+				key, value, _ := notify.SplitValue(f.Value)
+				values[key] = value
+			case notify.KeyStore:
+				return values, nil
+			}
+		}
+	}
+}
+
+// isDefaultRuntime says whether dir is where the runtime folder would be if
+// nobody had named one. Only the supervisor there has the plain name in the
+// cgroup tree, so that two never meet.
+func (a *app) isDefaultRuntime(dir string) bool {
+	plain := *a
+	plain.flags.runtimeDir = ""
+	plain.getenv = func(key string) string {
+		if key == "NINES_RUNTIME_DIR" {
+			return ""
+		}
+		return a.getenv(key)
+	}
+	def, err := plain.runtimePath()
+	return err == nil && dir == def
+}
+
+// openCgroups opens our part of the cgroup tree, or says why there is none.
+func openCgroups(a *app, runtimeDir string, about *ipc.Supervisor) *cgroups.Tree {
+	h := cgroups.Detect()
+	about.Cgroups = string(h.Level)
+	if h.Level == cgroups.None {
+		about.Warnings = append(about.Warnings, "cgroups: "+h.Why)
+		return nil
+	}
+	name := "nines"
+	if !a.isDefaultRuntime(runtimeDir) {
+		name = "nines-" + supervisor.Mark(runtimeDir)[:8]
+	}
+	t, err := h.Open(h.Base(a.getenv("NINES_CGROUP"), name))
+	if err != nil {
+		about.Cgroups = string(cgroups.None)
+		about.Warnings = append(about.Warnings, "cgroups: "+err.Error())
+		return nil
+	}
+	return t
+}
+
+func seed() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails since Go 1.24: it ends the program instead
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+func atoiOr(s string, or int) int {
+	if n, err := strconv.Atoi(s); err == nil {
+		return n
+	}
+	return or
+}
+
+// beside is a program of ours: the four are installed side by side.
+func beside(name string) string {
+	self, err := os.Executable()
+	if err != nil {
+		return name
+	}
+	return filepath.Join(filepath.Dir(self), name)
+}
