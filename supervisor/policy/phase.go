@@ -10,7 +10,7 @@ const (
 	phaseCompleted              // ended with success, for good
 	phaseFailed                 // failed for good, or given up
 	// Something lives in the slot, or may.
-	phaseSpawning // Spawn was asked and not answered; timerPhase only once it is to stop: Kill
+	phaseSpawning // Spawn was asked and not answered; timerPhase: start timeout, or once it is to stop its timeout: Kill
 	phaseStarting // it exists and is not ready; timerPhase: ready by delay, or start timeout
 	phaseReady    // ready; a task: it runs
 	phaseStopping // asked to end; timerPhase: Kill
@@ -116,7 +116,7 @@ func transition(p phase, t trigger) entry {
 		case onHookDone:
 			return entry{ignored: noHook}
 		case onTimer:
-			return entry{do: (*Machine).stopTimeout}
+			return entry{do: (*Machine).spawnTimeout}
 		}
 	case phaseStarting:
 		switch t {
@@ -167,8 +167,10 @@ func transition(p phase, t trigger) entry {
 		switch t {
 		case onSpawned:
 			return entry{do: (*Machine).spawnedLate}
-		case onSpawnFailed, onSpawnAgain:
+		case onSpawnFailed:
 			return entry{do: (*Machine).spawnFailedLate}
+		case onSpawnAgain:
+			return entry{do: (*Machine).spawnAgainLate}
 		case onReady:
 			return entry{ignored: tooLate}
 		case onExited:

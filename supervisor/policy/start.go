@@ -25,7 +25,19 @@ func (m *Machine) start(s *slot) {
 	m.record(Record{Kind: RecordIntent, Ref: s.ref})
 	m.then(Action{Kind: ActSpawn, Ref: s.ref, Revision: s.svc.revision})
 	m.notice(KindStarting, s, Reason{kind: whyStarting, count: int32(s.restarts)})
+	if d := s.svc.spec.StartTimeout; d > 0 {
+		m.arm(s, timerPhase, d)
+	}
 	m.touch(s)
+}
+
+// spawnTimeout: the answer to Spawn does not come: a clone that hangs in a dead
+// directory, or an answer that was lost. Whatever came into being is killed.
+func (m *Machine) spawnTimeout(s *slot, _ input) {
+	if s.end == endNone {
+		s.end, s.endWhy = endTimeout, Reason{kind: whyStartTimeout, delay: s.svc.spec.StartTimeout}
+	}
+	m.kill(s)
 }
 
 // spawned: the process exists.

@@ -123,12 +123,22 @@ func (m *Machine) spawnedLate(s *slot, in input) {
 }
 
 // spawnFailedLate: Kill was asked, and there was never a process.
-func (m *Machine) spawnFailedLate(s *slot, _ input) {
-	if s.answered {
-		return // doubled
+func (m *Machine) spawnFailedLate(s *slot, in input) {
+	switch {
+	case s.answered: // doubled
+	case s.end == endStop:
+		s.next = phaseDown
+		m.vacate(s)
+	default:
+		m.spawnFailed(s, in) // it was late, and has failed
 	}
-	s.next = phaseDown
-	m.vacate(s)
+}
+
+// spawnAgainLate is the same where the machine was to blame.
+func (m *Machine) spawnAgainLate(s *slot, in input) {
+	if !s.answered {
+		m.spawnAgain(s, in)
+	}
 }
 
 // exitedAfterKill: the main process ended; Emptied follows, or came before.

@@ -146,6 +146,9 @@ func (s *service) mayStart() bool {
 // punctual checks that what is not ready in time is ended.
 func (k *checker) punctual(inc *incarnation) {
 	t := &inc.told
+	if !t.spawned && !t.over && t.ask == askNone && !inc.doomed && k.ticked >= inc.asked.Add(inc.svc.spec.StartTimeout) {
+		k.fail("12", "%s does not exist after its start timeout, and is not killed", inc.name())
+	}
 	if t.spawned && !t.ready && !t.over && t.ask == askNone && k.ticked >= t.spawnedAt.Add(inc.svc.spec.StartTimeout) {
 		k.fail("12", "%s is not ready after its start timeout, and is not ended", inc.name())
 	}
