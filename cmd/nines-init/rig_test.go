@@ -148,6 +148,7 @@ func newWorld(t *testing.T, args ...string) *world {
 	go w.accept()
 	w.cmd = exec.Command(filepath.Join(w.bin, "nines-init"), append([]string{"-v", "--runtime-dir", w.runtime}, args...)...)
 	w.cmd.Env = append(os.Environ(), "NINES_TEST_CONTROL="+socket, "NOTIFY_SOCKET=")
+	w.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL} // if this test is killed
 	w.cmd.Stderr = w.stderr
 	w.cmd.Stdout = w.stderr
 	t.Cleanup(w.close)

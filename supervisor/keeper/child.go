@@ -131,7 +131,7 @@ func (k *keeper) receive(c *child, limit int) {
 
 func (k *keeper) message(c *child, b []byte, fds []int) {
 	defer k.survive("a message")
-	k.work += messageWork + 2*len(b)
+	k.work += messageWork + len(b)
 	// The fields are parts of b, which the next message overwrites: what is
 	// kept of them is cloned where it is kept.
 	m, err := notify.ParseInPlace(k.fields[:0], b)

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestParse(t *testing.T) {
+	f, err := parse([]string{"-f", "a", "-fb", "--supervisor=/x/nines", "--runtime-dir", "r", "--socket", "s=1", "--state-dir=st", "--log-dir=l", "-v"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"-f", "a", "-f", "b", "--runtime-dir", "r", "--socket", "s=1", "--state-dir", "st", "--log-dir", "l"}
+	if !slices.Equal(f.pass, want) || f.supervisor != "/x/nines" || f.runtimeDir != "r" || !f.verbose || f.help || f.version {
+		t.Errorf("parse = %+v", f)
+	}
+	if f, err = parse([]string{"-f", "--socket"}); err != nil || !slices.Equal(f.pass, []string{"-f", "--socket"}) {
+		t.Errorf("a value that looks like a flag: %+v, %v", f, err)
+	}
+	if f, err = parse(nil); err != nil || len(f.pass) != 0 {
+		t.Errorf("nothing: %+v, %v", f, err)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want string
+	}{
+		{"--", "cannot run a command: "},
+		{"-v -- sleep 1", "cannot run a command: "},
+		{"nines.hcl", "cannot use argument nines.hcl: a spec is given with -f nines.hcl: "},
+		{"-", "cannot use argument -: "},
+		{"-f", "cannot use -f: its value is missing: "},
+		{"--socket", "cannot use --socket: its value is missing: "},
+		{"--socket=", "cannot use --socket: its value is empty: "},
+		{"--verbose=1", "cannot use --verbose=1: --verbose takes no value: "},
+		{"--no-such", "cannot use --no-such: there is no such flag: "},
+		{"-x", "cannot use -x: there is no such flag: "},
+		{"-vf", "cannot use -vf: there is no such flag: "},
+		{"--=", "cannot use --=: there is no such flag: "},
+	} {
+		_, err := parse(strings.Fields(c.args))
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) || !strings.HasSuffix(err.Error(), ": nines-init --help lists what there is") {
+			t.Errorf("%q: %v, want %q", c.args, err, c.want)
+		}
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	init := filepath.Join(programs(t), "nines-init")
+	for _, c := range []struct {
+		args           []string
+		code           int
+		stdout, stderr string
+	}{
+		{[]string{"--version"}, 0, "nines-init v1.2.3\n", ""},
+		{[]string{"-h"}, 0, usage, ""},
+		{[]string{"--help"}, 0, usage, ""},
+		{[]string{"--bad"}, 2, "", "nines-init: cannot use --bad: there is no such flag: nines-init --help lists what there is\n"},
+		{[]string{"--", "true"}, 2, "", "nines-init: cannot run a command: nines-init keeps the services of a spec; `--` and a command after it are not taken: nines-init --help lists what there is\n"},
+	} {
+		cmd := exec.Command(init, c.args...)
+		var out, errs strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		err := cmd.Run()
+		if cmd.ProcessState.ExitCode() != c.code || out.String() != c.stdout || errs.String() != c.stderr {
+			t.Errorf("%q: %v, %q, %q", c.args, err, &out, &errs)
+		}
+	}
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	cmd := exec.Command(init, "--version")
+	cmd.Stdout = full
+	if err := cmd.Run(); cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("a full disk: %v", err)
+	}
+}
+
+// PID 1 links little: what it does not have cannot crash, and costs no memory.
+func TestLinksLittle(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	deps := strings.Fields(string(out))
+	for _, bad := range []string{"fmt", "net", "net/http", "log", "log/slog", "flag", "encoding/json", "encoding/gob", "os/exec", "os/user",
+		"regexp", "text/template", "runtime/debug", "math/rand", "math/big", "crypto/sha256", "bufio", "testing", "unicode/utf16"} {
+		if slices.Contains(deps, bad) {
+			t.Errorf("nines-init links %s", bad)
+		}
+	}
+	for _, dep := range deps {
+		if strings.Contains(strings.Split(dep, "/")[0], ".") && dep != "golang.org/x/sys/unix" {
+			t.Errorf("nines-init links %s", dep)
+		}
+	}
+	if len(deps) < 10 {
+		t.Errorf("only %q", deps)
+	}
+}
