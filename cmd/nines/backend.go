@@ -166,7 +166,7 @@ func event(e journal.Entry) ipc.Event {
 func (b *backend) Logs(ctx context.Context, q ipc.LogQuery, fn func(ipc.LogLine) error) error {
 	lq := logs.Query{Instances: q.Instances, Services: q.Services, Lines: q.Lines, Follow: q.Follow, Since: q.Since}
 	return logs.Read(ctx, b.logSocket, lq, func(l logs.Line) error {
-		return fn(ipc.LogLine{Time: l.Time, Service: l.Service, Instance: l.Instance, Stream: l.Stream, Line: l.Line})
+		return fn(ipc.LogLine{Time: l.Time, Service: l.Service, Instance: l.Instance, Stream: l.Stream, Line: l.Line, Partial: l.Partial})
 	})
 }
 
