@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -131,7 +132,7 @@ func TestDetectHere(t *testing.T) {
 	if !slices.Contains([]Level{Full, Core, None}, h.Level) || (h.Why == "") != (h.Level == Full) {
 		t.Errorf("%+v", *h)
 	}
-	tree, err := h.Open(h.Base("", "nines-test-detect"))
+	tree, err := h.Open(h.Base("", "nines-test-detect-"+strconv.Itoa(os.Getpid())))
 	if (err == nil) != (h.Level != None) {
 		t.Errorf("level %s, but %v", h.Level, err)
 	}

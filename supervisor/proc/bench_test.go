@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -98,6 +99,31 @@ func benchmarkStart(b *testing.B, tree *cgroups.Tree, prepare func(*Command)) {
 				b.Fatal(err)
 			}
 		}
+	}
+}
+
+// BenchmarkForkExec is the floor: what the runtime's own call costs.
+func BenchmarkForkExec(b *testing.B) {
+	program := least(b)
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer null.Close()
+	signal.Reset(unix.SIGCHLD)
+	b.Cleanup(func() { theReaper = newReaper() })
+	b.ReportAllocs()
+	before := cpu(b)
+	defer func() { b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(b.N), "cpu-µs/op") }()
+	for b.Loop() {
+		pid, err := syscall.ForkExec(program, []string{program}, &syscall.ProcAttr{
+			Files: []uintptr{null.Fd(), null.Fd(), null.Fd()},
+			Sys:   &syscall.SysProcAttr{Setsid: true},
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		reapOne(b, pid)
 	}
 }
 
