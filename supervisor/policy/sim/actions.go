@@ -116,7 +116,8 @@ func (k *checker) notice(n *policy.Notice) {
 }
 
 func (k *checker) action(a *policy.Action, out *policy.Output) {
-	if k.w.end {
+	reply := a.Kind == policy.ActAccepted || a.Kind == policy.ActDone || a.Kind == policy.ActRefused
+	if k.ended && !reply {
 		k.fail("end", "something follows the end")
 		return
 	}

@@ -9,7 +9,16 @@
 // the contract), tells the machine in every way that the contract allows (late,
 // doubled, in another order, or not at all where the machine has a deadline),
 // and carries out what the machine asks for. Shrink finds a small scenario that
-// breaks the same invariant, Report shows it.
+// breaks the same invariant, Report shows it. FromBytes makes a Scenario for a
+// fuzzer.
+//
+//	go test ./supervisor/policy/sim                                      # 150,000 events
+//	NINES_SIM_EVENTS=50000000 NINES_SIM_SEED=7 go test -run TestSim …    # long, from seed 7 on
+//	NINES_SIM_EVENTS=1 NINES_SIM_SEED=4711 go test -run TestSim …        # the history of one seed
+//	go test -fuzz FuzzSim ./supervisor/policy/sim
+//
+// Five faults can be built into the machine (policy/bug.go); a test requires that
+// the simulator finds each.
 //
 // # The invariants
 //
@@ -36,7 +45,8 @@
 //	intent   a spawn leaves after the record of its intent is durable
 //	stale    no action names an incarnation that is over
 //	answer   every request is answered finally, once
-//	end      the end comes last, when nothing lives, with the right status
+//	end      the end comes last, when nothing lives but what is stuck, with the
+//	         exit status of the shutdown that was asked for
 //
 // They hold under faults; only that everything converges must wait until the
 // faults have stopped, which is the last part of each history.

@@ -240,17 +240,9 @@ func (w *world) killed(inc *incarnation) {
 	}
 }
 
-// hook is a command that runs beside an instance.
-type hook struct {
-	inc  *incarnation
-	done bool
-}
-
-// hook carries out ActHook.
+// hook carries out ActHook: a command runs beside an instance.
 func (w *world) hook(a *policy.Action) {
 	inc := w.incs[a.Ref]
-	h := &hook{inc: inc}
-	w.hooks[a.Token] = h
 	c := key(w.sc.Seed, hash("hook"), hash(inc.slot.id), inc.ref.Incarnation, uint64(a.Hook))
 	f := w.sc.Faults
 	if w.calm {

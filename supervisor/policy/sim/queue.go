@@ -25,7 +25,6 @@ const (
 	itKilled                      // a kill of inc takes effect
 	itScript                      // script[n] happens
 	itCalm                        // faults stop
-	itIdle                        // nothing happens: bounds how far time may leap
 )
 
 // queue is a binary heap of items by time, then by order of insertion.

@@ -28,10 +28,9 @@ func Run(s *Scenario, o Options) *Result {
 
 func run(s *Scenario, o Options, cfg policy.Config) *Result {
 	w := &world{
-		sc:    s,
-		m:     policy.New(cfg),
-		incs:  map[policy.Ref]*incarnation{},
-		hooks: map[uint64]*hook{},
+		sc:   s,
+		m:    policy.New(cfg),
+		incs: map[policy.Ref]*incarnation{},
 		journal: journal{
 			intents: map[policy.Ref]bool{},
 			stopped: map[string]bool{}, started: map[string]bool{}, scale: map[string]int{},

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// events is how many events TestSim tells the machine: 150,000 or NINES_SIM_EVENTS.
+// number reads a number from the environment, and says whether there was one.
 func number(t *testing.T, name string, def uint64) (n uint64, set bool) {
 	text := os.Getenv(name)
 	if text == "" {

@@ -17,9 +17,8 @@ type world struct {
 
 	incs   map[policy.Ref]*incarnation
 	order  []*incarnation // in order of their Spawn
-	hooks  map[uint64]*hook
-	lost   []item // answers kept back; calm delivers them
-	drawn  uint64 // chances drawn for what has no name of its own
+	lost   []item         // answers kept back; calm delivers them
+	drawn  uint64         // chances drawn for what has no name of its own
 	told   policy.Time
 	last   policy.Request
 	steps  int
@@ -84,8 +83,7 @@ func (w *world) turn() {
 			w.now = deadline
 		}
 		c := w.chance("tick")
-		switch {
-		case w.late(&c):
+		if w.late(&c) {
 			// The driver comes late: what waits in the queue is told first,
 			// at the time at which it is told.
 			w.now = w.now.Add(c.spread(time.Microsecond, 50*time.Millisecond))
