@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,7 +27,8 @@ import (
 // misbehaving programs. Each script has its own runtime, state and log folder
 // and so its own cgroup; they run side by side. Commands beside testscript's:
 //
-//	up [-uid N] [-nproc N] [flags]     start nines-init (nines.hcl) and wait until the control socket answers
+//	up [-uid N] [-nproc N] [-env K=V]… [flags]
+//	                                   start nines-init (nines.hcl) and wait until the control socket answers
 //	wait-state SERVICE[/N] STATE       wait until the state is that (20 s at most)
 //	wait-status 'JSON path' VALUE      the same for any field: services.0.instances.0.restarts
 //	wait-event KIND [SERVICE[/N]] [N]  wait until N (1) such events are kept
@@ -152,7 +154,6 @@ type running struct {
 	cmd      *exec.Cmd
 	out      bytes.Buffer
 	done     chan error
-	vars     []string
 }
 
 func (r *running) client() *ipc.Client { return ipc.NewClient(r.dir + "/run/control.sock") }
@@ -222,13 +223,17 @@ func cmdUp(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	argv := []string{r.bin + "/nines-init"}
 	dir, uid := ts.MkAbs("."), 0
-	for len(args) > 1 && (args[0] == "-uid" || args[0] == "-nproc") {
-		n, err := strconv.Atoi(args[1])
-		ts.Check(err)
-		if args[0] == "-uid" {
+	var vars []string
+	for len(args) > 1 && slices.Contains([]string{"-uid", "-nproc", "-env"}, args[0]) {
+		switch args[0] {
+		case "-uid":
+			n, err := strconv.Atoi(args[1])
+			ts.Check(err)
 			uid = n
-		} else {
+		case "-nproc":
 			argv = append([]string{"prlimit", "--nproc=" + args[1], "--"}, argv...)
+		case "-env":
+			vars = append(vars, args[1])
 		}
 		args = args[2:]
 	}
@@ -249,7 +254,7 @@ func cmdUp(ts *testscript.TestScript, neg bool, args []string) {
 	r.cmd.Dir = dir
 	r.cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + r.dir, "TMPDIR=" + r.dir,
 		"NINES_RUNTIME_DIR=" + r.dir + "/run", "NINES_STATE_DIR=" + r.dir + "/state", "NINES_LOG_DIR=" + r.dir + "/log"}
-	r.cmd.Env = append(r.cmd.Env, r.vars...)
+	r.cmd.Env = append(r.cmd.Env, vars...)
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
 	if err := r.cmd.Start(); err != nil {
 		ts.Fatalf("%v", err)
