@@ -45,10 +45,10 @@ demo: build ## kill a real web service and watch it come back, in under a minute
 	@$(GOBUILD) -o bin/demo/ ./testdata/web ./testdata/demo
 	@bin/demo/demo -bin bin -web bin/demo/web
 
-# -count=1: what the tests run (./bin) is not part of Go's test cache key.
+# -count=1: what a test builds and runs is not part of the cache key of Go.
 test: build vet gofmt ## every test, with the race detector where there is a C compiler
 	@$(if $(RACE),,echo "note: no C compiler found: testing without the race detector")
-	NINES_BIN=$(CURDIR)/bin $(GO) test $(RACE) -count=1 -timeout 15m $(TESTFLAGS) $(PACKAGES)
+	$(GO) test $(RACE) -count=1 -timeout 15m $(TESTFLAGS) $(PACKAGES)
 
 vet: check-go
 	$(GO) vet $(PACKAGES)
@@ -66,7 +66,7 @@ bench: build ## figures beside a C floor and, where installed, runit and s6 (roo
 	testdata/bench/run.sh
 
 cover: build ## test coverage: coverage.html, and the total
-	NINES_BIN=$(CURDIR)/bin $(GO) test -count=1 -timeout 15m -coverpkg=./... -coverprofile=coverage.out ./...
+	$(GO) test -count=1 -timeout 15m -coverpkg=./... -coverprofile=coverage.out ./...
 	$(GO) tool cover -html=coverage.out -o coverage.html
 	@$(GO) tool cover -func=coverage.out | tail -n 1
 
