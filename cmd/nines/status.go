@@ -107,7 +107,7 @@ func (v *view) text(ctx context.Context, width int) ([]byte, error) {
 	if width == 0 && v.outTTY {
 		width, _ = terminalSize(v.out)
 	}
-	t := newTable(v.outTTY, v.outColor, width)
+	t := newStatusTable(v.outTTY, v.outColor, width)
 	switch {
 	case v.target == nil:
 		st, err := v.client.Status(ctx)

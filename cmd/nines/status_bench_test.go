@@ -22,7 +22,7 @@ func BenchmarkStatusTable(b *testing.B) {
 		b.Run(fmt.Sprintf("people=%v", people), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				t := newTable(people, people, 120)
+				t := newStatusTable(people, people, 120)
 				statusRows(t, services, at.Add(time.Hour))
 				t.bytes()
 			}

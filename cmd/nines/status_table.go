@@ -9,11 +9,17 @@ import (
 	"nines/ipc"
 )
 
+// newStatusTable is the table of `nines status`.
+func newStatusTable(people, color bool, width int) *table {
+	t := newTable(people, color, width)
+	t.header("NAME", "STATE", "READY", "RESTARTS", "PID", "UPTIME", "MEMORY", "REASON")
+	t.right(3, 4, 5, 6)
+	return t
+}
+
 // statusRows adds a row for each service, and below it one for each of its
 // instances. A service that has one instance is one row.
 func statusRows(t *table, services []ipc.Service, now time.Time) {
-	t.header("NAME", "STATE", "READY", "RESTARTS", "PID", "UPTIME", "MEMORY", "REASON")
-	t.right(3, 4, 5, 6)
 	for i := range services {
 		svc := &services[i]
 		if len(svc.Instances) == 1 && svc.InstancesDesired <= 1 {

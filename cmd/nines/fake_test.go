@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"nines/ipc"
+)
+
+// fakeBackend answers as a supervisor with a fixed state would. Services whose
+// name says so misbehave: "stuck" never finishes a command, "broken" fails
+// each, "forbidden" refuses, "busy" is too busy.
+type fakeBackend struct {
+	mu    sync.Mutex
+	calls []string
+	ended func() error // what follows a shutdown
+	st    *ipc.Status
+}
+
+func newFakeBackend() *fakeBackend { return &fakeBackend{st: fakeStatus(time.Now())} }
+
+func (b *fakeBackend) note(format string, args ...any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls = append(b.calls, fmt.Sprintf(format, args...))
+}
+
+func (b *fakeBackend) taken() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.calls
+	b.calls = nil
+	return c
+}
+
+func (b *fakeBackend) busy() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.calls) > 0
+}
+
+func (b *fakeBackend) Status(context.Context) (*ipc.Status, error) { return b.st, nil }
+
+func (b *fakeBackend) Do(ctx context.Context, _ ipc.Caller, service, verb string, c ipc.Command) (ipc.Result, error) {
+	target := service
+	if c.Instance != nil {
+		target = fmt.Sprintf("%s/%d", service, *c.Instance)
+	}
+	s := verb + " " + target
+	if verb == ipc.VerbScale {
+		s += fmt.Sprintf(" %d", c.Instances)
+	}
+	if c.Signal != "" {
+		s += " " + c.Signal
+	}
+	if c.NoWait {
+		s += " no-wait"
+	}
+	b.note("%s", s)
+	switch service {
+	case "broken":
+		return ipc.Result{}, &ipc.Error{Code: ipc.CodeFailed, Message: "broken/0 did not become ready: exited with 3", Hint: `see "nines logs broken"`}
+	case "forbidden":
+		return ipc.Result{}, &ipc.Error{Code: ipc.CodeForbidden, Message: "cannot let you: not permitted"}
+	case "busy":
+		return ipc.Result{}, &ipc.Error{Code: ipc.CodeBusy, Message: "cannot take more", Hint: "try again"}
+	case "off":
+		return ipc.Result{}, &ipc.Error{Code: ipc.CodeConflict, Message: "cannot " + verb + " off: it is stopped"}
+	case "stuck":
+		if !c.NoWait {
+			<-ctx.Done()
+			return ipc.Result{}, ctx.Err()
+		}
+	case "web":
+		if c.Instance != nil && *c.Instance > 2 {
+			return ipc.Result{}, &ipc.Error{Code: ipc.CodeNoSuchInstance, Message: "cannot find instance " + target}
+		}
+	case "db", "job":
+	default:
+		return ipc.Result{}, &ipc.Error{Code: ipc.CodeNoSuchService, Message: "cannot find service " + service, Hint: `"nines status" lists them`}
+	}
+	return ipc.Result{Message: verb + " " + target}, nil
+}
+
+func (b *fakeBackend) Events(ctx context.Context, since time.Time, follow bool, fn func(ipc.Event) error) error {
+	b.note("events since=%v follow=%v", !since.IsZero(), follow)
+	for i, kind := range []string{"starting", "ready", "exited"} {
+		at := time.Date(2026, 1, 2, 3, 4, 5+i, 0, time.UTC)
+		e := ipc.Event{Seq: uint64(i + 1), Time: at, Kind: kind, Service: "web", Instance: "web/0", Message: kind + "\x1b[31m it", Fields: map[string]string{}}
+		if err := fn(e); err != nil {
+			return err
+		}
+	}
+	if follow {
+		<-ctx.Done()
+	}
+	return nil
+}
+
+func (b *fakeBackend) Logs(ctx context.Context, q ipc.LogQuery, fn func(ipc.LogLine) error) error {
+	b.note("logs %s lines=%d follow=%v since=%v", strings.Join(append(q.Services, q.Instances...), ","), q.Lines, q.Follow, !q.Since.IsZero())
+	for i, l := range []ipc.LogLine{
+		{Instance: "web/0", Line: "zero"}, {Instance: "web/1", Line: "one, the fir", Partial: true}, {Instance: "web/1", Line: "st"},
+		{Instance: "web/1", Line: "cut", Partial: true}, {Instance: "web/0", Line: "last"},
+	} {
+		l.Service, l.Stream, l.Time = "web", "out", time.Date(2026, 1, 2, 3, 4, 5, i, time.UTC)
+		if err := fn(l); err != nil {
+			return err
+		}
+	}
+	if q.Follow {
+		<-ctx.Done()
+	}
+	return nil
+}
+
+func (b *fakeBackend) Shutdown(_ context.Context, _ ipc.Caller, r ipc.ShutdownRequest) (ipc.Result, error) {
+	b.note("shutdown %s no-wait=%v", r.Action, r.NoWait)
+	if r.Action != "" {
+		return ipc.Result{}, &ipc.Error{Code: ipc.CodeConflict, Message: "cannot " + r.Action + ": nines is not the init of this machine", Hint: `"nines shutdown" alone ends nines`}
+	}
+	if !r.NoWait {
+		go b.ended() // the script asks for its error
+	}
+	return ipc.Result{Message: "everything has stopped"}, nil
+}
+
+// fakeStatus has one service of each kind that the table tells apart.
+func fakeStatus(now time.Time) *ipc.Status {
+	ago := func(d time.Duration) *time.Time { t := now.Add(-d); return &t }
+	started := ago(2*time.Hour + 5*time.Minute + 30*time.Second)
+	next := now.Add(90*time.Second + 500*time.Millisecond)
+	instance := func(svc string, i int, state string) ipc.Instance {
+		in := ipc.Instance{ID: fmt.Sprintf("%s/%d", svc, i), Index: i, State: state, Role: "active", Revision: 3, Checks: []ipc.Check{}}
+		if state == "ready" {
+			in.PID, in.StartedAt, in.ReadyAt, in.MemoryBytes, in.CPUSeconds = 4000+i, started, started, 15<<20, 12.5
+		}
+		return in
+	}
+	web := ipc.Service{
+		Name: "web", Type: "service", Mode: "active-active", State: "degraded", Desired: "running", Reason: "1 of 3 is not ready",
+		Revision: 3, InstancesDesired: 3, Update: ipc.Update{State: "rolling", From: 2, To: 3},
+		Availability: ipc.Availability{WindowSeconds: 86400, Ratio: 0.9999, MTTRSeconds: 1.2, Failures: 3},
+		Instances:    []ipc.Instance{instance("web", 0, "ready"), instance("web", 1, "ready"), instance("web", 2, "backoff")},
+	}
+	web.Instances[0].Checks = []ipc.Check{{Name: "alive", State: "passing"}, {Name: "fast", State: "failing", Output: "took 2s\nafter 1s"}}
+	web.Instances[0].Cgroup = "/nines/web/0.17"
+	crashed := &web.Instances[2]
+	crashed.Restarts, crashed.NextStartAt = 4, &next
+	crashed.LastExit = &ipc.LastExit{Reason: "signaled", Signal: "SIGSEGV", At: *ago(3*time.Second + 500*time.Millisecond)}
+	one := func(name, typ, state, inState, desired string) ipc.Service {
+		return ipc.Service{
+			Name: name, Type: typ, Mode: "active-active", State: state, Desired: desired, Revision: 1, InstancesDesired: 1,
+			Update: ipc.Update{State: "idle", From: 1, To: 1}, Instances: []ipc.Instance{instance(name, 0, inState)},
+		}
+	}
+	return &ipc.Status{
+		Supervisor: ipc.Supervisor{Version: "1.2.3", PID: 7, KeeperPID: 1, StartedAt: *started, Cgroups: "core", Warnings: []string{"cgroups: no memory controller"}},
+		Services: []ipc.Service{
+			web, one("db", "service", "running", "ready", "running"), one("job", "task", "completed", "completed", "running"),
+			one("off", "service", "stopped", "stopped", "stopped"),
+			{Name: "none", Type: "service", Mode: "active-active", State: "stopped", Desired: "running", Instances: []ipc.Instance{}},
+		},
+	}
+}
