@@ -290,6 +290,22 @@ func (r *running) until(ts *testscript.TestScript, what string, ok func() error)
 	}
 }
 
+// waitFor is until for tests that are no scripts.
+func waitFor(t *testing.T, what string, ok func() error) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		err := ok()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %s until %s: %v", patience, what, err)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
 func cmdWaitState(ts *testscript.TestScript, neg bool, args []string) {
 	plain(ts, neg, "wait-state")
 	if len(args) != 2 {

@@ -1,0 +1,89 @@
+package cmd_test
+
+import (
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+
+	"nines/ipc"
+)
+
+// TestReadme runs the examples of README.md: the spec is checked and supervised,
+// and every command shown beside it is run.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := fence(t, string(text), "hcl", `service "web"`)
+	commands := fence(t, string(text), "sh", "nines check")
+	bin := binaries(t)
+	dir, err := os.MkdirTemp("", "nines")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &running{dir: dir, bin: bin}
+	t.Cleanup(func() { r.cleanUp(t) })
+	if err := os.WriteFile(dir+"/nines.hcl", []byte(spec), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir,
+		"NINES_RUNTIME_DIR=" + dir + "/run", "NINES_STATE_DIR=" + dir + "/state", "NINES_LOG_DIR=" + dir + "/log"}
+	command := func(line string) *exec.Cmd {
+		cmd := exec.Command("sh", "-ec", line)
+		cmd.Dir, cmd.Env = dir, env
+		return cmd
+	}
+	ran := 0
+	for line := range strings.Lines(commands) {
+		line, _, _ = strings.Cut(strings.TrimSpace(line), "  ")
+		switch line {
+		case "":
+			continue
+		case "nines up":
+			r.cmd = command("exec " + line)
+			r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
+			if err := r.cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			r.done = make(chan error, 1)
+			go func() { r.done <- r.cmd.Wait() }()
+			waitFor(t, "both instances are ready", func() error {
+				_, err := command("nines ready").CombinedOutput()
+				return err
+			})
+		default:
+			if out, err := command(line).CombinedOutput(); err != nil {
+				t.Errorf("%s: %v\n%s", line, err, out)
+			}
+		}
+		ran++
+		if line == "nines status" {
+			// The curl example, through the same socket.
+			if _, err := ipc.NewClient(dir + "/run/control.sock").Status(t.Context()); err != nil {
+				t.Errorf("status by the socket: %v", err)
+			}
+		}
+	}
+	if ran < 8 {
+		t.Errorf("README shows %d commands: is the block still there?", ran)
+	}
+	if err := <-r.done; err != nil {
+		t.Errorf("nines up ended with %v\n%s", err, r.out.String())
+	}
+	r.cmd = nil
+}
+
+// fence returns the fenced block of that language that holds a text.
+func fence(t *testing.T, text, lang, holds string) string {
+	t.Helper()
+	for _, m := range regexp.MustCompile("(?s)```"+lang+"\n(.*?)```").FindAllStringSubmatch(text, -1) {
+		if strings.Contains(m[1], holds) {
+			return m[1]
+		}
+	}
+	t.Fatalf("README.md has no %s block with %q", lang, holds)
+	return ""
+}
