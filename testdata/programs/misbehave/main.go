@@ -271,7 +271,7 @@ func leak(args []string) {
 	step, most := integer(arg(args, 0, "1048576")), integer(arg(args, 1, "268435456"))
 	say()
 	var kept [][]byte
-	for total := 0; total+step <= most; total += step {
+	for (len(kept)+1)*step <= most {
 		b := make([]byte, step)
 		for i := 0; i < len(b); i += 4096 {
 			b[i] = 1
