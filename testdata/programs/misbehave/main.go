@@ -281,5 +281,4 @@ func leak(args []string) {
 	}
 	forever()
 	runtime.KeepAlive(kept)
-	runtime.KeepAlive(kept)
 }
