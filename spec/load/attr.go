@@ -276,10 +276,6 @@ func (b *block) duration(name string, dst *time.Duration, low time.Duration) *va
 	return v
 }
 
-func (b *block) bytes(name string, dst *uint64) *value {
-	return parsed(b, name, dst, "a size", `"10MiB"`, spec.ParseBytes)
-}
-
 // size reads a size or a share of the memory; "" is not given.
 func (b *block) size(name string, dst *spec.Size) *value {
 	return parsed(b, name, dst, "a size", `"256MiB" or "25%"`, orEmpty(spec.ParseSize))

@@ -27,6 +27,19 @@
 // jsondecode, basename, dirname. Functions whose result has no bound but their
 // arguments' values are left out.
 //
+// # Where the language page is silent
+//
+//   - directory, env_file and all paths are absolute, as in systemd; "${env.PWD}/x"
+//     is the folder that nines was started in. "-" before an env_file lets it be absent.
+//   - A ready block of a check kind may hold the timing attributes of a check; its
+//     interval is 1s by default. Values shown in language.md's table of check kinds
+//     and node checks are their defaults.
+//   - rlimits is a map: { nofile = 65536, core = "unlimited", nproc = "SOFT:HARD" }.
+//   - mode and user of a unix:// listener may stand in its address (?mode=0660&user=www)
+//     or beside it. log.rate is a rate ("10MiB/1s") or a size, then a second's.
+//   - needs, after and members name services and cannot use env.*.
+//   - Two members of a written-out map with one name are an error.
+//
 // null means "not given". env.NAME of a variable that is not set is null, so
 // that coalesce(env.NAME, "default") works.
 package load

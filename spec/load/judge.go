@@ -48,7 +48,7 @@ func (b *block) judgeTask(s *spec.Service) {
 	}{
 		{s.Ready != nil, "ready", "a task is not ready, it completes", "Leave it out: what needs a task waits until it has ended with success."},
 		{s.Recycle != nil, "recycle", "a task runs to completion and is not replaced", "Leave it out."},
-		{s.Release != nil && b.hasSub("update"), "update", "a task runs once a boot and revision, so there is nothing to roll over", "Leave it out."},
+		{b.hasSub("update"), "update", "a task runs once a boot and revision, so there is nothing to roll over", "Leave it out."},
 	} {
 		if x.given {
 			b.d.errorAt("conflict", b.place(x.block, ""), x.why, x.instruction)

@@ -74,7 +74,9 @@ func meterAll(list []hclsyntax.Expression) {
 
 func charged(e hclsyntax.Expression) hclsyntax.Expression {
 	if m, ok := e.(*metered); ok {
-		m.product = true
+		if !m.product { // a compiled one may be in use by others: it is not written to again
+			m.product = true
+		}
 		return m
 	}
 	return &metered{Expression: e, product: true}

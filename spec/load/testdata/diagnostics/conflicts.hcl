@@ -61,6 +61,11 @@ service "t" {
   command = ["t"]
   type    = "task"
   mode    = "active-passive"
+  update {
+  }
+  recycle {
+    max_age = "1h"
+  }
   restart {
     policy = "always"
   }
@@ -96,4 +101,51 @@ alert "both" {
   on      = ["exited"]
   command = ["x"]
   webhook = "https://example.com"
+}
+service "none" {
+  command   = ["x"]
+  type      = "task"
+  instances = 0
+}
+service "data" {
+  command = ["x"]
+  data {
+    paths = ["/d"]
+  }
+  update {
+    order = "start-first"
+  }
+  listen "u" {
+    address = "unix:///run/u.sock?user=nobody-here"
+    share   = "reuseport"
+  }
+  memory {
+    high = "0"
+  }
+  log {
+    rate = "0/1s"
+    to   = []
+  }
+  check "h" {
+    http {
+      url      = "https://127.0.0.1:99999/"
+      insecure = true
+      ca_file  = "/x"
+      headers  = { "A B" = "x" }
+    }
+  }
+  check "t" {
+    tcp {
+      address = ":80"
+    }
+  }
+  ready {
+    notify  = "systemv"
+    timeout = "1s"
+  }
+}
+check "node" {
+  on_failure = "restart"
+  disk {
+  }
 }

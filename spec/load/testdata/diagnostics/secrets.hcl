@@ -59,3 +59,32 @@ service "numbers" {
   instances          = env.N
   available_at_least = 5
 }
+supervisor {
+  shutdown_timeout = "${length(env.SECRET)}s"
+}
+service "slow" {
+  command = ["x"]
+  stop {
+    timeout = "${length(env.SECRET)}m"
+  }
+  port "p" {
+    base = 65000 + length(env.SECRET)
+  }
+  instances = 600
+}
+service "hook" {
+  command = ["${env.SECRET} --x"]
+  rlimits = { (env.SECRET) = 1 }
+  sandbox {
+    capabilities = [env.SECRET]
+  }
+  listen "l" {
+    address = env.SECRET
+  }
+  port "p" {
+    base = 60000
+  }
+  port "q" {
+    base = 60000
+  }
+}
