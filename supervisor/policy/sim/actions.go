@@ -107,7 +107,7 @@ func (k *checker) notice(n *policy.Notice) {
 		case spec.ThenHold, spec.ThenRollback:
 			sl.held = true
 			sl.waits(k.w.now, 0)
-			if sl.svc.restarts > 0 {
+			if sl.restart {
 				sl.notBefore = k.w.now
 			}
 		case spec.ThenShutdown:

@@ -242,7 +242,7 @@ func (k *checker) over(inc *incarnation, st policy.Status, noProcess, again bool
 		sl.ended(now, noProcess || !t.ready, fatal, &k.w.marks)
 		k.w.marks[MarkBackoff]++
 		k.delayed, sl.delayed = append(k.delayed, sl), true
-		if sl.svc.restarts > 0 {
+		if sl.restart {
 			sl.notBefore = now // a person's restart may come at any time
 		}
 	}

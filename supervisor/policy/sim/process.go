@@ -57,6 +57,7 @@ type plan struct {
 	obey   time.Duration // from the stop signal to the end; < 0: it is ignored
 	kill   time.Duration // how long a kill takes
 	empty  bool          // the exit of a kill says Empty itself
+	misses bool          // a kill before the process exists finds nothing to kill
 }
 
 // ownLife marks the end that the plan's life brings, as against one by a signal.
@@ -106,6 +107,7 @@ func (w *world) plan(inc *incarnation) plan {
 		p.kill = stuck
 	}
 	p.empty = c.of(500)
+	p.misses = c.of(500)
 	return p
 }
 
@@ -223,6 +225,10 @@ func (w *world) killed(inc *incarnation) {
 		return // an earlier one did
 	}
 	inc.killing = false
+	if !inc.resolved && inc.plan.misses && !w.calm {
+		w.answer(policy.Emptied{Ref: inc.ref}, true)
+		return
+	}
 	if !inc.resolved {
 		inc.resolved = true
 		w.marks[MarkKilledInSpawn]++
