@@ -106,9 +106,9 @@ func TestAsPID1(t *testing.T) {
 	sup.do("catch")
 	sup.send("READY=1")
 	w.says("nines supervise is ready")
-	sup.do("kill 1 SIGTERM")
+	log.do("kill 1 SIGTERM")
 	sup.want("signal SIGTERM")
-	sup.do("kill 1 SIGKILL") // nothing, from within
+	log.do("kill 1 SIGKILL") // nothing, from within
 	w.end(sup, log, 5)
 }
 
