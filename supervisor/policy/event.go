@@ -93,7 +93,8 @@ type Status struct {
 
 // Emptied answers Kill: nothing that the incarnation started lives. It counts
 // only once Spawn was answered: before, there may be a process that is only
-// being made. It may come before Exited, which is then waited for, but no longer
+// being made. So it must not be said of a Kill that finds a Spawn in flight: if
+// it came after Spawned, it would be taken for the end of that process. It may come before Exited, which is then waited for, but no longer
 // than KillPatience.
 type Emptied struct{ Ref }
 
