@@ -1,9 +1,26 @@
 package ipc
 
-// decodeStatus reads what appendStatus wrote. Unknown fields are skipped.
+import (
+	"strings"
+	"unsafe"
+)
+
+// maxServicesHint bounds what is reserved on the word of a document.
+const maxServicesHint = 10_000
+
+// text is doc as a string, without a copy: the whole cost of a short command
+// is in the memory that it touches first. doc must not be changed afterwards,
+// for the strings of what was read are parts of it.
+func text(doc []byte) string { return unsafe.String(unsafe.SliceData(doc), len(doc)) }
+
+// decodeStatus reads what appendStatus wrote, and keeps doc. Unknown fields are
+// skipped.
 func decodeStatus(doc []byte) (*Status, error) {
-	p := &pull{s: string(doc)}
+	p := &pull{s: text(doc)}
 	st := &Status{}
+	if n := strings.Count(p.s, `"instances_desired"`); n > 0 {
+		st.Services = make([]Service, 0, min(n, maxServicesHint))
+	}
 	p.object(func(name string) {
 		switch name {
 		case "supervisor":
@@ -20,8 +37,9 @@ func decodeStatus(doc []byte) (*Status, error) {
 	return st, nil
 }
 
+// decodeService reads what appendService wrote, and keeps doc.
 func decodeService(doc []byte) (*Service, error) {
-	p := &pull{s: string(doc)}
+	p := &pull{s: text(doc)}
 	svc := &Service{}
 	p.service(svc)
 	if err := p.end(); err != nil {

@@ -27,7 +27,6 @@ type gate struct {
 	maxOther int64 // of these, by others than root and our own user
 	open     atomic.Int64
 	other    atomic.Int64
-	refused  atomic.Uint64
 	onError  func(error)
 }
 
@@ -77,7 +76,6 @@ func (g *gate) leave(p *peer) {
 }
 
 func (g *gate) refuse(c net.Conn, e *Error) {
-	g.refused.Add(1)
 	// A caller that cannot be told is closed all the same: nothing to do about it.
 	_ = c.SetWriteDeadline(time.Now().Add(refuseTimeout))
 	_, _ = c.Write(rawResponse(e))

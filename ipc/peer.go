@@ -55,7 +55,7 @@ func peerFrom(ctx context.Context) *peer {
 	return &peer{}
 }
 
-// policy is who may do what.
+// accessPolicy is who may do what.
 type accessPolicy struct {
 	uid      uint32 // our own
 	group    uint32 // control.group

@@ -49,7 +49,7 @@ func def[T comparable](p *T, v T) {
 // ServerConfig is what a Server needs.
 type ServerConfig struct {
 	Backend Backend
-	Path    string // of the socket, for messages and for its group
+	Path    string // of the socket, for messages
 	Mode    uint32 // of the socket: others may read if they have the read bit
 	Group   string // control.group: its members may do all; "" = no group
 	UID     uint32 // our own user: may do all

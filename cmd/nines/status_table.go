@@ -20,6 +20,7 @@ func newStatusTable(people, color bool, width int) *table {
 // statusRows adds a row for each service, and below it one for each of its
 // instances. A service that has one instance is one row.
 func statusRows(t *table, services []ipc.Service, now time.Time) {
+	t.reserve(len(services))
 	for i := range services {
 		svc := &services[i]
 		if len(svc.Instances) == 1 && svc.InstancesDesired <= 1 {
@@ -168,7 +169,8 @@ type table struct {
 	width         int // of the terminal; 0: unknown
 	head          []string
 	rightAligned  []int
-	cells         []cell // row after row
+	cells         []cell // row after row; for people
+	out           []byte // for programs: nothing has to be aligned, so nothing is kept
 }
 
 func newTable(people, color bool, width int) *table {
@@ -179,6 +181,15 @@ func (t *table) header(names ...string) { t.head = names }
 
 func (t *table) right(columns ...int) { t.rightAligned = columns }
 
+// reserve makes room for so many rows.
+func (t *table) reserve(rows int) {
+	if t.people {
+		t.cells = slices.Grow(t.cells, rows*len(t.head))
+	} else {
+		t.out = slices.Grow(t.out, rows*64)
+	}
+}
+
 func (t *table) row(cells ...cell) {
 	for i := range cells {
 		cells[i].text = printable(cells[i].text)
@@ -186,23 +197,22 @@ func (t *table) row(cells ...cell) {
 			cells[i] = cell{"-", dim}
 		}
 	}
+	if !t.people {
+		for i := range cells {
+			t.out = append(append(t.out, cells[i].text...), '\t')
+		}
+		t.out[len(t.out)-1] = '\n'
+		return
+	}
 	t.cells = append(t.cells, cells...)
 }
 
 func (t *table) bytes() []byte {
+	if !t.people {
+		return t.out
+	}
 	n := len(t.head)
 	out := make([]byte, 0, (len(t.cells)+n)*16)
-	if !t.people {
-		for i, c := range t.cells {
-			out = append(out, c.text...)
-			if i%n == n-1 {
-				out = append(out, '\n')
-			} else {
-				out = append(out, '\t')
-			}
-		}
-		return out
-	}
 	all := make([]cell, 0, n+len(t.cells))
 	for _, h := range t.head {
 		all = append(all, cell{h, dim})
