@@ -3,7 +3,6 @@ package supervisor
 import (
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"nines/cgroups"
@@ -61,7 +60,6 @@ type launch struct {
 	r, w  int
 	logs  string // encoded logs.Settings
 	err   error
-	abort atomic.Bool
 }
 
 func newSpawner(s *Supervisor, start *proc.Spawner) *spawner {

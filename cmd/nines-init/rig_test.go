@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -92,9 +91,7 @@ type world struct {
 	cmd     *exec.Cmd
 	control net.Listener
 	stderr  *output
-	stdin   io.Closer
-	done    chan struct{} // it has ended
-	mu      sync.Mutex
+	done    chan struct{}         // it has ended
 	waiting map[string]chan *proc // by role
 }
 
