@@ -96,9 +96,9 @@ func exchange(conn net.Conn, q Query, fn func(Line) error) error {
 	if err != nil {
 		return fmt.Errorf("cannot encode the log query: %w", err)
 	}
-	if _, err := conn.Write(append(request, '\n')); err != nil {
-		return fmt.Errorf("cannot ask for logs: %w: %w", ErrInterrupted, err)
-	}
+	// nines-log may refuse and hang up before it has read the question: then the
+	// write fails, and the reason is there to be read.
+	_, wrote := conn.Write(append(request, '\n'))
 	scan := bufio.NewScanner(conn)
 	scan.Buffer(make([]byte, 0, 4096), maxAnswer)
 	for scan.Scan() {
@@ -115,6 +115,9 @@ func exchange(conn net.Conn, q Query, fn func(Line) error) error {
 		if err := fn(a.Line); err != nil {
 			return err
 		}
+	}
+	if wrote != nil {
+		return fmt.Errorf("cannot ask for logs: %w: %w", ErrInterrupted, wrote)
 	}
 	err = scan.Err()
 	if err == nil {

@@ -61,6 +61,9 @@ func NewSpawner(shim string) (*Spawner, error) {
 			signal.Notify(s.drop, sig) // the channel is never read: the signal is lost
 		}
 	}
+	if err := resetLibrarySignals(); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 

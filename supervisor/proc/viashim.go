@@ -225,3 +225,15 @@ func (s *Spawner) diagnoseShim(c *Command, err error) error {
 	}
 	return e
 }
+
+// resetLibrarySignals: 32 and 33 are the C library's own, and make, for one,
+// hands them on ignored. The Go runtime leaves them alone, so without this every
+// service would begin with them ignored.
+func resetLibrarySignals() error {
+	for sig := 32; sig < sigRTMin; sig++ {
+		if no := shim.ResetSignal(sig); no != 0 {
+			return &Error{Step: StepSignals, Why: "cannot reset signal " + strconv.Itoa(sig), Err: no}
+		}
+	}
+	return nil
+}

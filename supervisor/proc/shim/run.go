@@ -210,16 +210,22 @@ const (
 	sigsetSize = numSignals / 8
 )
 
+// ResetSignal gives one signal its default disposition in this process, behind
+// the back of the Go runtime: for signals that it does not use.
+func ResetSignal(sig int) syscall.Errno {
+	var action [64]byte // a struct sigaction of zeros is SIG_DFL on every architecture
+	_, _, err := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0, sigsetSize, 0, 0)
+	return err
+}
+
 // resetSignals gives every signal its default disposition and unblocks all:
 // exec resets handlers, but keeps what is ignored or blocked.
 func resetSignals() syscall.Errno {
-	var action [64]byte // a struct sigaction of zeros is SIG_DFL on every architecture
 	for sig := 1; sig <= numSignals; sig++ {
 		if sig == int(unix.SIGKILL) || sig == int(unix.SIGSTOP) {
 			continue
 		}
-		_, _, err := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0, sigsetSize, 0, 0)
-		if err != 0 {
+		if err := ResetSignal(sig); err != 0 {
 			return err
 		}
 	}
