@@ -326,11 +326,16 @@ type userCache struct {
 	users map[string]*proc.User
 }
 
-func (c *userCache) lookup(user, group string, groups []string) (*proc.User, error) {
+// refresh forgets what was looked up in databases that have changed; the
+// spawner calls it once a batch.
+func (c *userCache) refresh() {
 	stamp := fileStamp("/etc/passwd") + fileStamp("/etc/group")
 	if c.users == nil || c.stamp != stamp {
 		c.stamp, c.users = stamp, map[string]*proc.User{}
 	}
+}
+
+func (c *userCache) lookup(user, group string, groups []string) (*proc.User, error) {
 	key := user + "\x00" + group + "\x00" + strings.Join(groups, "\x00")
 	if u := c.users[key]; u != nil {
 		return u, nil

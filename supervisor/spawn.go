@@ -127,6 +127,10 @@ func (sp *spawner) carryOut(b *batch, slow *time.Timer) {
 			}
 		})
 	}
+	if len(b.spawns)+len(b.hooks) == 0 {
+		return
+	}
+	sp.resolve.users.refresh()
 	ls := make([]*launch, 0, min(len(b.spawns)+len(b.hooks), spawnChunk))
 	flush := func() {
 		sp.launch(ls, slow)

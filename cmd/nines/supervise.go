@@ -173,19 +173,27 @@ func superviseWith(a *app, files []string, conn *notify.Conn, log *slog.Logger) 
 // own pace: a terminal that stands still holds up nobody. Where people look on
 // (`nines up`) it writes all; else not the everyday ones.
 func tell(ctx context.Context, j *journal.Journal, w io.Writer, all bool) {
+	var b []byte
 	// The error can only be w's: nobody is left to be told.
-	_ = j.Read(ctx, time.Time{}, true, func(e journal.Entry) error {
-		if !all && (e.Kind == policy.KindStarting || e.Kind == policy.KindReady) {
+	_ = j.ReadBatches(ctx, time.Time{}, true, func(batch []journal.Entry) error {
+		b = b[:0]
+		for i := range batch {
+			e := &batch[i]
+			if !all && (e.Kind == policy.KindStarting || e.Kind == policy.KindReady) {
+				continue
+			}
+			b = append(b, "nines: "...)
+			b = e.Time.AppendFormat(b, "15:04:05.000 ")
+			if who := firstOf(e.Instance, e.Service); who != "" {
+				b = append(append(b, who...), ": "...)
+			}
+			b = append(append(b, e.Kind...), ": "...)
+			b = append(append(b, e.Message()...), '\n')
+		}
+		if len(b) == 0 {
 			return nil
 		}
-		who := e.Instance
-		if who == "" {
-			who = e.Service
-		}
-		if who != "" {
-			who += ": "
-		}
-		_, err := fmt.Fprintf(w, "nines: %s %s%s: %s\n", e.Time.Format("15:04:05.000"), who, e.Kind, e.Message())
+		_, err := w.Write(b)
 		return err
 	})
 }

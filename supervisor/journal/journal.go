@@ -105,25 +105,38 @@ func (j *Journal) take(buf []Entry, from uint64) ([]Entry, uint64, <-chan struct
 // time: all), and if follow, for each that comes, until ctx ends (nil) or fn
 // fails (its error).
 func (j *Journal) Read(ctx context.Context, since time.Time, follow bool, fn func(Entry) error) error {
-	next := uint64(1)
-	var buf []Entry
-	for {
-		var first uint64
-		var changed <-chan struct{}
-		buf, first, changed = j.take(buf[:0], next)
-		if missed := first - next; missed > 0 && next > 1 {
-			e := Entry{Time: time.Now(), Kind: KindLost,
-				Text: strconv.FormatUint(missed, 10) + " events were lost: the reader is slower than they came"}
+	return j.ReadBatches(ctx, since, follow, func(batch []Entry) error {
+		for _, e := range batch {
 			if err := fn(e); err != nil {
 				return err
 			}
 		}
+		return nil
+	})
+}
+
+// ReadBatches is Read for whoever can take several entries at once; a batch is
+// never empty, and is fn's until it returns.
+func (j *Journal) ReadBatches(ctx context.Context, since time.Time, follow bool, fn func([]Entry) error) error {
+	next := uint64(1)
+	var buf, out []Entry
+	for {
+		var first uint64
+		var changed <-chan struct{}
+		buf, first, changed = j.take(buf[:0], next)
+		out = out[:0]
+		if missed := first - next; missed > 0 && next > 1 {
+			out = append(out, Entry{Time: time.Now(), Kind: KindLost,
+				Text: strconv.FormatUint(missed, 10) + " events were lost: the reader is slower than they came"})
+		}
 		for _, e := range buf {
 			next = e.Seq + 1
-			if e.Time.Before(since) {
-				continue
+			if !e.Time.Before(since) {
+				out = append(out, e)
 			}
-			if err := fn(e); err != nil {
+		}
+		if len(out) > 0 {
+			if err := fn(out); err != nil {
 				return err
 			}
 		}
