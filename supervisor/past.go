@@ -11,14 +11,18 @@ import (
 
 // The keys of the values that the keeper holds for the next supervisor:
 //
-//	inc:web/0   the last incarnation number of the slot
+//	slot:web/0  what must be remembered of the slot: policy.SlotMemory
+//	inc:web     the last incarnation number that instances which are no more used
 //	stop:web    or stop:web/0: stopped by a person
+//	start:web   started by a person although the spec says enabled = false
 //	scale:web   instances set by a person
 //	shutdown    "EXIT DEADLINE": one is in progress, to end by DEADLINE on
 //	            CLOCK_MONOTONIC in nanoseconds
 const (
+	keySlot        = "slot:"
 	keyIncarnation = "inc:"
 	keyStopped     = "stop:"
+	keyStarted     = "start:"
 	keyScale       = "scale:"
 	keyShutdown    = "shutdown"
 )
@@ -31,13 +35,14 @@ func (s *Supervisor) encode(records []policy.Record) [][]byte {
 		r := &records[i]
 		var key, value string
 		switch r.Kind {
-		case policy.RecordIntent:
-			key, value = keyIncarnation+s.machine.ID(r.Ref.Slot), strconv.FormatUint(r.Ref.Incarnation, 10)
+		case policy.RecordSlot:
+			key, value = keySlot+r.ID, string(r.Append(nil))
+		case policy.RecordIncarnations:
+			key, value = keyIncarnation+r.ID, strconv.FormatInt(r.Value, 10)
 		case policy.RecordStopped:
-			key = keyStopped + r.ID
-			if r.Value != 0 {
-				value = "1"
-			}
+			key, value = keyStopped+r.ID, yes(r.Value)
+		case policy.RecordStarted:
+			key, value = keyStarted+r.ID, yes(r.Value)
 		case policy.RecordScale:
 			key, value = keyScale+r.ID, strconv.FormatInt(r.Value, 10)
 		case policy.RecordShutdown:
@@ -55,19 +60,39 @@ func (s *Supervisor) encode(records []policy.Record) [][]byte {
 	return msgs
 }
 
+// yes is the value of what is so, and nothing, which deletes it, of what is not.
+func yes(v int64) string {
+	if v != 0 {
+		return "1"
+	}
+	return ""
+}
+
 // ReadPast makes a Past of the values that the keeper handed back. A value that
 // this version does not understand is an error that names it; the rest is used.
 func ReadPast(values map[string]string) (policy.Past, error) {
-	p := policy.Past{Incarnations: map[string]uint64{}, Stopped: map[string]bool{}, Scale: map[string]int{}}
+	p := policy.Past{
+		Slots: map[string]policy.SlotMemory{}, Incarnations: map[string]uint64{},
+		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{},
+	}
 	var bad []string
 	for key, value := range values {
 		ok := true
 		switch {
+		case strings.HasPrefix(key, keySlot):
+			w, err := policy.ParseSlotMemory(value)
+			if ok = err == nil; ok {
+				// Whatever lives is ended before anything is started (endLeftovers), so
+				// that of what is remembered only the number counts.
+				p.Slots[key[len(keySlot):]] = policy.SlotMemory{Phase: "down", Incarnation: w.Incarnation, First: true}
+			}
 		case strings.HasPrefix(key, keyIncarnation):
 			n, err := strconv.ParseUint(value, 10, 64)
 			p.Incarnations[key[len(keyIncarnation):]], ok = n, err == nil
 		case strings.HasPrefix(key, keyStopped):
 			p.Stopped[key[len(keyStopped):]] = true
+		case strings.HasPrefix(key, keyStarted):
+			p.Started[key[len(keyStarted):]] = true
 		case strings.HasPrefix(key, keyScale):
 			n, err := strconv.Atoi(value)
 			if ok = err == nil && n >= 0; ok {

@@ -91,11 +91,16 @@ type RecordKind uint8
 
 // The records.
 const (
-	RecordIntent   RecordKind = iota + 1 // Ref is about to be spawned
-	RecordStopped                        // ID (service or instance) is stopped by a person: Value 1, or no more: 0
-	RecordScale                          // ID (service) was scaled to Value
-	RecordStarted                        // ID (service), which the spec disables, was started by a person: Value 1, or no more: 0
-	RecordShutdown                       // a shutdown is in progress: exit status Value, ends by Deadline
+	// RecordSlot: the slot ID has changed in a way worth remembering: Value 1, and
+	// Append gives its memory; or it is no more: Value 0. At most one for each
+	// slot in a step, after what people said in it. Where Then has a Spawn, it is
+	// the intent: a phase of spawning, with the new incarnation.
+	RecordSlot         RecordKind = iota + 1
+	RecordIncarnations            // ID (service): its instances that are no more have used the numbers up to Value
+	RecordStopped                 // ID (service or instance) is stopped by a person: Value 1, or no more: 0
+	RecordScale                   // ID (service) was scaled to Value
+	RecordStarted                 // ID (service), which the spec disables, was started by a person: Value 1, or no more: 0
+	RecordShutdown                // a shutdown is in progress: exit status Value, ends by Deadline
 )
 
 // Record is something that must be known after the supervisor's death.
@@ -105,11 +110,13 @@ type Record struct {
 	ID       string
 	Value    int64
 	Deadline Time
+
+	slot *slot
 }
 
 // Output is what one Step asks for.
 type Output struct {
-	Now     []Action // may leave at once
+	Now     []Action // to be carried out at once, before Records are durable
 	Records []Record // to be made durable
 	Then    []Action // may leave when Records are durable
 	Notices []Notice // what happened, for people and programs: the event stream

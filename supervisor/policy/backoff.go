@@ -119,6 +119,9 @@ func (s *slot) remembers() bool {
 // forget: it was ready for reset_after, or a person starts it. Nothing of its
 // failures counts any more.
 func (m *Machine) forget(s *slot) {
+	if s.remembers() || s.again > 0 {
+		m.save(s)
+	}
 	s.streak, s.base, s.spread = 0, 0, 0
 	s.failedStarts, s.again = 0, 0
 	s.ends = s.ends[:0]

@@ -20,9 +20,10 @@ func (m *Machine) lift(s *slot) {
 		m.disarm(s, timerPhase)
 		s.phase, s.nextAt, s.settled, s.first = phaseDown, 0, false, true
 	case phaseStopping, phaseKilling, phaseClearing, phaseStuck:
-		s.next, s.nextAt = phaseDown, 0
+		s.next, s.nextAt = phaseDown, 0 // what was to come after it does not
 	case phaseSpawning, phaseStarting, phaseReady:
 	}
+	m.save(s)
 	m.touch(s)
 	m.reconsider(s)
 }
@@ -166,6 +167,9 @@ func (m *Machine) commandStop(v *service, c Command) {
 		if c.Instance >= 0 {
 			s.by = c.By
 		}
+		if s.first || s.phase.lives() && s.exited && s.next != phaseDown {
+			m.save(s)
+		}
 		s.first = false
 		if s.phase.lives() {
 			s.next, s.nextAt = phaseDown, 0 // what was to come after it does not
@@ -245,6 +249,11 @@ func (m *Machine) commandScale(v *service, c Command) {
 	m.supersede(v, -1, c, func(o *operation) bool { return o.index >= old && falls(o) })
 	v.instances = c.Instances
 	m.record(Record{Kind: RecordScale, ID: v.spec.Name, Value: int64(c.Instances)})
+	for i := v.instances; i < min(old, len(v.slots)); i++ {
+		if s := v.slots[i]; !s.phase.lives() {
+			m.save(s)
+		}
+	}
 	fresh := 0
 	for i := old; i < v.instances; i++ {
 		if i == len(v.slots) {

@@ -246,6 +246,7 @@ func (m *Machine) evaluate(s *slot) {
 	case cancel:
 		m.disarm(s, timerPhase)
 		s.phase, s.first = phaseDown, false
+		m.save(s)
 	case end:
 		if s.end == endNone && m.mayEnd(s, d) {
 			m.stop(s, endStop, m.whyEnd(s, d))

@@ -9,8 +9,8 @@
 //
 //  1. Begin with New and one SpecChanged event. Call Step for every event, in
 //     the order in which they happened, with a time that never goes back.
-//  2. Carry out Output.Now at once and in order. Make Output.Records durable
-//     (in order); only then carry out Output.Then. A Spawn is always in Then:
+//  2. Carry out Output.Now at once and in order; then make Output.Records
+//     durable (in order); only then carry out Output.Then. A Spawn is always in Then:
 //     its intent is known to the keeper before the process exists. Outputs may
 //     overlap: Step may be called while records of earlier Outputs are still
 //     being written, as long as no Then overtakes its Records, or an earlier
@@ -24,6 +24,53 @@
 //     late, doubled, in any order, or never: what does not name the current
 //     incarnation is dropped here, and what never comes is bounded by a
 //     deadline here.
+//
+// # After a supervisor's death
+//
+// The records of a supervisor are what the next one needs: with every step, the
+// memory (SlotMemory) of each slot that changed, and what people said. What the
+// driver does with them:
+//
+//  1. Keep the newest of each key: RecordSlot by instance id, its text by
+//     Record.Append; where Value is 0, forget the key.
+//  2. Ready is consumed, and an exit reaped, only once the records of the step
+//     that told of it are durable (peek first), or is told again (Ready may be
+//     doubled): what a supervisor heard and did not record, it has not heard.
+//  3. The next driver parses the values to a Past. An id whose memory cannot be
+//     read is left out of it, and what lives of that instance is ended first.
+//     Times are of the same clock; after a boot there is no Past.
+//  4. Step(now, SpecChanged) with it. Every slot is then where it was; what lives
+//     is not started again. Machine.Unknown lists instances of services that are
+//     no more: what lives of those the driver ends as it would any leftover, and
+//     forgets their keys; the machine knows nothing of them. Instances beyond
+//     what a service has now are the machine's to end.
+//  5. For each instance of Snapshot whose memory Lives: find its process, by
+//     PID and Start, or where none was recorded, in its cgroup or by its mark; so
+//     that every Ref of it can be answered. Only then carry out the Output of 4:
+//     it may ask to kill or to stop some of them. What the old supervisor asked
+//     for is asked again where its answer matters; answers to the old one (of a
+//     spawn, a kill, a hook) are not told.
+//  6. Report, for each of them, what was found, by the events below; and no Tick
+//     before all of that. Then go on as ever; the keeper tells of the exits of
+//     what was adopted.
+//
+// What is found, and how it is told:
+//
+//	nothing             it lives as remembered; or its main process had ended before
+//	Spawned             it was spawning, and there is a process; harmless else
+//	SpawnFailed{Again}  it was spawning, and there is nothing: it is started
+//	                    again at once, and nothing is counted
+//	Exited{Status}      it ended meanwhile, and the keeper knows how
+//	Exited{Unknown}     it ended, and nobody knows how: a failure
+//	Ready               it said so, and that was not consumed
+//
+// Of one that was spawning something must be told; else its start timeout ends it.
+//
+// Backoff, crash-loop windows and counters continue; what has completed stays so;
+// a shutdown goes on by its deadline. What is lost are those who waited for an
+// answer, and with them their operations: an instance in the middle of a restart
+// just comes up again, the next one of a rolling restart has no turn. A stop
+// command that had not been answered is run again.
 //
 // # One incarnation's life
 //

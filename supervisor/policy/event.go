@@ -42,14 +42,15 @@ type SpecChanged struct {
 	Past Past
 }
 
-// Past is what an earlier supervisor left with the keeper. The zero Past is a
-// first start.
+// Past is what an earlier supervisor left with the keeper: its records. The zero
+// Past is a first start.
 type Past struct {
-	Incarnations map[string]uint64 // by instance id: the last one used
-	Stopped      map[string]bool   // by service or instance id: stopped by a person
-	Started      map[string]bool   // by service: started by a person although the spec says enabled = false
-	Scale        map[string]int    // by service: instances set by a person
-	Shutdown     *Shutdown         // one was in progress
+	Slots        map[string]SlotMemory // by instance id
+	Incarnations map[string]uint64     // by service: the last one that instances which are no more have used
+	Stopped      map[string]bool       // by service or instance id: stopped by a person
+	Started      map[string]bool       // by service: started by a person although the spec says enabled = false
+	Scale        map[string]int        // by service: instances set by a person
+	Shutdown     *Shutdown             // one was in progress
 }
 
 // Tick says that time has passed: every deadline up to now is acted on.
@@ -59,6 +60,10 @@ type Tick struct{}
 type Spawned struct {
 	Ref
 	PID int
+	// Start is whatever tells the next supervisor that this pid is still this
+	// process (its start time). The machine only carries it: to SlotMemory and
+	// SlotView.
+	Start uint64
 }
 
 // SpawnFailed answers Spawn: there is no process, and nothing is left of it.
@@ -89,13 +94,16 @@ type Status struct {
 	Signal string // "SIGKILL"
 	Core   bool   // dumped core
 	OOM    bool   // killed by the kernel's memory killer
+	// Unknown: it ended while no supervisor watched, and nobody can say how. It
+	// counts as a failure; Code and Signal mean nothing.
+	Unknown bool
 }
 
 // Emptied answers Kill: nothing that the incarnation started lives. It counts
 // only once Spawn was answered: before, there may be a process that is only
 // being made. So it must not be said of a Kill that finds a Spawn in flight: if
-// it came after Spawned, it would be taken for the end of that process. It may come before Exited, which is then waited for, but no longer
-// than KillPatience.
+// it came after Spawned, it would be taken for the end of that process. It may
+// come before Exited, which is then waited for, but no longer than KillPatience.
 type Emptied struct{ Ref }
 
 // HookDone answers Hook.

@@ -18,6 +18,7 @@ func (m *Machine) mainExited(s *slot, in input) {
 	}
 	s.phase = phaseClearing
 	s.hook = 0
+	m.save(s)
 	m.act(Action{Kind: ActKill, Ref: s.ref})
 	m.arm(s, timerPhase, m.cfg.KillPatience)
 	m.touch(s)
@@ -29,19 +30,8 @@ func (m *Machine) over(s *slot, st Status) {
 	failedStart := s.end == endTimeout || !s.wasReady
 	s.settled = false
 	m.unready(s)
-	how := Reason{kind: whyExited, code: int32(st.Code)}
-	s.last = LastExit{Reason: ExitExited, Status: st, At: m.now}
-	switch {
-	case st.OOM:
-		how = Reason{kind: whyOOM, name: st.Signal}
-		s.last.Reason = ExitOOM
-	case st.Signal != "":
-		how = Reason{kind: whySignaled, name: st.Signal}
-		if st.Core {
-			how.count = 1
-		}
-		s.last.Reason = ExitSignaled
-	}
+	how, reason := howEnded(st)
+	s.last = LastExit{Reason: reason, Status: st, At: m.now}
 	switch s.end {
 	case endNone:
 		s.how = how
@@ -68,6 +58,23 @@ func (m *Machine) over(s *slot, st Status) {
 	m.judge(s, how, st, failedStart)
 }
 
+// howEnded words a status.
+func howEnded(st Status) (Reason, ExitReason) {
+	switch {
+	case st.Unknown:
+		return Reason{kind: whyUnknown}, ExitUnknown
+	case st.OOM:
+		return Reason{kind: whyOOM, name: st.Signal}, ExitOOM
+	case st.Signal != "":
+		how := Reason{kind: whySignaled, name: st.Signal}
+		if st.Core {
+			how.count = 1
+		}
+		return how, ExitSignaled
+	}
+	return Reason{kind: whyExited, code: int32(st.Code)}, ExitExited
+}
+
 // judge decides what follows the end of an incarnation that nobody asked to
 // end. Where they contradict: a success code wins over a fatal code (the fatal
 // ones have defaults, so that a success code is the more deliberate word), and
@@ -91,6 +98,9 @@ func (m *Machine) judge(s *slot, how Reason, st Status, failedStart bool) {
 	switch {
 	case success && (task || r.Policy != spec.RestartAlways):
 		m.final(s, phaseCompleted, Reason{kind: whyCompleted, code: int32(st.Code)})
+	case task && st.Unknown && s.end == endNone:
+		// It may have completed, and a task is never run twice by itself.
+		m.final(s, phaseFailed, because(Reason{kind: whyUntold}, how))
 	case r.Policy == spec.RestartNever:
 		m.final(s, phaseFailed, because(Reason{kind: whyNever}, how))
 	default:
@@ -161,7 +171,7 @@ func failure(code int) int {
 // exitStatus is what the keeper's exit status is when this end ends everything.
 func exitStatus(how Reason, st Status) int {
 	switch {
-	case how.kind == whyStartTimeout:
+	case how.kind == whyStartTimeout, st.Unknown:
 		return 1
 	case st.Signal != "":
 		return 128 + signalNumber(st.Signal)

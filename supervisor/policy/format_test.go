@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,8 +23,18 @@ func (e *env) format(o *Output) string {
 	}
 	for _, r := range o.Records {
 		switch r.Kind {
-		case RecordIntent:
-			fmt.Fprintf(&b, "          * intent %s\n", e.name(r.Ref))
+		case RecordSlot:
+			text := string(r.Append(nil))
+			switch {
+			case e.records && r.Value != 0:
+				fmt.Fprintf(&b, "          * slot %s = %s\n", r.ID, text)
+			case e.records:
+				fmt.Fprintf(&b, "          * slot %s is no more\n", r.ID)
+			case slices.ContainsFunc(o.Then, func(a Action) bool { return a.Kind == ActSpawn && a.Ref == r.Ref }):
+				fmt.Fprintf(&b, "          * intent %s\n", e.name(r.Ref))
+			}
+		case RecordIncarnations:
+			fmt.Fprintf(&b, "          * incarnations %s %d\n", r.ID, r.Value)
 		case RecordStopped:
 			fmt.Fprintf(&b, "          * stopped %s %d\n", r.ID, r.Value)
 		case RecordScale:

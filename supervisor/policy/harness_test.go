@@ -125,6 +125,7 @@ func parseSpec(t testing.TB, text string) *spec.Spec {
 type env struct {
 	t       testing.TB
 	m       *Machine
+	spec    *spec.Spec
 	now     Time
 	out     strings.Builder
 	request Request
@@ -133,10 +134,12 @@ type env struct {
 
 	// What is answered at once, without being asked to.
 	autoSpawn, autoStop bool
+	records             bool // all records are shown, and not the intents alone
+	kept                kept
 }
 
 func newEnv(t testing.TB) *env {
-	return &env{t: t, m: New(Config{}), hooks: map[string]uint64{}, pid: 100}
+	return &env{t: t, m: New(Config{}), hooks: map[string]uint64{}, pid: 100, kept: kept{}}
 }
 
 // slot finds an instance by its id; "web/0@2" names its second incarnation, and
@@ -170,6 +173,7 @@ func (e *env) printf(format string, args ...any) { fmt.Fprintf(&e.out, format, a
 func (e *env) step(ev Event) {
 	o := e.m.Step(e.now, ev)
 	checkInvariants(e.t, e.m)
+	e.kept.take(e.t, e.m, o)
 	e.printf("%s", e.format(o))
 	var answers []Event
 	for _, list := range [][]Action{o.Now, o.Then} {
@@ -262,6 +266,8 @@ func (e *env) event(line string) Event {
 				x.Status.Core = true
 			case "oom":
 				x.Status.OOM = true
+			case "unknown":
+				x.Status = Status{Unknown: true}
 			default:
 				e.t.Fatalf("%s: unknown word %q", line, f)
 			}

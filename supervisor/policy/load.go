@@ -1,7 +1,11 @@
 package policy
 
 import (
+	"bytes"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 
 	"nines/spec"
 )
@@ -25,6 +29,7 @@ func (m *Machine) specChanged(e SpecChanged) {
 		if n, ok := e.Past.Scale[sp.Name]; ok && n >= 0 && n <= MaxInstances && sp.Type != spec.TypeTask {
 			v.instances = n
 		}
+		v.floor = e.Past.Incarnations[sp.Name]
 		v.started = e.Past.Started[sp.Name]
 		v.stopped = e.Past.Stopped[sp.Name]
 		m.services = append(m.services, v)
@@ -43,15 +48,60 @@ func (m *Machine) specChanged(e SpecChanged) {
 	if e.Past.Shutdown != nil {
 		m.shutdownAsked(*e.Past.Shutdown)
 	}
+	tops := m.knownPast()
 	for _, v := range m.services {
-		for i := range v.instances {
+		for i := range max(v.instances, tops[v]) {
 			s := m.newSlot(v, i)
-			s.first = true
+			if w, ok := e.Past.Slots[s.name]; ok && w.Incarnation > 0 {
+				m.restore(s, &w)
+				if is := s.memory(); s.gone() || !bytes.Equal(is.Append(nil), w.Append(nil)) {
+					m.save(s) // it is not as it was remembered any more
+				}
+			} else {
+				s.first = i < v.instances
+			}
 			m.touch(s)
 			m.reconsider(s)
 		}
 		m.markDirty(v)
 	}
+	m.past.Slots = nil // restored; a slot that a scale makes later is a new one
+}
+
+// knownPast sorts out what the past says of instances that the specification no
+// longer has. Where one lives, its service gets a place for it, and for all
+// before it: what it returns is how many; there it is ended as if it had been
+// scaled away. What does not live is forgotten.
+func (m *Machine) knownPast() map[*service]int {
+	tops := map[*service]int{} // looked up only
+	for id, w := range m.past.Slots {
+		if v, index := m.place(id); v != nil && w.Lives() {
+			tops[v] = max(tops[v], index+1)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(m.past.Slots)) {
+		switch v, index := m.place(id); {
+		case v == nil:
+			m.unknown = append(m.unknown, id)
+		case index >= max(v.instances, tops[v]):
+			m.forgetSlot(v, id, Ref{Slot: NoSlot, Incarnation: m.past.Slots[id].Incarnation})
+		}
+	}
+	return tops
+}
+
+// place reads an instance id; a nil service says that the specification has no
+// place for it, or that no machine can have made it.
+func (m *Machine) place(id string) (v *service, index int) {
+	at := strings.LastIndexByte(id, '/')
+	if at < 0 {
+		return nil, 0
+	}
+	index, err := strconv.Atoi(id[at+1:])
+	if err != nil || index < 0 || index >= MaxInstances || strconv.Itoa(index) != id[at+1:] {
+		return nil, 0
+	}
+	return m.byName[id[:at]], index
 }
 
 // link resolves what v needs and comes after. Names that do not resolve cannot
@@ -102,7 +152,7 @@ func (m *Machine) newSlot(v *service, i int) *slot {
 	for t := range s.timers {
 		s.timers[t] = never
 	}
-	s.ref = Ref{Slot: s.id, Incarnation: m.past.Incarnations[s.name]}
+	s.ref = Ref{Slot: s.id, Incarnation: v.floor}
 	s.stopped = m.past.Stopped[s.name]
 	m.slots = append(m.slots, s)
 	v.slots = append(v.slots, s)

@@ -45,7 +45,8 @@ type Machine struct {
 
 	loaded     bool
 	ended      bool // ActEnd was given: nothing is done any more
-	past       Past // numbers of incarnations, also for slots that a later scale makes
+	past       Past // what is said of slots that a later scale makes
+	unknown    []string
 	services   []*service
 	byName     map[string]*service // only looked up, never ranged over
 	slots      []*slot
@@ -62,7 +63,8 @@ type Machine struct {
 	dirtySlots    queue[*slot]
 	dirtyOps      queue[*service]
 
-	out Output
+	unsaved []*slot // changed in this step; see save
+	out     Output
 }
 
 // service is one service as it is now. The counters are sums over its slots
@@ -78,6 +80,9 @@ type service struct {
 	lastCode  int // of its last failure, as the keeper's exit status
 	slots     []*slot
 	ops       []*operation
+
+	floor       uint64 // numbers up to it were used by instances that are no more
+	lastFailure Time   // only while a past is restored: when lastCode was
 
 	needs, after     []*service // resolved, without repetition
 	needers, laters  []*service // the same edges, the other way
@@ -120,7 +125,8 @@ type slot struct {
 	ref     Ref
 	seq     uint64 // of its last intent
 	pid     int
-	stopped bool // by a person, this instance alone
+	start   uint64 // the driver's: tells the pid from a later one
+	stopped bool   // by a person, this instance alone
 	by      string
 
 	// Of the current incarnation.
@@ -131,6 +137,7 @@ type slot struct {
 	wasReady  bool
 	exited    bool // its main process has ended, and was judged
 	emptied   bool // Emptied came before Exited
+	restored  bool // its Spawn was an earlier supervisor's
 	startedAt Time
 	readyAt   Time
 	hook      uint64 // token of the stop hook in flight
@@ -165,6 +172,7 @@ type slot struct {
 	// What touch has counted for it.
 	counted counted
 	queued  bool
+	unsaved bool
 }
 
 // New makes a machine that waits for its first SpecChanged.
@@ -207,7 +215,7 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 	case Tick:
 		m.tick()
 	case Spawned:
-		m.answer(e.Ref, onSpawned, input{pid: e.PID})
+		m.answer(e.Ref, onSpawned, input{pid: e.PID, start: e.Start})
 	case SpawnFailed:
 		t := onSpawnFailed
 		if e.Again {
@@ -228,6 +236,7 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 		m.shutdownAsked(e)
 	}
 	m.settle()
+	m.saveAll()
 	if m.down.on && m.occupied == 0 {
 		m.finishShutdown()
 	}

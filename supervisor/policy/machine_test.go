@@ -2,6 +2,7 @@ package policy
 
 import (
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,10 @@ import (
 //	past                      what an earlier supervisor left, before spec (see parsePast)
 //	step                      events, one a line
 //	advance DURATION          time passes, with a Tick at each deadline
+//	die [DURATION]            the supervisor dies; so much later the next one is handed
+//	                          what was recorded, and where the block is not empty,
+//	                          another spec
+//	kept                      what is recorded
 //	snapshot                  what `nines status` would say
 //
 // Rewrite the expected output with -rewrite, and commit only what you understand.
@@ -36,8 +41,9 @@ func TestCases(t *testing.T) {
 				return ""
 			case "spec":
 				e = newEnv(t)
+				e.spec = parseSpec(t, d.Input)
 				e.autoSpawn, e.autoStop = d.HasArg("auto"), d.HasArg("auto-stop")
-				e.step(SpecChanged{Spec: parseSpec(t, d.Input), Past: past})
+				e.step(SpecChanged{Spec: e.spec, Past: past})
 				past = Past{}
 			case "step":
 				for line := range strings.Lines(d.Input) {
@@ -56,6 +62,24 @@ func TestCases(t *testing.T) {
 				}
 				e.now = e.now.Add(by)
 				return ""
+			case "die":
+				if len(d.CmdArgs) > 0 {
+					by, err := time.ParseDuration(d.CmdArgs[0].Key)
+					if err != nil {
+						d.Fatalf(t, "%v", err)
+					}
+					e.now = e.now.Add(by)
+				}
+				if d.Input != "" {
+					e.spec = parseSpec(t, d.Input)
+				}
+				e.m = New(Config{})
+				e.step(SpecChanged{Spec: e.spec, Past: e.kept.past(t)})
+				for _, id := range e.m.Unknown() {
+					e.printf("          not known: %s\n", id)
+				}
+			case "kept":
+				return e.kept.String()
 			case "snapshot":
 				return e.snapshot()
 			default:
@@ -69,18 +93,28 @@ func TestCases(t *testing.T) {
 	}
 }
 
-// parsePast reads "incarnation web/0 7", "stopped web", "started web",
+// parsePast reads "slot web/0 MEMORY", "incarnation web/0 7" (short for a slot that
+// is down), "incarnations web 7", "stopped web", "started web",
 // "scale web 3", "shutdown 0 20s" (exit status, deadline).
 func parsePast(t *testing.T, text string) Past {
 	p := Past{
-		Incarnations: map[string]uint64{}, Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{},
+		Slots: map[string]SlotMemory{}, Incarnations: map[string]uint64{}, Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{},
 	}
 	for line := range strings.Lines(text) {
 		w := append(strings.Fields(line), "0", "0")
-		n := parseInt(t, w[2])
+		n, _ := strconv.Atoi(w[2]) // not every line has one
 		switch w[0] {
 		case "incarnation":
+			p.Slots[w[1]] = SlotMemory{Phase: "down", Incarnation: uint64(n), Deadline: never, First: true}
+		case "incarnations":
 			p.Incarnations[w[1]] = uint64(n)
+		case "slot":
+			_, text, _ := strings.Cut(strings.TrimSpace(line), w[1]+" ")
+			m, err := ParseSlotMemory(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Slots[w[1]] = m
 		case "stopped":
 			p.Stopped[w[1]] = true
 		case "started":

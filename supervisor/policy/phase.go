@@ -20,6 +20,8 @@ const (
 	numPhases
 )
 
+// String is the name of a phase. The names are also those of SlotMemory: what is
+// recorded today is read by another version tomorrow.
 func (p phase) String() string {
 	return [...]string{
 		"down", "backoff", "completed", "failed", "spawning", "starting", "ready",
@@ -63,6 +65,7 @@ func (t trigger) String() string {
 // input is what came with a trigger.
 type input struct {
 	pid    int
+	start  uint64
 	text   string
 	status Status
 	empty  bool

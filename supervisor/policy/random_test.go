@@ -19,7 +19,7 @@ type chaos struct {
 	rng      *rand.Rand
 	inflight []Event // answers owed
 	old      []Event // answers given: they come again
-	spawns   map[Ref]bool
+	spawns   map[string]bool
 	delays   map[Slot]time.Duration
 	waiting  map[Request]bool
 	ended    bool
@@ -77,7 +77,7 @@ func randomSpec(r *rand.Rand) *spec.Spec {
 func newChaos(t testing.TB, seed uint64) *chaos {
 	c := &chaos{
 		env: newEnv(t), rng: rand.New(rand.NewPCG(seed, 1)),
-		spawns: map[Ref]bool{}, delays: map[Slot]time.Duration{}, waiting: map[Request]bool{},
+		spawns: map[string]bool{}, delays: map[Slot]time.Duration{}, waiting: map[Request]bool{},
 	}
 	c.m = New(Config{Seed: seed})
 	return c
@@ -86,6 +86,7 @@ func newChaos(t testing.TB, seed uint64) *chaos {
 func (c *chaos) feed(ev Event) {
 	o := c.m.Step(c.now, ev)
 	checkInvariants(c.t, c.m)
+	c.kept.take(c.t, c.m, o)
 	if _, ok := ev.(SpecChanged); !ok { // it holds pointers, which differ from run to run
 		c.printf("%T %+v\n", ev, ev)
 	}
@@ -122,10 +123,11 @@ func (c *chaos) carryOut(a Action) {
 	}
 	switch a.Kind {
 	case ActSpawn:
-		if c.spawns[a.Ref] {
-			c.t.Fatalf("spawned twice: %v", a.Ref)
+		if name := c.name(a.Ref); c.spawns[name] {
+			c.t.Fatalf("spawned twice: %s", name)
+		} else {
+			c.spawns[name] = true
 		}
-		c.spawns[a.Ref] = true
 		switch c.rng.IntN(10) {
 		case 0:
 			owe(SpawnFailed{Ref: a.Ref, Code: 127, Cause: "cannot exec"})
@@ -284,6 +286,8 @@ func (c *chaos) once(services int) {
 			Request: c.request, Verb: VerbStart + Verb(r.IntN(6)), Service: fmt.Sprintf("s%d", r.IntN(services+1)),
 			Instance: index, Instances: r.IntN(6), Signal: "SIGUSR1",
 		})
+	case r.IntN(4) == 0:
+		c.die()
 	case r.IntN(60) == 0:
 		c.request++
 		c.feed(Shutdown{Request: c.request, Code: 3, Cause: "test"})
@@ -293,6 +297,7 @@ func (c *chaos) once(services int) {
 // run lets n things happen and returns all that the machine said.
 func (c *chaos) run(n int) string {
 	sp := randomSpec(c.rng)
+	c.spec = sp
 	c.feed(SpecChanged{Spec: sp})
 	for range n {
 		c.once(len(sp.Services))

@@ -30,6 +30,7 @@ const (
 	whyOOM          // name: the signal
 	whyStartTimeout // delay
 	whyExecFailed   // text
+	whyUnknown      // -
 	whyTimedOut     // delay, how: the exit notice of a start that timed out
 	whyEnded        // how: the exit notice of one that we stopped
 	// What follows from it.
@@ -40,6 +41,7 @@ const (
 	whyFatal      // how
 	whyHeld       // how, delay
 	whyNever      // how
+	whyUntold     // how
 	whyCompleted  // code
 	whyStuck      // delay
 	whyUnanswered // -
@@ -74,7 +76,7 @@ func (r Reason) String() string {
 	switch r.kind {
 	case whyNothing:
 		return ""
-	case whyExited, whySignaled, whyOOM, whyStartTimeout, whyExecFailed:
+	case whyExited, whySignaled, whyOOM, whyStartTimeout, whyExecFailed, whyUnknown:
 		return r.end(r.kind)
 	case whyTimedOut:
 		return "not ready within " + words(r.delay) + ", so it was stopped: " + r.end(r.how)
@@ -97,6 +99,8 @@ func (r Reason) String() string {
 		return "held after a crash loop, tried again every " + words(r.delay) + "; the last: " + r.end(r.how)
 	case whyNever:
 		return r.end(r.how) + "; restart policy is never"
+	case whyUntold:
+		return r.end(r.how) + "; it may have completed, and a task is not run twice by itself"
 	case whyCompleted:
 		return "completed: exited with code " + itoa(r.code)
 	case whyStuck:
@@ -111,6 +115,9 @@ func (r Reason) String() string {
 	case whyReady:
 		return "ready after " + words(r.delay)
 	case whyRestart:
+		if r.name == "" {
+			return "restart asked for"
+		}
 		return "restart asked for by " + r.name
 	case whyShutdown:
 		return "shutting down: " + r.name
@@ -169,6 +176,8 @@ func (r Reason) end(k reasonKind) string {
 		return "not ready in time"
 	case whyExecFailed:
 		return r.text
+	case whyUnknown:
+		return "ended while no supervisor watched; its exit status is not known"
 	}
 	return "exited with code " + itoa(r.code)
 }

@@ -82,6 +82,9 @@ func (m *Machine) progressRestart(o *operation) {
 			}
 		case !fresh && s.phase == phaseClearing:
 			// It ended by itself before its turn; its successor does not wait.
+			if s.next != phaseDown {
+				m.save(s)
+			}
 			s.next, s.nextAt = phaseDown, 0
 		}
 		return

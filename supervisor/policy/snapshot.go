@@ -44,6 +44,7 @@ const (
 	ExitCheckFailed  ExitReason = "check_failed"
 	ExitMemory       ExitReason = "memory"
 	ExitStop         ExitReason = "stop"
+	ExitUnknown      ExitReason = "unknown" // while no supervisor watched
 )
 
 // ServiceView is a service as it is now. Reason says why in plain words.
@@ -65,9 +66,10 @@ type SlotView struct {
 	ID          string // "web/0"
 	State       InstanceState
 	Reason      Reason
-	Ref         Ref // of the current or last incarnation
-	PID         int // 0: none
-	Restarts    int // automatic restarts since a person last started it
+	Ref         Ref    // of the current or last incarnation
+	PID         int    // 0: none
+	Start       uint64 // of PID, as Spawned gave it
+	Restarts    int    // automatic restarts since a person last started it
 	StartedAt   Time
 	ReadyAt     Time
 	NextStartAt Time // Backoff

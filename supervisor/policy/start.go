@@ -11,9 +11,9 @@ func (m *Machine) start(s *slot) {
 	s.seq = m.seq
 	s.ref.Incarnation++
 	s.phase = phaseSpawning
-	s.pid = 0
+	s.pid, s.start = 0, 0
 	s.end, s.endWhy = endNone, Reason{}
-	s.answered, s.early, s.exited, s.emptied = false, false, false, false
+	s.answered, s.early, s.exited, s.emptied, s.restored = false, false, false, false, false
 	s.wasReady, s.settled = false, false
 	if s.auto {
 		s.auto = false
@@ -22,12 +22,12 @@ func (m *Machine) start(s *slot) {
 	s.startedAt, s.readyAt = 0, 0
 	s.hook = 0
 	s.next, s.nextAt = phaseDown, 0
-	m.record(Record{Kind: RecordIntent, Ref: s.ref})
 	m.then(Action{Kind: ActSpawn, Ref: s.ref, Revision: s.svc.revision})
 	m.notice(KindStarting, s, Reason{kind: whyStarting, count: int32(s.restarts)})
 	if d := s.svc.spec.StartTimeout; d > 0 {
 		m.arm(s, timerPhase, d)
 	}
+	m.save(s) // the intent
 	m.touch(s)
 }
 
@@ -43,9 +43,10 @@ func (m *Machine) spawnTimeout(s *slot, _ input) {
 // spawned: the process exists.
 func (m *Machine) spawned(s *slot, in input) {
 	s.answered = true
-	s.pid = in.pid
+	s.pid, s.start = in.pid, in.start
 	s.startedAt = m.now
 	s.again = 0
+	m.save(s)
 	if s.end != endNone {
 		// It was to stop while it was being made. The time to stop counts from
 		// here: it had no signal before.
@@ -58,20 +59,31 @@ func (m *Machine) spawned(s *slot, in input) {
 		m.becomeReady(s, input{})
 		return
 	}
+	m.armStarting(s)
+	m.touch(s)
+}
+
+// armStarting: it is ready by its delay, or must say so before its timeout.
+func (m *Machine) armStarting(s *slot) {
+	sp := s.svc.spec
 	at := never
 	if sp.StartTimeout > 0 {
-		at = m.now.Add(sp.StartTimeout)
+		at = s.startedAt.Add(sp.StartTimeout)
 	}
 	if sp.Ready.Delay > 0 {
-		at = min(at, m.now.Add(sp.Ready.Delay))
+		at = min(at, s.startedAt.Add(sp.Ready.Delay))
 	}
 	m.armAt(s, timerPhase, at)
-	m.touch(s)
 }
 
 // readyEarly: a process may be ready before the driver has said that it
 // exists; its word is kept until then.
-func (m *Machine) readyEarly(s *slot, _ input) { s.early = true }
+func (m *Machine) readyEarly(s *slot, _ input) {
+	if !s.early {
+		s.early = true
+		m.save(s)
+	}
+}
 
 // exitedEarly: a process may be reaped before the driver has said that it
 // exists. That it ended says that it was made.
@@ -119,6 +131,7 @@ func (m *Machine) becomeReady(s *slot, _ input) {
 	if s.remembers() {
 		m.arm(s, timerReset, v.spec.Restart.ResetAfter)
 	}
+	m.save(s)
 	m.notice(KindReady, s, Reason{kind: whyReady, delay: m.now.Sub(s.startedAt)})
 	m.touch(s)
 }
@@ -148,6 +161,12 @@ func (m *Machine) spawnAgain(s *slot, in input) {
 		m.vacate(s)
 		return
 	}
+	if s.restored {
+		// An earlier supervisor died over it: it had no turn yet.
+		s.next = phaseDown
+		m.vacate(s)
+		return
+	}
 	if s.again == 0 {
 		s.again = againDelay
 	} else {
@@ -164,6 +183,7 @@ func (m *Machine) spawnAgain(s *slot, in input) {
 func (m *Machine) backoffOver(s *slot, _ input) {
 	s.phase = phaseDown
 	s.nextAt = 0
+	m.save(s)
 	m.touch(s)
 	m.reconsider(s)
 }

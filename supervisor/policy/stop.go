@@ -10,6 +10,7 @@ func (m *Machine) stop(s *slot, why ending, reason Reason) {
 		s.first = false
 	}
 	m.unready(s)
+	m.save(s)
 	if s.phase == phaseSpawning {
 		m.arm(s, timerPhase, s.svc.spec.Stop.Timeout)
 		m.touch(s)
@@ -22,6 +23,7 @@ func (m *Machine) stop(s *slot, why ending, reason Reason) {
 func (m *Machine) askToEnd(s *slot) {
 	st := &s.svc.spec.Stop
 	s.phase = phaseStopping
+	m.save(s)
 	m.arm(s, timerPhase, st.Timeout)
 	if st.Command != "" {
 		s.hook = m.token(s)
@@ -47,6 +49,7 @@ func (m *Machine) signalToEnd(s *slot) {
 // shorten what the process has to end in order.
 func (m *Machine) stopHookDone(s *slot, _ input) {
 	s.hook = 0
+	m.save(s)
 	m.signalToEnd(s)
 }
 
@@ -69,6 +72,7 @@ func (m *Machine) kill(s *slot) {
 	s.phase = phaseKilling
 	s.hook = 0
 	m.unready(s)
+	m.save(s)
 	m.act(Action{Kind: ActKill, Ref: s.ref})
 	m.arm(s, timerPhase, m.cfg.KillPatience)
 	m.touch(s)
@@ -86,6 +90,7 @@ func (m *Machine) patienceOver(s *slot, _ input) {
 	}
 	if s.phase != phaseStuck {
 		s.phase = phaseStuck
+		m.save(s)
 		m.notice(KindStuck, s, m.whyStuck(s))
 		m.touch(s)
 		m.stuckStops()
@@ -110,9 +115,10 @@ func (m *Machine) spawnedLate(s *slot, in input) {
 		return // doubled
 	}
 	s.answered = true
-	s.pid = in.pid
+	s.pid, s.start = in.pid, in.start
 	s.startedAt = m.now
 	s.emptied = false
+	m.save(s)
 	m.act(Action{Kind: ActKill, Ref: s.ref})
 	if s.phase == phaseKilling && !m.down.killed {
 		// Only now was there something to kill. At the end of a shutdown that
@@ -149,6 +155,7 @@ func (m *Machine) exitedAfterKill(s *slot, in input) {
 	untold := !s.answered
 	s.answered = true
 	m.over(s, in.status)
+	m.save(s)
 	switch {
 	case in.empty || s.emptied:
 		m.vacate(s)
@@ -189,9 +196,10 @@ func (m *Machine) endUntold(s *slot) {
 
 // vacate: nothing of the incarnation lives, so the slot may be used again.
 func (m *Machine) vacate(s *slot) {
-	s.pid = 0
+	s.pid, s.start = 0, 0
 	s.hook = 0
 	s.phase = s.next
+	m.save(s)
 	for t := range s.timers {
 		if timer(t) != timerReload { // its hook may still run, and is waited for
 			m.disarm(s, timer(t))

@@ -108,11 +108,11 @@ func (m *Machine) viewSlot(s *slot) SlotView {
 	d := m.desired(s)
 	w := SlotView{
 		Slot: s.id, Service: s.svc.spec.Name, Index: s.index, ID: s.name,
-		Ref: s.ref, PID: s.pid, Restarts: s.restarts, LastExit: s.last,
+		Ref: s.ref, PID: s.pid, Start: s.start, Restarts: s.restarts, LastExit: s.last,
 		StartedAt: s.startedAt, ReadyAt: s.readyAt,
 	}
 	if s.exited {
-		w.PID = 0 // reaped; what lives is something that it left behind
+		w.PID, w.Start = 0, 0 // reaped; what lives is something that it left behind
 	}
 	switch s.phase {
 	case phaseDown:
@@ -136,7 +136,7 @@ func (m *Machine) viewSlot(s *slot) SlotView {
 	case phaseReady:
 		w.State = IsReady
 	case phaseStopping, phaseKilling:
-		w.State, w.Reason = Stopping, s.endWhy
+		w.State, w.Reason = Stopping, m.whyEnding(s, d)
 	case phaseClearing:
 		w.State, w.Reason = Stopping, because(Reason{kind: whyClearing}, s.how)
 		if s.how.kind == whyEnded {
@@ -151,6 +151,18 @@ func (m *Machine) viewSlot(s *slot) SlotView {
 		}
 	}
 	return w
+}
+
+// whyEnding words why s is being ended. Of one that an earlier supervisor ended
+// there are no words any more, so they are what is wanted of it now.
+func (m *Machine) whyEnding(s *slot, d desire) Reason {
+	switch {
+	case s.endWhy != Reason{}:
+		return s.endWhy
+	case d == wantRun:
+		return Reason{kind: whyRestart}
+	}
+	return m.whyEnd(s, d)
 }
 
 // viewService is a service in the words of the API; list are its instances.

@@ -184,7 +184,7 @@ func (k *checker) spawn(ref policy.Ref, out *policy.Output) {
 	now := k.w.now
 	intent := false
 	for _, r := range out.Records {
-		intent = intent || r.Kind == policy.RecordIntent && r.Ref == ref
+		intent = intent || r.Kind == policy.RecordSlot && r.Ref == ref
 	}
 	if !intent {
 		k.fail("intent", "%s.%d is spawned without a record of the intent", sl.id, ref.Incarnation)

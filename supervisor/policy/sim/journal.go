@@ -66,7 +66,7 @@ func (w *world) durable(box *outbox) {
 	j := &w.journal
 	for _, r := range box.records {
 		switch r.Kind {
-		case policy.RecordIntent:
+		case policy.RecordSlot:
 			j.intents[r.Ref] = true
 		case policy.RecordStopped:
 			set(j.stopped, r.ID, r.Value != 0)

@@ -187,10 +187,18 @@ func (t *trace) output(w *world, out *policy.Output) {
 
 func (t *trace) record(w *world, r policy.Record) {
 	switch r.Kind {
-	case policy.RecordIntent:
-		t.str(" intent ")
+	case policy.RecordSlot:
+		t.str(" slot ")
 		t.ref(w, r.Ref)
+		if r.Value == 0 {
+			t.str(" no more")
+		} else if m, ok := r.Memory(); ok {
+			t.str(" ")
+			t.str(m.Phase)
+		}
 		return
+	case policy.RecordIncarnations:
+		t.str(" incarnations ")
 	case policy.RecordStopped:
 		t.str(" stopped ")
 	case policy.RecordStarted:

@@ -1,0 +1,5 @@
+//go:build ninesbug6
+
+package policy
+
+const bug = 6

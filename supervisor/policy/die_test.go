@@ -1,0 +1,60 @@
+package policy
+
+import "fmt"
+
+// die lets the supervisor die, and the next one go on. Where nothing was due, it
+// finds itself exactly where the last one was.
+func (c *chaos) die() {
+	if c.ended {
+		return
+	}
+	before := map[string]string{}
+	due := c.m.due.least() <= c.now
+	for _, s := range c.m.slots {
+		w := s.memory()
+		w.Hook = false // asked again, or its time is over
+		if c.kept[s.name] != "" && (s.phase != phaseBackoff || s.nextAt > c.now) {
+			before[s.name] = string(w.Append(nil)) + s.words(c.m)
+		}
+	}
+	c.m, c.inflight, c.old, c.waiting = New(Config{Seed: c.rng.Uint64()}), nil, nil, map[Request]bool{}
+	c.feed(SpecChanged{Spec: c.spec, Past: c.kept.past(c.t)})
+	if len(c.m.unknown) > 0 {
+		c.t.Fatalf("not known: %v", c.m.unknown)
+	}
+	for _, s := range c.m.slots {
+		w := s.memory()
+		w.Hook = false
+		was, is := before[s.name], string(w.Append(nil))+s.words(c.m)
+		if !due && was != "" && was != is {
+			c.t.Fatalf("%s was\n%s\nand is restored as\n%s", s.name, was, is)
+		}
+	}
+	// The driver reports.
+	for _, s := range c.m.slots {
+		if !s.phase.lives() {
+			continue
+		}
+		n := c.rng.IntN(6)
+		if n == 0 && !s.exited {
+			c.feed(Exited{Ref: s.ref, Status: Status{Unknown: true}, Empty: true})
+		} else if n == 1 && !s.exited {
+			c.feed(Exited{Ref: s.ref, Status: Status{Code: c.rng.IntN(2)}, Empty: c.rng.IntN(2) == 0})
+		} else if n == 2 && !s.answered {
+			c.feed(SpawnFailed{Ref: s.ref, Again: true, Cause: "no process of it was found"})
+		} else if n == 3 || !s.answered {
+			c.feed(Spawned{Ref: s.ref, PID: 7})
+		}
+	}
+}
+
+// words is what people are told of a slot, but for who ended it, and what ended
+// everything.
+func (s *slot) words(m *Machine) string {
+	w := m.viewSlot(s)
+	if w.State == Stopping && s.phase != phaseClearing || m.down.on {
+		w.Reason = Reason{}
+	}
+	w.Ref.Slot, w.Slot = 0, 0
+	return fmt.Sprintf(" %+v %s", w, w.Reason)
+}

@@ -1,0 +1,325 @@
+package policy
+
+import (
+	"slices"
+
+	"nines/spec"
+)
+
+// save notes that s has changed in a way that a next supervisor must know.
+// Whatever changes a field that memory reads calls it; the record is made once,
+// when the step is over.
+func (m *Machine) save(s *slot) {
+	if !s.unsaved {
+		s.unsaved = true
+		m.unsaved = append(m.unsaved, s)
+	}
+}
+
+// saveAll makes the records of this step's changes.
+func (m *Machine) saveAll() {
+	for _, s := range m.unsaved {
+		s.unsaved = false
+		switch {
+		case s.gone():
+			m.forgetSlot(s.svc, s.name, s.ref)
+		case s.ref.Incarnation > 0:
+			m.record(Record{Kind: RecordSlot, Ref: s.ref, ID: s.name, Value: 1, slot: s})
+		}
+	}
+	m.unsaved = m.unsaved[:0]
+}
+
+// gone says whether s was scaled away and nothing of it lives.
+func (s *slot) gone() bool { return s.index >= s.svc.instances && !s.phase.lives() }
+
+// forgetSlot takes the memory of an instance that is no more away, so that what
+// is kept does not grow. What remains is the highest number that one such of the
+// service used, lest an instance that is scaled up later uses one again.
+func (m *Machine) forgetSlot(v *service, id string, ref Ref) {
+	if ref.Incarnation == 0 {
+		return
+	}
+	if ref.Incarnation > v.floor {
+		v.floor = ref.Incarnation
+		m.record(Record{Kind: RecordIncarnations, ID: v.spec.Name, Value: int64(v.floor)})
+	}
+	m.record(Record{Kind: RecordSlot, Ref: ref, ID: id})
+}
+
+// Append appends the text that a RecordSlot keeps, ParseSlotMemory's; nothing
+// where there is nothing to keep. It tells what is so when it is called: called
+// after another Step, it tells of that too.
+func (r *Record) Append(dst []byte) []byte {
+	if r.slot == nil {
+		return dst
+	}
+	w := r.slot.memory()
+	return w.Append(dst)
+}
+
+// Memory is the SlotMemory of a RecordSlot, as Append tells it; false where there
+// is nothing to keep.
+func (r *Record) Memory() (SlotMemory, bool) {
+	if r.slot == nil {
+		return SlotMemory{}, false
+	}
+	w := r.slot.memory()
+	w.Ends = slices.Clone(w.Ends)
+	return w, true
+}
+
+// memory is what must be remembered of s. Its Ends are the slot's own.
+func (s *slot) memory() SlotMemory {
+	w := SlotMemory{
+		Phase: s.phase.String(), Incarnation: s.ref.Incarnation, Deadline: never,
+		StartedAt: s.startedAt, ReadyAt: s.readyAt,
+		First: s.first, Held: s.held, Auto: s.auto,
+		Streak: s.streak, Base: s.base, Spread: s.spread, FailedStarts: s.failedStarts, Again: s.again,
+		Ends: s.ends[max(0, len(s.ends)-MaxEnds):], Restarts: s.restarts,
+		LastExit: s.last,
+	}
+	if s.how.kind == whyExecFailed {
+		w.Cause = s.how.text
+	}
+	next := s.phase
+	if s.phase.lives() {
+		w.PID, w.Start = s.pid, s.start
+		w.Answered, w.Early, w.WasReady, w.Exited = s.answered, s.early && s.phase == phaseSpawning, s.wasReady, s.exited
+		w.End = s.end.String()
+		switch s.phase {
+		case phaseSpawning, phaseStopping, phaseKilling, phaseClearing:
+			w.Deadline = s.timers[timerPhase]
+		}
+		w.Hook = s.phase == phaseStopping && s.hook != 0
+		if next = s.next; s.exited {
+			w.Next = next.String()
+		}
+	}
+	switch next {
+	case phaseBackoff:
+		w.NextStartAt = s.nextAt
+		if s.why.kind == whySpawnAgain {
+			w.Why, w.Cause = s.why.kind.word(), s.why.text
+		}
+	case phaseFailed:
+		w.Why = s.why.kind.word()
+	}
+	return w
+}
+
+func (e ending) String() string { return [...]string{"", "stop", "timeout"}[e] }
+
+// word is the word for why a slot has failed, or waits, as a SlotMemory keeps it.
+func (k reasonKind) word() string {
+	switch k {
+	case whySpawnAgain:
+		return "again"
+	case whyNever:
+		return "never"
+	case whyUntold:
+		return "untold"
+	case whyNoStart:
+		return "starts"
+	case whyFatal:
+		return "fatal"
+	}
+	return "loop"
+}
+
+// restore puts s where w says it was. It takes any w: one that no machine wrote
+// leads to a slot that is sound, and where it lives, bounded. No deadline is
+// later than it would be if it began now.
+func (m *Machine) restore(s *slot, w *SlotMemory) {
+	v := s.svc
+	s.ref.Incarnation = w.Incarnation
+	s.first, s.held, s.auto = w.First, w.Held, w.Auto
+	s.streak, s.failedStarts, s.restarts = max(w.Streak, 0), max(w.FailedStarts, 0), max(w.Restarts, 0)
+	if w.Base >= 0 && w.Spread >= 0 { // not so of what is no number
+		s.base, s.spread = w.Base, w.Spread
+	}
+	s.again = min(max(w.Again, 0), againMaxDelay)
+	for _, at := range w.Ends[max(0, len(w.Ends)-max(v.spec.CrashLoop.Failures, 0)):] {
+		s.ends = append(s.ends, min(at, m.now))
+	}
+	s.startedAt, s.readyAt = min(w.StartedAt, m.now), min(w.ReadyAt, m.now)
+	s.last = w.LastExit
+	s.how = m.recallHow(s, w)
+	if s.last.Reason != ExitNone && s.last.Reason != ExitStop && s.last.At >= v.lastFailure &&
+		(s.how.kind != whyExited || !slices.Contains(v.spec.Restart.SuccessCodes, s.last.Status.Code)) {
+		// Near enough to what the service remembered: it is the exit status of an
+		// essential service's end, and only failures are asked for it.
+		v.lastFailure, v.lastCode = s.last.At, exitStatus(s.how, s.last.Status)
+	}
+	if w.Lives() {
+		m.restoreLiving(s, w)
+	} else {
+		s.phase = phaseNamed(w.Phase)
+		m.recallNext(s, w, s.phase)
+		switch s.phase {
+		case phaseBackoff:
+			if s.nextAt <= m.now {
+				s.phase, s.nextAt = phaseDown, 0
+			} else {
+				m.armAt(s, timerPhase, s.nextAt)
+			}
+		case phaseCompleted:
+			s.settled = true
+		}
+	}
+}
+
+// restoreLiving puts s where something of it lives, or may. What the driver finds
+// of it, it will say.
+func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
+	v := s.svc
+	sp := v.spec
+	s.phase = phaseNamed(w.Phase)
+	s.pid, s.start = w.PID, w.Start
+	s.answered, s.wasReady = true, w.WasReady
+	switch w.End {
+	case endStop.String():
+		s.end = endStop
+	case endTimeout.String():
+		s.end, s.endWhy = endTimeout, Reason{kind: whyStartTimeout, delay: sp.StartTimeout}
+	}
+	switch s.phase {
+	case phaseSpawning:
+		s.answered, s.early, s.restored = false, w.Early, true
+		limit := sp.StartTimeout
+		if s.end != endNone {
+			limit = sp.Stop.Timeout
+		}
+		if limit > 0 || s.end != endNone {
+			m.armAt(s, timerPhase, min(w.Deadline, m.now.Add(limit)))
+		}
+	case phaseStarting:
+		s.end, s.endWhy = endNone, Reason{}
+		if sp.Ready == nil || sp.Type == spec.TypeTask {
+			m.becomeReady(s, input{}) // it need not say so any more
+			return
+		}
+		m.armStarting(s)
+	case phaseReady:
+		s.end, s.endWhy = endNone, Reason{}
+		s.wasReady = true
+		s.settled = sp.Type != spec.TypeTask && (sp.Ready != nil || m.cfg.Settle < 0)
+		if s.remembers() {
+			m.armAt(s, timerReset, s.readyAt.Add(sp.Restart.ResetAfter))
+		}
+	case phaseStopping:
+		s.mustEnd()
+		m.armAt(s, timerPhase, min(w.Deadline, m.now.Add(sp.Stop.Timeout)))
+		if w.Hook {
+			m.stopHookAgain(s)
+		}
+	case phaseKilling, phaseClearing, phaseStuck:
+		s.exited = s.phase == phaseClearing || s.phase == phaseStuck && w.Exited
+		s.answered = w.Answered || s.exited
+		s.restored = !s.answered
+		if s.exited {
+			m.recallNext(s, w, phaseNamed(w.Next))
+		} else {
+			s.mustEnd()
+		}
+		at := m.now.Add(m.cfg.KillPatience)
+		if s.phase != phaseStuck {
+			at = min(w.Deadline, at)
+		}
+		m.armAt(s, timerPhase, at)
+		if s.answered {
+			// The last one's answer died with whom it was for.
+			m.act(Action{Kind: ActKill, Ref: s.ref})
+		}
+	}
+}
+
+// mustEnd: what is in such a phase is being ended, whatever was remembered.
+func (s *slot) mustEnd() {
+	if s.end == endNone {
+		s.end = endStop
+	}
+}
+
+// stopHookAgain: nobody can say any more whether the stop command has run. It is
+// run again for what is left of its time; the signal follows it as ever.
+func (m *Machine) stopHookAgain(s *slot) {
+	left := s.timers[timerPhase].Sub(m.now)
+	switch {
+	case left <= 0: // its time is over: Kill is next
+	case s.svc.spec.Stop.Command == "":
+		m.signalToEnd(s)
+	default:
+		s.hook = m.token(s)
+		m.act(Action{Kind: ActHook, Ref: s.ref, Hook: HookStop, Token: s.hook, Timeout: left})
+	}
+}
+
+// recallNext restores the phase p in which nothing lives, which s is in or which
+// comes next: when its backoff ends, and why.
+func (m *Machine) recallNext(s *slot, w *SlotMemory, p phase) {
+	if p.lives() {
+		p = phaseDown
+	}
+	s.next = p
+	switch p {
+	case phaseBackoff:
+		delay := duration(s.base * s.spread)
+		s.why = because(Reason{kind: whyBackoff, delay: delay, count: int32(min(s.streak, maxCount))}, s.how)
+		if s.held {
+			s.why = because(Reason{kind: whyHeld, delay: delay}, s.how)
+		}
+		if w.Why == whySpawnAgain.word() {
+			s.why = Reason{kind: whySpawnAgain, text: w.Cause, delay: s.again}
+			delay = max(delay, s.again)
+		}
+		s.nextAt = min(w.NextStartAt, m.now.Add(delay))
+		if bug == 6 {
+			s.nextAt = m.now
+		}
+	case phaseCompleted:
+		s.why = Reason{kind: whyCompleted, code: int32(s.last.Status.Code)}
+	case phaseFailed:
+		c := &s.svc.spec.CrashLoop
+		why := Reason{kind: whyCrashLoop, count: int32(len(s.ends)), delay: c.Within, over: true}
+		switch w.Why {
+		case whyNever.word():
+			why = Reason{kind: whyNever}
+		case whyUntold.word():
+			why = Reason{kind: whyUntold}
+		case whyNoStart.word():
+			why.kind, why.count = whyNoStart, int32(min(s.failedStarts, maxCount))
+		case whyFatal.word():
+			why.kind = whyFatal
+		}
+		s.why = because(why, s.how)
+	}
+	if !s.phase.lives() {
+		s.next = phaseDown
+	}
+}
+
+const maxCount = 1<<31 - 1
+
+// recallHow words how the last incarnation of s ended.
+func (m *Machine) recallHow(s *slot, w *SlotMemory) Reason {
+	e := &w.LastExit
+	if e.Reason == ExitNone {
+		return Reason{}
+	}
+	if e.Reason == ExitExited && w.Cause != "" && w.Why != whySpawnAgain.word() {
+		return Reason{kind: whyExecFailed, text: w.Cause, code: int32(e.Status.Code)}
+	}
+	how, _ := howEnded(e.Status)
+	switch e.Reason {
+	case ExitStartTimeout:
+		return Reason{kind: whyStartTimeout, delay: s.svc.spec.StartTimeout}
+	case ExitStop:
+		how.kind, how.how = whyEnded, how.kind
+	}
+	return how
+}
+
+// Unknown lists, in order, the instances of the Past that the specification has
+// no place for: their service is no more. The machine does nothing about them.
+func (m *Machine) Unknown() []string { return slices.Clone(m.unknown) }
