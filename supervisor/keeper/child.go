@@ -36,8 +36,10 @@ type child struct {
 	retryAt    time.Time // zero: no send is to be tried again
 	killAt     time.Time // zero: it may live
 	killWhy    string
-	complaint  string    // the last failed start
-	complained time.Time // when that was said
+	watchdog   time.Duration // 0: none; else WATCHDOG=1 must come within it, from READY on
+	barkAt     time.Time     // zero: not armed
+	complaint  string        // the last failed start
+	complained time.Time     // when that was said
 }
 
 func (c *child) ready() bool { return !c.readyAt.IsZero() }
@@ -55,7 +57,7 @@ func (k *keeper) start(c *child) {
 		return
 	}
 	c.pid, c.link = pid, link
-	c.readyAt, c.killAt, c.retryAt = time.Time{}, time.Time{}, time.Time{}
+	c.readyAt, c.killAt, c.retryAt, c.barkAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	c.out = c.newOutbox()
 	k.note(c.name + " started, pid " + strconv.Itoa(pid) + ", generation " + strconv.Itoa(c.generation))
 	k.flush(c)
@@ -71,7 +73,7 @@ func (k *keeper) launch(c *child) (int, *link, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	pid, err := k.sys.spawn(c.argv(), childEnv(k.env, c.generation+1), theirs)
+	pid, err := k.sys.spawn(c.argv(), childEnv(k.env, c.generation+1, c.watchdog), theirs)
 	if err != nil {
 		link.close()
 		return 0, nil, err
@@ -169,6 +171,27 @@ func (k *keeper) kill(c *child) {
 	k.signal(c, unix.SIGKILL)
 }
 
+// dumpPatience is how long a child has to write down where its threads are.
+const dumpPatience = 2 * time.Second
+
+// pat: the child is alive.
+func (k *keeper) pat(c *child) {
+	if c.watchdog > 0 && (c.ready() || !c.barkAt.IsZero()) {
+		c.barkAt = k.sys.now().Add(c.watchdog)
+	}
+}
+
+// bark: the child has missed its time. SIGABRT makes the Go runtime print where
+// every goroutine is; SIGCONT, because a stopped process handles no signal; and
+// if it can do neither, SIGKILL.
+func (k *keeper) bark(c *child) {
+	c.barkAt = time.Time{}
+	k.say(c.name + " (pid " + strconv.Itoa(c.pid) + ") has not said WATCHDOG=1 for " + c.watchdog.String() + ": it is aborted")
+	k.signal(c, unix.SIGABRT)
+	k.signal(c, unix.SIGCONT)
+	k.killLater(c, dumpPatience, "it did not end after SIGABRT")
+}
+
 // signal sends a signal to a child that was not reaped yet: its pid is its own.
 func (k *keeper) signal(c *child, sig unix.Signal) {
 	if err := k.sys.kill(c.pid, sig); err != nil {
@@ -191,7 +214,7 @@ func (k *keeper) ended(c *child, status unix.WaitStatus) time.Duration {
 	if c.ready() {
 		ready = k.sys.now().Sub(c.readyAt)
 	}
-	c.readyAt, c.killAt, c.retryAt = time.Time{}, time.Time{}, time.Time{}
+	c.readyAt, c.killAt, c.retryAt, c.barkAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	k.note(c.name + " " + howEnded(status))
 	return ready
 }

@@ -66,6 +66,7 @@ func newKeeper(o Options, sys system, con *console, maxFDs int) *keeper {
 		sendFDs: make([]int, 0, notify.MaxFDs),
 	}
 	k.sup = child{
+		watchdog:  o.Watchdog,
 		name:      "nines supervise",
 		argv:      o.Supervisor,
 		handle:    k.fromSupervisor,
@@ -145,9 +146,7 @@ func (k *keeper) reap() {
 		case k.log.pid:
 			k.guard("the log process's exit", func() { k.logEnded(status) })
 		default:
-			if k.console.verbose {
-				k.note("reaped orphan " + strconv.Itoa(pid) + ", which " + howEnded(status))
-			}
+			k.guard("an orphan's exit", func() { k.orphanEnded(pid, status) })
 		}
 	}
 	k.moreToReap = true
@@ -183,6 +182,9 @@ func (k *keeper) deadlines() {
 		}
 		if due(c.killAt, now) && c.pid != 0 {
 			k.guard("a kill", func() { k.kill(c) })
+		}
+		if due(c.barkAt, now) && c.pid != 0 {
+			k.guard("the watchdog", func() { k.bark(c) })
 		}
 		if due(c.startAt, now) && c.pid == 0 {
 			k.guard("a start", func() { k.start(c) })
@@ -221,7 +223,7 @@ func (k *keeper) nextDeadline() time.Time {
 	}
 	var next time.Time
 	for _, at := range [...]time.Time{k.manager.retryAt, k.finishAt,
-		k.log.retryAt, k.log.killAt, k.log.startAt, k.sup.retryAt, k.sup.killAt, k.sup.startAt} {
+		k.log.retryAt, k.log.killAt, k.log.startAt, k.sup.retryAt, k.sup.killAt, k.sup.startAt, k.sup.barkAt} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}

@@ -26,46 +26,49 @@ type outbox interface {
 	next() string
 }
 
-// handBack gives the store's values to a new supervisor, then says "end".
+// handBack gives the store's values to a new supervisor, then says "end". What
+// is added to keys later follows as it comes.
 type handBack struct {
 	store *store
 	keys  []string
-	done  bool
+	ended bool // the end was said
 }
 
 func (h *handBack) fill(b []byte, fds []int, limit int) ([]byte, []int, int) {
-	if h.done {
-		return b, fds, 0
-	}
-	n := 0
-	for _, key := range h.keys {
-		if n == limit || n == notify.MaxFields || len(b) >= batchBytes {
-			break
+	for {
+		n := 0
+		for _, key := range h.keys {
+			if n == limit || n == notify.MaxFields || len(b) >= batchBytes {
+				break
+			}
+			n++
+			v, ok := h.store.values[key]
+			if !ok {
+				continue // deleted since: sent as nothing, and counted
+			}
+			b = appendField(b, notify.Value(key, v.value))
 		}
-		n++
-		v, ok := h.store.values[key]
-		if !ok {
-			continue // deleted since: sent as nothing, and counted
+		switch {
+		case n > 0 && len(b) == 0:
+			// All were deleted. Nothing to send, and a message is never empty.
+			h.advance(n)
+		case n == 0 && !h.ended:
+			return appendField(b, notify.StoreDone()), fds, 1
+		default:
+			return b, fds, n
 		}
-		b = appendField(b, notify.Value(key, v.value))
 	}
-	if n > 0 && len(b) == 0 {
-		// All were deleted. Nothing to send, but a message is never empty.
-		h.advance(n)
-		return h.fill(b, fds, limit)
-	}
-	if n == 0 {
-		return appendField(b, notify.StoreDone()), fds, 1
-	}
-	return b, fds, n
 }
 
 func (h *handBack) advance(n int) {
 	if len(h.keys) == 0 {
-		h.done = true
+		h.ended = true
 		return
 	}
 	h.keys = h.keys[n:]
+	if len(h.keys) == 0 {
+		h.keys = nil // let go of the array
+	}
 }
 
 func (h *handBack) next() string {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -144,6 +145,12 @@ entries:
 	return append(kept, "NINES_KEEPER_FD=3", "NINES_KEEPER_PID="+strconv.Itoa(pid), "NINES_RUNTIME_DIR="+runtimeDir)
 }
 
-func childEnv(base []string, generation int) []string {
-	return append(base[:len(base):len(base)], "NINES_GENERATION="+strconv.Itoa(generation))
+// childEnv adds what belongs to one generation. The watchdog is told as sd_notify
+// has it, but for WATCHDOG_PID: the pid is not known before the process is.
+func childEnv(base []string, generation int, watchdog time.Duration) []string {
+	env := append(base[:len(base):len(base)], "NINES_GENERATION="+strconv.Itoa(generation))
+	if watchdog > 0 {
+		env = append(env, "WATCHDOG_USEC="+strconv.FormatInt(watchdog.Microseconds(), 10))
+	}
+	return env
 }

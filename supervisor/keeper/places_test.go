@@ -190,7 +190,7 @@ func TestLockFileHasThePidAlone(t *testing.T) {
 func TestChildEnvironment(t *testing.T) {
 	base := baseEnv([]string{"PATH=/bin", "NOTIFY_SOCKET=/s", "WATCHDOG_USEC=1", "WATCHDOG_PID=1", "NINES_KEEPER_FD=9",
 		"NINES_GENERATION=9", "NINES_RUNTIME_DIR=rel", "NINES_STATE_DIR=/s", "NOTIFY_SOCKET_X=kept", "odd"}, "/run/nines", 7)
-	one, two := childEnv(base, 1), childEnv(base, 2)
+	one, two := childEnv(base, 1, 0), childEnv(base, 2, 0)
 	want := []string{"PATH=/bin", "NINES_STATE_DIR=/s", "NOTIFY_SOCKET_X=kept", "odd",
 		"NINES_KEEPER_FD=3", "NINES_KEEPER_PID=7", "NINES_RUNTIME_DIR=/run/nines", "NINES_GENERATION="}
 	for i, got := range [][]string{one, two} {

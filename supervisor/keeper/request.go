@@ -10,6 +10,7 @@ import (
 // refused as a whole, so it is read completely before anything is done.
 type request struct {
 	ready, stopping bool
+	watchdog        bool
 	status          string
 	hasStatus       bool
 	put, remove     bool           // what is to be done with names
@@ -34,6 +35,8 @@ func (r *request) read(m notify.Message, n int) error {
 			r.ready = r.ready || f.Value == "1"
 		case notify.KeyStopping:
 			r.stopping = r.stopping || f.Value == "1"
+		case notify.KeyWatchdog:
+			r.watchdog = r.watchdog || f.Value == "1"
 		case notify.KeyStatus:
 			r.status, r.hasStatus = f.Value, true
 		case notify.KeyFDStore:

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 )
 
 // Options say what to keep.
@@ -12,6 +13,7 @@ type Options struct {
 	Log        func() []string // argv of the log process; asked at each start
 	RuntimeDir string          // absolute; Run fills it in from the place
 	Env        []string        // our own
+	Watchdog   time.Duration   // the supervisor must say WATCHDOG=1 within it; 0: it need not
 	Verbose    bool
 	Stderr     int // descriptor
 }
@@ -69,7 +71,30 @@ func Run(o Options, place Place) int {
 	room := max(0, limit-fdReserve)
 	con.say("the limit of " + strconv.Itoa(limit) + " open files allows " + strconv.Itoa(room) +
 		` instances, half as many with log.streams = "split" (ulimit -n, LimitNOFILE=)`)
+	if o.Watchdog, err = watchdog(o.Env); err != nil {
+		con.say(err.Error())
+	}
 	k := newKeeper(o, kernel{}, con, room)
 	k.signals, k.children = signals, children
 	return k.run()
+}
+
+// defaultWatchdog is long beside any turn of a supervisor's loop, and its half,
+// at which a supervisor speaks up, is no wake-up to speak of.
+const defaultWatchdog = 30 * time.Second
+
+// watchdog is NINES_WATCHDOG: a duration, "0" for none.
+func watchdog(env []string) (time.Duration, error) {
+	text := getenv(env, "NINES_WATCHDOG")
+	switch text {
+	case "":
+		return defaultWatchdog, nil
+	case "0":
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 100*time.Millisecond {
+		return defaultWatchdog, refusal("NINES_WATCHDOG=" + text + " is no duration of 100ms or more: " + defaultWatchdog.String() + " it is")
+	}
+	return d, nil
 }

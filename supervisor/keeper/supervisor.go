@@ -31,7 +31,11 @@ func (k *keeper) fromSupervisor(m notify.Message, fds []int) {
 		k.asked, k.endSaid, k.code = 0, true, r.end
 		k.killLater(&k.sup, endPatience, "it said X_NINES_END and did not exit")
 	}
+	if r.watchdog {
+		k.pat(&k.sup)
+	}
 	if r.ready && k.becameReady(&k.sup) {
+		k.pat(&k.sup)
 		k.everReady = true
 		k.manager.ready()
 		k.deliver()
@@ -54,6 +58,7 @@ func (k *keeper) keep(r *request, fds []int) {
 			p.pending = append(p.pending, kept)
 		}
 	}
+	k.forgetExit(r.values)
 	for _, v := range r.values {
 		if err := k.store.set(v.Key, v.Value); err != nil {
 			k.say(err.Error())
