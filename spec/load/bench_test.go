@@ -51,9 +51,32 @@ service "s%d" {
 	return b.String()
 }
 
-func BenchmarkLoad1000(b *testing.B) {
+// small is a specification of n services that say little.
+func small(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `service "svc%d" {
+  command = ["/bin/sleep", "1000", "%d"]
+  restart {
+    delay  = "0s"
+    jitter = 0
+  }
+  crash_loop {
+    failures = 10000
+  }
+}
+`, i, i)
+	}
+	return b.String()
+}
+
+func BenchmarkLoad1000(b *testing.B) { benchmarkLoad(b, small(1000)) }
+
+func BenchmarkLoad1000Rich(b *testing.B) { benchmarkLoad(b, thousand(1000)) }
+
+func benchmarkLoad(b *testing.B, text string) {
 	file := filepath.Join(b.TempDir(), "x.hcl")
-	if err := os.WriteFile(file, []byte(thousand(1000)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
@@ -100,6 +123,29 @@ func BenchmarkLiteral(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := c.Strings(nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkCompileLiteral(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Compile(`["/opt/app/bin/server", "--level", "info"]`); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkTemplate(b *testing.B) {
+	c, err := Compile(`"http://127.0.0.1:${port.http}/x?i=${instance.index}&h=${env.HOME}"`)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := testScope()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.String(s); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -65,7 +65,7 @@ func Compile(e spec.Expr) (*Compiled, error) {
 	if _, what := checkNesting(tokens); what != "" {
 		return nil, fmt.Errorf("cannot read the expression: %s", what)
 	}
-	expr, diags := parseExpression(src)
+	expr, diags := parseExpression(src, "", hcl.InitialPos)
 	if diags.HasErrors() {
 		return nil, fmt.Errorf("cannot read the expression: %s", reason(diags, false))
 	}
@@ -91,13 +91,13 @@ func Compile(e spec.Expr) (*Compiled, error) {
 	return c, nil
 }
 
-func parseExpression(src []byte) (e hclsyntax.Expression, diags hcl.Diagnostics) {
+func parseExpression(src []byte, file string, start hcl.Pos) (e hclsyntax.Expression, diags hcl.Diagnostics) {
 	defer func() {
 		if p := recover(); p != nil {
 			e, diags = nil, hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "The parser failed", Detail: fmt.Sprint(p)}}
 		}
 	}()
-	return hclsyntax.ParseExpression(src, "", hcl.InitialPos)
+	return hclsyntax.ParseExpression(src, file, start)
 }
 
 // reason puts the first error into words. HCL's and cty's details may quote

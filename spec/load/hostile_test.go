@@ -129,6 +129,46 @@ func TestManyBombs(t *testing.T) {
 	t.Logf("allocated %d MiB in all", allocated>>20)
 }
 
+// TestManyTokens: what would fill the memory with tokens is refused before HCL
+// sees it, and nothing of it is shown.
+func TestManyTokens(t *testing.T) {
+	for name, text := range map[string]string{
+		"brackets": strings.Repeat("[", maxFile-1),
+		"commas":   "x = [" + strings.Repeat("1,", maxFile/2-10) + "]\n",
+		"strings":  "env = {\n A = \"hidden\"\n}\n" + strings.Repeat("\"\" ", 1_200_000),
+		"bad":      "env = \"hidden\" \xff" + strings.Repeat("&", 3_000_000),
+	} {
+		diags, allocated := loadHostile(t, name, text)
+		want := "too_large"
+		if name == "bad" {
+			want = "not_utf8"
+		}
+		wantCode(t, diags, want, 0)
+		if got := render(t, diags); strings.Contains(got, "hidden") {
+			t.Errorf("%s: a secret is shown:\n%s", name, got)
+		}
+		if allocated > 64<<20 {
+			t.Errorf("%s allocated %d MiB", name, allocated>>20)
+		}
+	}
+	// Ten thousand services are far from the limit.
+	if n := mostTokens([]byte(small(10_000))); n > maxTokens/2 {
+		t.Errorf("10,000 services count as %d tokens", n)
+	}
+}
+
+// TestManyComments: a comment ends the line that it stands on, so the lines of
+// a long list do not add up.
+func TestManyComments(t *testing.T) {
+	body := ""
+	for i := range maxOperators + 100 {
+		body += fmt.Sprintf("    A%d = -1 # less\n", i)
+	}
+	if _, diags := loadText(t, "service \"web\" {\n  command = [\"x\"]\n  env = {\n"+body+"  }\n}\n"); diags.HasErrors() {
+		t.Errorf("%.300s", render(t, diags))
+	}
+}
+
 func TestFiles(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {

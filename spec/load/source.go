@@ -31,14 +31,20 @@ const (
 type source struct {
 	name    string
 	data    []byte
-	secrets []span // literals inside env attributes, never shown
 	body    *hclsyntax.Body
+	secrets []span // literals inside env attributes, never shown
+	scanned bool   // secrets is filled in
 }
 
 // span is a range of bytes.
 type span struct{ start, end int }
 
+// secret tells whether a byte belongs to a literal that is never shown. What is
+// secret is found when it is first asked: most files load without a snippet.
 func (s *source) secret(i int) bool {
+	if !s.scanned {
+		scanTokens(s)
+	}
 	n := sort.Search(len(s.secrets), func(k int) bool { return s.secrets[k].end > i })
 	return n < len(s.secrets) && s.secrets[n].start <= i
 }
@@ -159,6 +165,10 @@ func (r *report) tooLarge(name string) {
 // only for a file without any syntax error: half a block would bring errors
 // that are not there.
 func (r *report) parse(src *source) bool {
+	tooMany := mostTokens(src.data) > maxTokens
+	if tooMany { // what is secret in it cannot be found out
+		src.secrets, src.scanned = []span{{0, len(src.data)}}, true
+	}
 	if i := firstBadByte(src.data); i >= 0 {
 		rng := src.rangeAt(i, i+1)
 		r.errorAt("not_utf8", rng, fmt.Sprintf("byte 0x%02x is not UTF-8", src.data[i]), "Save the file as UTF-8 text.")
@@ -167,6 +177,13 @@ func (r *report) parse(src *source) bool {
 	if i := bytes.IndexByte(src.data, 0); i >= 0 {
 		r.errorAt("not_text", src.rangeAt(i, i+1), "the file holds a zero byte", "A specification is a text file; this looks like a binary one.")
 		return false
+	}
+	if tooMany {
+		r.errorFile("too_large", src.name, fmt.Sprintf("the file holds more than %d signs and words", maxTokens), "Split it: a folder's *.hcl files are read in name order and merged.")
+		return false
+	}
+	if src.body = parsePlain(src.name, src.data); src.body != nil {
+		return true
 	}
 	if rng, what := scanTokens(src); what != "" {
 		r.errorAt("too_deep", rng, what, "Split the expression: give its parts names in a locals block.")

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -19,15 +20,37 @@ const (
 	// exponent: HCL writes numbers out in full when it makes strings of them.
 	maxNumber   = 64
 	maxExponent = 300
+	// maxTokens bounds what HCL's own lexer makes of a file: 200 MB.
+	maxTokens = 2_000_000
 )
 
-// scanTokens looks at the tokens of a file before the parser does. It says
+// scanTokens looks at the tokens of a file before HCL's parser does. It says
 // what is nested too deeply for it and where, and it notes which literals
 // stand inside env attributes, so that no snippet ever shows them.
 func scanTokens(src *source) (hcl.Range, string) {
 	tokens, _ := hclsyntax.LexConfig(src.data, src.name, hcl.InitialPos) // the parser reports bad tokens
-	src.secrets = secretSpans(tokens)
+	src.secrets, src.scanned = secretSpans(tokens), true
 	return checkNesting(tokens)
+}
+
+// mostTokens is at least the number of HCL's tokens in a text. A token takes
+// HCL 96 bytes, so it is asked before the list is made.
+func mostTokens(data []byte) int {
+	n, inWord := 1, false // 1: the end of the file is a token
+	for _, c := range data {
+		word := isLetter(c) || isDigit(c)
+		switch {
+		case word && inWord, c == ' ', c == '\t':
+		case word && isDigit(c): // 1a is a number and a name
+			n += 2
+		case c == '"', c == '}', c == '$', c == '%': // the literal behind it may be all blanks
+			n += 2
+		default:
+			n++
+		}
+		inWord = word
+	}
+	return n
 }
 
 // level is what is open at one depth.
@@ -35,6 +58,17 @@ type level struct {
 	open      hclsyntax.TokenType
 	operators int // since the last comma
 	control   int // %{ if } and %{ for } not yet ended
+}
+
+// endLine ends the expression of a line, where lines do, and returns how many
+// operators that takes back.
+func (l *level) endLine() int {
+	if l.open != hclsyntax.TokenNil && l.open != hclsyntax.TokenOBrace {
+		return 0
+	}
+	n := l.operators
+	l.operators = 0
+	return n
 }
 
 func checkNesting(tokens hclsyntax.Tokens) (hcl.Range, string) {
@@ -78,9 +112,10 @@ func checkNesting(tokens hclsyntax.Tokens) (hcl.Range, string) {
 			operators -= top.operators
 			top.operators = 0
 		case hclsyntax.TokenNewline:
-			if top.open == hclsyntax.TokenNil || top.open == hclsyntax.TokenOBrace {
-				operators -= top.operators
-				top.operators = 0
+			operators -= top.endLine()
+		case hclsyntax.TokenComment:
+			if bytes.HasSuffix(t.Bytes, []byte{'\n'}) { // it took the newline with it
+				operators -= top.endLine()
 			}
 		case hclsyntax.TokenNumberLit:
 			if !sensibleNumber(string(t.Bytes)) {
