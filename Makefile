@@ -13,8 +13,10 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || cat VERS
 # version is stamped here anyway.
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false
-# The keeper forwards SIGURG, so the runtime must not use it for preemption.
-INITFLAGS := $(LDFLAGS) -X=runtime.godebugDefault=asyncpreemptoff=1
+# The keeper forwards SIGURG, so the runtime must not use it for preemption; and
+# it begins before the runtime, to see which signals it was given as ignored
+# (supervisor/entry).
+INITFLAGS := $(LDFLAGS) -X=runtime.godebugDefault=asyncpreemptoff=1 -E=nines_start
 
 PROGRAMS := nines nines-init nines-exec nines-log
 # Go's ./... leaves folders named testdata out; the programs there are tested

@@ -116,7 +116,7 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 	}
 	for _, args := range [][]string{
 		{"nines/cmd/nines"}, {"nines/cmd/nines-exec"}, {"nines/cmd/nines-log"},
-		{"-ldflags=-X=runtime.godebugDefault=asyncpreemptoff=1", "nines/cmd/nines-init"},
+		{"-ldflags=-X=runtime.godebugDefault=asyncpreemptoff=1 -E=nines_start", "nines/cmd/nines-init"},
 		{"nines/testdata/programs/misbehave"}, {"nines/testdata/web"},
 	} {
 		cmd := exec.Command("go", append([]string{"build", "-o", dir + "/"}, args...)...)

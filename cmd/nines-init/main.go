@@ -1,6 +1,7 @@
 // Command nines-init is the keeper: PID 1, or a subreaper, that keeps the
 // supervisor and the log process alive and ends when the supervisor says so.
-// See package keeper.
+// See package keeper. With a command after -- it is the entrypoint for that
+// command instead: see package entry.
 package main
 
 import (
@@ -8,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nines/supervisor/entry"
 	"nines/supervisor/keeper"
 )
 
@@ -17,6 +19,10 @@ var version string
 func main() { os.Exit(run(os.Args[1:], os.Environ())) }
 
 func run(args, env []string) int {
+	parent := unix.Getppid() // first of all: it may die
+	if len(args) > 0 && args[0] == entry.ShimFlag {
+		return entry.Shim(args[1:], env)
+	}
 	f, err := parse(args)
 	if err != nil {
 		keeper.WriteLine(2, err.Error())
@@ -31,6 +37,10 @@ func run(args, env []string) int {
 			v = "dev"
 		}
 		return print("nines-init " + v + "\n")
+	}
+	if c := f.command; c != nil {
+		c.Env, c.Stderr, c.Parent, c.Warm = env, 2, parent, keeper.WarmUp
+		return entry.Run(*c)
 	}
 	keeper.WarmUp()
 	place, err := keeper.FindPlace(f.runtimeDir, env, unix.Geteuid())

@@ -39,7 +39,7 @@ var buildOnce = sync.OnceValues(func() ([]byte, error) {
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "nines-init")
 	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false",
-		"-ldflags=-s -w -X main.version=v1.2.3 -X=runtime.godebugDefault=asyncpreemptoff=1", "-o", path, ".")
+		"-ldflags=-s -w -X main.version=v1.2.3 -X=runtime.godebugDefault=asyncpreemptoff=1 -E=nines_start", "-o", path, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, out)
