@@ -33,7 +33,8 @@ type incarnation struct {
 	aborted  atomic.Bool // the one field that the spawner reads while the loop may write
 
 	pid     int            // 0: the spawner has not answered
-	start   uint64         // start time of pid; only at level none, where pids are all there is
+	start   uint64         // start time of pid; 0: it ended before it could be read
+	adopted bool           // an earlier supervisor started it: a child of the keeper's
 	group   *cgroups.Group // nil: level none, or not spawned
 	reaped  bool           // its pid must not be signalled any more
 	status  proc.Status    // when reaped
@@ -42,13 +43,10 @@ type incarnation struct {
 	condemn bool           // kill as soon as the spawner answers
 }
 
-func (s *Supervisor) newIncarnation(ref policy.Ref, revision int) *incarnation {
-	id := s.machine.ID(ref.Slot)
+// incarnation makes one; it is not in live yet.
+func (s *Supervisor) incarnation(ref policy.Ref, id string) *incarnation {
 	svc, index := s.machine.Slot(ref.Slot)
-	in := &incarnation{ref: ref, revision: revision, id: id, name: incarnationName(id, ref.Incarnation), svc: svc, index: index}
-	s.live[ref.Slot] = in
-	s.inFlight++
-	return in
+	return &incarnation{ref: ref, id: id, name: incarnationName(id, ref.Incarnation), svc: svc, index: index}
 }
 
 func incarnationName(id string, n uint64) string { return id + "." + strconv.FormatUint(n, 10) }
@@ -67,8 +65,10 @@ func (s *Supervisor) tree(in *incarnation) *proc.Tree {
 
 // known says whether a pid is a main process of ours; only the loop may ask.
 func (s *Supervisor) known(pid int) bool {
-	_, ok := s.pids[pid]
-	return ok
+	if _, ok := s.pids[pid]; ok {
+		return true
+	}
+	return s.adopted[pid] != nil
 }
 
 // owner says whose child a pid is: an incarnation's main process, or a hook's.
@@ -78,7 +78,7 @@ type owner struct {
 }
 
 // spawned is the spawner's answer for an incarnation.
-func (s *Supervisor) spawned(in *incarnation, pid int, group *cgroups.Group, err *proc.Error) {
+func (s *Supervisor) spawned(in *incarnation, pid int, start uint64, group *cgroups.Group, err *proc.Error) {
 	s.inFlight--
 	if err != nil {
 		s.consumeFailedExec(pid)
@@ -87,7 +87,7 @@ func (s *Supervisor) spawned(in *incarnation, pid int, group *cgroups.Group, err
 		s.step(policy.SpawnFailed{Ref: in.ref, Step: err.Step, Cause: err.Error(), Code: err.ExitCode(), Again: err.Again()})
 		return
 	}
-	in.pid, in.group = pid, group
+	in.pid, in.start, in.group = pid, start, group
 	s.pids[pid] = owner{in: in}
 	// An exit of it that was reaped before we knew the pid is marked before any
 	// step: a signal to that pid could hit another process.
@@ -95,15 +95,10 @@ func (s *Supervisor) spawned(in *incarnation, pid int, group *cgroups.Group, err
 	if early {
 		delete(s.pids, pid)
 		in.reaped, in.status = true, exit.Status
-	} else if group == nil {
-		// Not reaped, so the pid is its own, even if it has ended.
-		start, e := proc.StartTime(pid)
-		if e != nil {
-			s.log.Warn("cannot read the start time", "instance", in.id, "pid", pid, "err", e)
-		}
-		in.start = start
+	} else if start != 0 {
+		s.values = append(s.values, keyMain+strconv.Itoa(pid)+" "+strconv.FormatUint(start, 10))
 	}
-	s.step(policy.Spawned{Ref: in.ref, PID: pid})
+	s.step(policy.Spawned{Ref: in.ref, PID: pid, Start: start})
 	if r := in.svc.Ready; r != nil && r.Delay == 0 && !early {
 		// Other kinds of readiness are not in effect yet, as `nines check` says:
 		// such an instance is ready when its exec succeeded.
@@ -153,26 +148,38 @@ func (s *Supervisor) consumeFailedExec(pid int) {
 	}
 }
 
-// reap collects every child that ended. All of them are marked before the
-// machine steps for any: what it decides for one may signal another.
+// reap collects every child that ended. How a main process ended is with the
+// keeper before it is reaped: a death of ours in between loses no status. All
+// of them are marked before the machine steps for any: what it decides for one
+// may signal another.
 func (s *Supervisor) reap() {
-	s.exits = proc.Reap(s.exits[:0])
-	gone := make([]owner, 0, len(s.exits))
-	for _, e := range s.exits {
-		o, known := s.pids[e.PID]
+	var gone []owner
+	for {
+		pid, raw, ok := proc.Peek()
+		if !ok {
+			break
+		}
+		o, known := s.pids[pid]
+		if o.in != nil && o.in.start != 0 {
+			exit := strconv.FormatUint(o.in.start, 10) + " " + strconv.FormatUint(uint64(raw), 10)
+			s.tell(encode(nil, append(s.values, keyExit+strconv.Itoa(pid)+" "+exit)))
+			s.values = s.values[:0]
+		}
+		proc.ReapPID(pid)
+		status := proc.StatusOf(raw)
 		if !known {
 			if s.inFlight > 0 {
-				s.early = append(s.early, e)
+				s.early = append(s.early, proc.Exit{PID: pid, Status: status})
 			}
 			// Else it is nobody's: a failed exec that was answered already.
 			continue
 		}
-		delete(s.pids, e.PID)
+		delete(s.pids, pid)
 		switch {
 		case o.in != nil:
-			o.in.reaped, o.in.status = true, e.Status
+			o.in.reaped, o.in.status = true, status
 		case o.hook != nil:
-			o.hook.reaped, o.hook.status = true, e.Status
+			o.hook.reaped, o.hook.status = true, status
 		default:
 			continue // a shim whose exec failed
 		}
@@ -202,6 +209,10 @@ func (s *Supervisor) mainEnded(in *incarnation) {
 	if empty {
 		s.forget(in)
 	}
+	if in.start != 0 {
+		// In the same message as what the machine makes of it.
+		s.forgetMain(in.pid)
+	}
 	st := in.status
 	s.step(policy.Exited{Ref: in.ref, Empty: empty, Status: policy.Status{Code: st.Code, Signal: st.Signal, Core: st.Core}})
 }
@@ -217,13 +228,30 @@ func (s *Supervisor) signal(a *policy.Action) {
 	if in == nil || in.reaped || in.pid == 0 {
 		return // it ended meanwhile; the exit is on its way to the machine
 	}
-	err := proc.Signal(in.pid, a.Signal)
+	err := s.send(in, a.Signal)
 	if err == nil && a.Cont {
-		err = proc.Signal(in.pid, "SIGCONT")
+		err = s.send(in, "SIGCONT")
 	}
 	if err != nil {
 		s.log.Warn("cannot signal", "instance", in.id, "pid", in.pid, "signal", a.Signal, "err", err)
 	}
+}
+
+// send signals a main process that was not reaped: ours by its pid, which only
+// we can free; the keeper's by its start time as well.
+func (s *Supervisor) send(in *incarnation, sig string) error {
+	if in.adopted {
+		return proc.SignalProcess(in.pid, in.start, sig)
+	}
+	return proc.Signal(in.pid, sig)
+}
+
+// killMain sends SIGKILL to a main process that was not reaped.
+func (s *Supervisor) killMain(in *incarnation) error {
+	if in.adopted {
+		return proc.SignalProcess(in.pid, in.start, "SIGKILL")
+	}
+	return proc.KillMain(in.pid)
 }
 
 // kill ends all that an incarnation started, in a worker, and answers Emptied.
@@ -247,7 +275,7 @@ func (s *Supervisor) kill(ref policy.Ref) {
 	if !in.reaped {
 		// The main process is killed here, where its pid cannot have been used
 		// again; the killer takes the rest.
-		if err := proc.KillMain(in.pid); err != nil {
+		if err := s.killMain(in); err != nil {
 			s.log.Warn("cannot kill", "instance", in.id, "pid", in.pid, "err", err)
 		}
 	}

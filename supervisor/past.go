@@ -1,12 +1,16 @@
 package supervisor
 
 import (
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
 	"nines/supervisor/notify"
 	"nines/supervisor/policy"
+	"nines/supervisor/proc"
 )
 
 // The keys of the values that the keeper holds for the next supervisor:
@@ -16,6 +20,10 @@ import (
 //	stop:web    or stop:web/0: stopped by a person
 //	start:web   started by a person although the spec says enabled = false
 //	scale:web   instances set by a person
+//	ports:web/0 "http=8123 admin=8124": free ports that it was given
+//	main:812    start time of the main process with that pid: the keeper keeps its
+//	            exit, should it become the keeper's child
+//	exit:812    "START STATUS": how it ended; written by whoever reaps it
 //	shutdown    "EXIT DEADLINE": one is in progress, to end by DEADLINE on
 //	            CLOCK_MONOTONIC in nanoseconds
 const (
@@ -25,12 +33,42 @@ const (
 	keyStarted     = "start:"
 	keyScale       = "scale:"
 	keyShutdown    = "shutdown"
+	keyPorts       = "ports:"
+	keyMain        = "main:"
+	keyExit        = "exit:"
 )
 
-// encode turns records into messages for the keeper, as few as fit.
-func (s *Supervisor) encode(records []policy.Record) [][]byte {
+// Past is what an earlier supervisor left with the keeper.
+type Past struct {
+	policy.Past
+	Exits map[int]exitRecord        // by pid: main processes that ended
+	Ports map[string]map[string]int // by instance id: the free ports it was given
+}
+
+// exitRecord is how a main process ended.
+type exitRecord struct {
+	start uint64 // of the process: a pid alone names nobody
+	raw   uint32 // as wait4(2) has it
+}
+
+func statusOf(raw uint32) policy.Status {
+	st := proc.StatusOf(raw)
+	return policy.Status{Code: st.Code, Signal: st.Signal, Core: st.Core}
+}
+
+// encode turns records, and values of the loop's own, into messages for the
+// keeper, as few as fit.
+func encode(records []policy.Record, values []string) [][]byte {
 	var msgs [][]byte
 	var b []byte
+	fields := 0
+	add := func(line string) {
+		if len(b)+len(line) > notify.MaxMessage || fields == notify.MaxFields {
+			msgs, b, fields = append(msgs, b), nil, 0
+		}
+		b = append(b, line...)
+		fields++
+	}
 	for i := range records {
 		r := &records[i]
 		var key, value string
@@ -48,11 +86,10 @@ func (s *Supervisor) encode(records []policy.Record) [][]byte {
 		case policy.RecordShutdown:
 			key, value = keyShutdown, fmt.Sprintf("%d %d", r.Value, r.Deadline)
 		}
-		line := notify.KeyValue + "=" + key + " " + value + "\n"
-		if len(b)+len(line) > notify.MaxMessage {
-			msgs, b = append(msgs, b), nil
-		}
-		b = append(b, line...)
+		add(notify.KeyValue + "=" + key + " " + value + "\n")
+	}
+	for _, v := range values {
+		add(notify.KeyValue + "=" + v + "\n")
 	}
 	if len(b) > 0 {
 		msgs = append(msgs, b)
@@ -70,8 +107,9 @@ func yes(v int64) string {
 
 // ReadPast makes a Past of the values that the keeper handed back. A value that
 // this version does not understand is an error that names it; the rest is used.
-func ReadPast(values map[string]string) (policy.Past, error) {
-	p := policy.Past{
+func ReadPast(values map[string]string) (Past, error) {
+	p := Past{Exits: map[int]exitRecord{}, Ports: map[string]map[string]int{}}
+	p.Past = policy.Past{
 		Slots: map[string]policy.SlotMemory{}, Incarnations: map[string]uint64{},
 		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{},
 	}
@@ -82,9 +120,16 @@ func ReadPast(values map[string]string) (policy.Past, error) {
 		case strings.HasPrefix(key, keySlot):
 			w, err := policy.ParseSlotMemory(value)
 			if ok = err == nil; ok {
-				// Whatever lives is ended before anything is started (endLeftovers), so
-				// that of what is remembered only the number counts.
-				p.Slots[key[len(keySlot):]] = policy.SlotMemory{Phase: "down", Incarnation: w.Incarnation, First: true}
+				p.Slots[key[len(keySlot):]] = w
+			}
+		case strings.HasPrefix(key, keyPorts):
+			p.Ports[key[len(keyPorts):]], ok = parsePorts(value)
+		case strings.HasPrefix(key, keyMain):
+			// What it is for is the keeper's; the slot knows the pid as well.
+		case strings.HasPrefix(key, keyExit):
+			pid, e, err := parseExit(key[len(keyExit):], value)
+			if ok = err == nil; ok {
+				p.Exits[pid] = e
 			}
 		case strings.HasPrefix(key, keyIncarnation):
 			n, err := strconv.ParseUint(value, 10, 64)
@@ -114,6 +159,38 @@ func ReadPast(values map[string]string) (policy.Past, error) {
 		return p, fmt.Errorf("cannot use what an earlier supervisor left: %s", strings.Join(bad, ", "))
 	}
 	return p, nil
+}
+
+func parseExit(pid, value string) (int, exitRecord, error) {
+	start, raw, _ := strings.Cut(value, " ")
+	p, err1 := strconv.Atoi(pid)
+	t, err2 := strconv.ParseUint(start, 10, 64)
+	w, err3 := strconv.ParseUint(raw, 10, 32)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return 0, exitRecord{}, fmt.Errorf("malformed exit of %q: %w", pid, err)
+	}
+	return p, exitRecord{t, uint32(w)}, nil
+}
+
+func formatPorts(ports map[string]int) string {
+	var words []string
+	for _, name := range slices.Sorted(maps.Keys(ports)) {
+		words = append(words, name+"="+strconv.Itoa(ports[name]))
+	}
+	return strings.Join(words, " ")
+}
+
+func parsePorts(value string) (map[string]int, bool) {
+	ports := map[string]int{}
+	for word := range strings.FieldsSeq(value) {
+		name, n, ok := strings.Cut(word, "=")
+		port, err := strconv.Atoi(n)
+		if !ok || err != nil {
+			return nil, false
+		}
+		ports[name] = port
+	}
+	return ports, true
 }
 
 func parseShutdown(value string) (*policy.Shutdown, error) {

@@ -46,7 +46,10 @@ func newResolver(cfg Config, mark string) *resolver {
 	r := &resolver{
 		logDir: cfg.LogDir, stdout: cfg.Stdout, mark: mark, inherit: cfg.InheritEnv,
 		environ: map[string]string{}, env: map[string]string{},
-		units: map[*spec.Service]*unit{}, ports: map[string]map[string]int{},
+		units: map[*spec.Service]*unit{}, ports: cfg.Past.Ports,
+	}
+	if r.ports == nil {
+		r.ports = map[string]map[string]int{}
 	}
 	var err error
 	if r.host, err = load.ThisHost(); err != nil {
@@ -126,12 +129,13 @@ func (r *resolver) unit(svc *spec.Service) (*unit, error) {
 }
 
 // main is the command of an incarnation's main process.
-func (r *resolver) main(in *incarnation) (*proc.Command, error) {
+func (r *resolver) main(in *incarnation) (*proc.Command, map[string]int, error) {
 	ports, err := r.instancePorts(in.svc, in.id, in.index, true)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return r.command(in.svc, in.index, in.id, in.name, in.revision, ports, "", 0)
+	c, err := r.command(in.svc, in.index, in.id, in.name, in.revision, ports, "", 0)
+	return c, ports, err
 }
 
 // hook is the command of a stop or reload command.

@@ -13,13 +13,11 @@ import (
 	"nines/supervisor/proc"
 )
 
-// batch is what one turn of the loop hands to the spawner: records first, then
-// what may only happen when they are with the keeper.
+// batch is what one turn of the loop hands to the spawner; the keeper knows of
+// it already.
 type batch struct {
-	records [][]byte // messages
-	acts    []policy.Action
-	spawns  []*incarnation
-	hooks   []*hookRun
+	spawns []*incarnation
+	hooks  []*hookRun
 }
 
 // spawnChunk is how many processes share one message to the keeper. It bounds
@@ -59,6 +57,7 @@ type launch struct {
 	group *cgroups.Group
 	r, w  int
 	logs  string // encoded logs.Settings
+	start uint64 // start time of the process; 0: it had ended already
 	err   error
 }
 
@@ -112,24 +111,6 @@ func (sp *spawner) run() {
 }
 
 func (sp *spawner) carryOut(b *batch, slow *time.Timer) {
-	for _, m := range b.records {
-		if err := sp.s.cfg.Keeper.Send(m, nil); err != nil {
-			// What is not recorded is only needed by a successor; supervision
-			// goes on without it, and says so.
-			sp.s.log.Error("cannot record with the keeper", "err", err)
-		}
-	}
-	if len(b.acts) > 0 {
-		acts := b.acts
-		sp.s.box.put(func() {
-			for i := range acts {
-				sp.s.act(&acts[i])
-			}
-		})
-	}
-	if len(b.spawns)+len(b.hooks) == 0 {
-		return
-	}
 	sp.resolve.users.refresh()
 	ls := make([]*launch, 0, min(len(b.spawns)+len(b.hooks), spawnChunk))
 	flush := func() {
@@ -205,7 +186,10 @@ func (sp *spawner) prepare(l *launch) {
 	var index int
 	if l.in != nil {
 		svc, index = l.in.svc, l.in.index
-		l.cmd, l.err = sp.resolve.main(l.in)
+		var ports map[string]int
+		if l.cmd, ports, l.err = sp.resolve.main(l.in); l.err == nil && ports != nil {
+			sp.s.tellPorts(l.in.id, ports)
+		}
 	} else {
 		svc, index = l.hook.in.svc, l.hook.in.index
 		l.cmd, l.err = sp.resolve.hook(l.hook)
@@ -253,10 +237,15 @@ func (sp *spawner) startOne(l *launch, slow *time.Timer) {
 	l.cmd = nil
 	if confirm != nil {
 		go func() {
+			l.start, _ = proc.StartTime(pid)
 			l.err = confirm()
 			sp.answer(l, pid)
 		}()
 		return
+	}
+	if l.err == nil && l.in != nil {
+		// What the pid means to a successor. Gone already: nothing.
+		l.start, _ = proc.StartTime(pid)
 	}
 	sp.answer(l, pid)
 }
@@ -270,7 +259,7 @@ func (sp *spawner) answer(l *launch, pid int) {
 	}
 	s := sp.s
 	if l.in != nil {
-		s.box.put(func() { s.spawned(l.in, pid, l.group, failed) })
+		s.box.put(func() { s.spawned(l.in, pid, l.start, l.group, failed) })
 	} else {
 		s.box.put(func() { s.hookSpawned(l.hook, pid, l.group, failed) })
 	}

@@ -14,7 +14,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -41,7 +40,8 @@ type Config struct {
 	Environ    []string
 	Stdout     bool          // output also goes to nines-log's stdout, whatever log.to says
 	InheritEnv bool          // what inherit_env defaults to
-	Past       policy.Past   // what the keeper handed back
+	Past       Past          // what the keeper handed back
+	Watchdog   time.Duration // the keeper waits so long for WATCHDOG=1; 0: it does not
 	Cgroups    *cgroups.Tree // nil: level none
 	Seed       uint64
 	Log        *slog.Logger
@@ -65,6 +65,7 @@ type Supervisor struct {
 	machine  *policy.Machine
 	live     map[policy.Slot]*incarnation // from Spawn until nothing of it lives
 	pids     map[int]owner                // unreaped children
+	adopted  map[int]*incarnation         // by pid: main processes that are the keeper's children
 	early    []proc.Exit                  // exits of children whose spawn has not been answered yet
 	inFlight int                          // spawns and hooks handed to the spawner and not answered
 	hooks    map[uint64]*hookRun
@@ -72,8 +73,10 @@ type Supervisor struct {
 	lastReq  policy.Request
 	records  []policy.Record
 	then     []policy.Action
-	exit     *int // set by ActEnd
-	exits    []proc.Exit
+	values   []string // "key value", for the keeper beside records
+	exit     *int     // set by ActEnd
+	patAt    policy.Time
+	deaf     bool // the keeper was told in vain, and that was said
 
 	spawner *spawner
 	janitor *janitor
@@ -97,7 +100,7 @@ func New(cfg Config) (*Supervisor, error) {
 		journal: journal.New(eventsKept), box: newMailbox(),
 		mark: Mark(cfg.RuntimeDir), ended: make(chan struct{}),
 		machine: policy.New(policy.Config{Seed: cfg.Seed}),
-		live:    map[policy.Slot]*incarnation{}, pids: map[int]owner{},
+		live:    map[policy.Slot]*incarnation{}, pids: map[int]owner{}, adopted: map[int]*incarnation{},
 		hooks: map[uint64]*hookRun{}, replies: map[policy.Request]*pending{},
 		killers: make(chan struct{}, maxKillers),
 	}
@@ -123,18 +126,13 @@ func (s *Supervisor) Run() (int, error) {
 	defer signal.Stop(chld)
 	defer signal.Stop(sigs)
 
-	if err := s.endLeftovers(); err != nil {
-		// Not fatal: what is left over keeps its ports and locks, which the
-		// services that want them will say.
-		s.log.Warn("cannot end everything that an earlier supervisor left", "err", err)
-	}
 	go s.spawner.run()
 	go s.janitor.run()
 	defer s.janitor.close()
 	defer s.spawner.close()
 
 	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + fmt.Sprint(len(s.cfg.Spec.Services)) + " services"})
-	s.step(policy.SpecChanged{Spec: s.cfg.Spec, Past: s.cfg.Past})
+	s.begin()
 	s.handOut()
 	if err := s.cfg.Keeper.Send(notify.Message{notify.Ready()}.Append(nil), nil); err != nil {
 		return 1, fmt.Errorf("cannot tell the keeper that all is ready: %w", err)
@@ -166,19 +164,56 @@ func (s *Supervisor) Run() (int, error) {
 			s.step(policy.Tick{})
 		}
 		s.handOut()
+		s.pat()
 	}
 	s.refuseAll()
 	return *s.exit, nil
 }
 
-// arm sets the one timer to the machine's nearest deadline.
+// arm sets the one timer to what is due next: a deadline of the machine, or
+// telling the keeper that we live.
 func (s *Supervisor) arm(timer *time.Timer) {
 	at, ok := s.machine.Deadline()
+	if s.cfg.Watchdog > 0 && (!ok || s.patAt < at) {
+		at, ok = s.patAt, true
+	}
 	if !ok {
 		timer.Stop()
 		return
 	}
 	timer.Reset(max(at.Sub(s.clock.now()), 0))
+}
+
+// pat tells the keeper, at half the time it gives us, that the loop turns. It
+// does not wait: a full socket is no reason to hold the loop up, and what is in
+// it says that we live.
+func (s *Supervisor) pat() {
+	if s.cfg.Watchdog == 0 || s.clock.now() < s.patAt {
+		return
+	}
+	s.patAt = s.clock.now().Add(s.cfg.Watchdog / 2)
+	if err := s.cfg.Keeper.TrySend(notify.Message{notify.Watchdog()}.Append(nil), nil); err != nil && !errors.Is(err, notify.ErrWouldBlock) {
+		s.cannotTell(err)
+	}
+}
+
+// tell sends messages to the keeper. What it cannot be told is only needed by a
+// successor; supervision goes on without it, and says so once.
+func (s *Supervisor) tell(messages [][]byte) {
+	for _, m := range messages {
+		if err := s.cfg.Keeper.Send(m, nil); err != nil {
+			s.cannotTell(err)
+			return
+		}
+		s.deaf = false
+	}
+}
+
+func (s *Supervisor) cannotTell(err error) {
+	if !s.deaf {
+		s.deaf = true
+		s.log.Error("cannot record with the keeper: a successor would not know what runs", "err", err)
+	}
 }
 
 func (s *Supervisor) signalled(sig os.Signal) {
@@ -194,9 +229,12 @@ func (s *Supervisor) signalled(sig os.Signal) {
 	}
 }
 
-// step is the one place where the machine steps.
+// step is the one place where the machine steps, but for begin.
 func (s *Supervisor) step(ev policy.Event) {
-	out := s.machine.Step(s.clock.now(), ev)
+	s.carry(s.machine.Step(s.clock.now(), ev))
+}
+
+func (s *Supervisor) carry(out *policy.Output) {
 	s.notices(out.Notices)
 	// An action never calls step: out is the machine's own buffer. What it
 	// answers at once goes through the mailbox.
@@ -207,23 +245,33 @@ func (s *Supervisor) step(ev policy.Event) {
 	s.then = append(s.then, out.Then...)
 }
 
-// handOut gives the spawner what this turn wants made durable, and what may
-// only happen after that.
+// handOut tells the keeper what this turn wants made durable: what is in its
+// socket when we die, it reads. Then it does what waited for that.
 func (s *Supervisor) handOut() {
-	if len(s.records) == 0 && len(s.then) == 0 {
+	if len(s.records)+len(s.values) > 0 {
+		s.tell(encode(s.records, s.values))
+		s.records, s.values = s.records[:0], s.values[:0]
+	}
+	if len(s.then) == 0 {
 		return
 	}
-	b := batch{records: s.encode(s.records)}
+	var b batch
 	for i := range s.then {
 		a := &s.then[i]
-		if a.Kind != policy.ActSpawn {
-			b.acts = append(b.acts, *a)
+		if a.Kind == policy.ActSpawn {
+			in := s.incarnation(a.Ref, s.machine.ID(a.Ref.Slot))
+			in.revision = a.Revision
+			s.live[a.Ref.Slot] = in
+			s.inFlight++
+			b.spawns = append(b.spawns, in)
 			continue
 		}
-		b.spawns = append(b.spawns, s.newIncarnation(a.Ref, a.Revision))
+		s.act(a)
 	}
-	s.records, s.then = s.records[:0], s.then[:0]
-	s.spawner.put(b)
+	s.then = s.then[:0]
+	if len(b.spawns) > 0 {
+		s.spawner.put(b)
+	}
 }
 
 // act carries out one action.
@@ -243,25 +291,6 @@ func (s *Supervisor) act(a *policy.Action) {
 	default:
 		// ActSpawn only ever comes by handOut; ActRevert has no asker yet.
 		s.log.Error("policy asked for an action out of place", "kind", a.Kind)
-	}
-}
-
-// listenToKeeper waits for the keeper's end. It sends nothing yet that has to be
-// acted on; but without it nobody reaps, holds the log pipes or starts a next
-// supervisor, so all is shut down while it still can be done in order.
-func (s *Supervisor) listenToKeeper() {
-	buf := make([]byte, notify.MaxMessage)
-	for {
-		_, fds, err := s.cfg.Keeper.Receive(buf)
-		notify.CloseAll(fds)
-		if errors.Is(err, io.EOF) || errors.Is(err, notify.ErrClosed) {
-			s.box.put(func() { s.step(policy.Shutdown{Code: 1, Cause: "the keeper is gone"}) })
-			return
-		}
-		if err != nil && !errors.Is(err, notify.ErrTruncated) {
-			s.log.Error("cannot hear the keeper any more", "err", err)
-			return
-		}
 	}
 }
 

@@ -85,9 +85,22 @@ type crashError struct{ error }
 func superviseWith(a *app, files []string, conn *notify.Conn, log *slog.Logger) (int, error) {
 	generation := max(atoiOr(a.getenv("NINES_GENERATION"), 1), 1)
 	keeperPID := atoiOr(a.getenv("NINES_KEEPER_PID"), os.Getppid())
+	runtimeDir, err := a.runtimePath()
+	if err != nil {
+		return 1, err
+	}
+	applied := appliedSpec{dir: filepath.Join(runtimeDir, "applied")}
+	if generation == 1 {
+		applied.forget()
+	} else if kept := applied.files(); len(kept) > 0 {
+		// What runs is what was applied, not what the files have become since.
+		files = kept
+	}
 	sp, diags := load.Load(files, load.Options{})
-	if err := diags.Write(a.err, a.errColor); err != nil {
-		log.Warn("cannot write the diagnostics", "err", err)
+	if generation == 1 || diags.HasErrors() {
+		if err := diags.Write(a.err, a.errColor); err != nil {
+			log.Warn("cannot write the diagnostics", "err", err)
+		}
 	}
 	if diags.HasErrors() {
 		err := errors.New("the spec is wrong: nothing was started: correct what is shown above (`nines check` shows it again)")
@@ -110,10 +123,6 @@ func superviseWith(a *app, files []string, conn *notify.Conn, log *slog.Logger) 
 		Version: buildVersion(), PID: os.Getpid(), KeeperPID: keeperPID, StartedAt: time.Now().UTC().Truncate(time.Millisecond),
 		Restarts: generation - 1, Warnings: []string{},
 	}
-	runtimeDir, err := a.runtimePath()
-	if err != nil {
-		return 1, err
-	}
 	socket, err := a.socketPath()
 	if err != nil {
 		return 1, err
@@ -132,9 +141,15 @@ func superviseWith(a *app, files []string, conn *notify.Conn, log *slog.Logger) 
 		InheritEnv: keeperPID == 1 || a.getenv("NINES_UP") == "1",
 		Stdout:     keeperPID == 1 || a.getenv("NINES_LOG_STDOUT") == "1",
 		Past:       past, Cgroups: tree, Seed: seed(), Log: log,
+		Watchdog: time.Duration(atoiOr(a.getenv("WATCHDOG_USEC"), 0)) * time.Microsecond,
 	})
 	if err != nil {
 		return 1, err
+	}
+	if generation == 1 {
+		if err := applied.keep(files); err != nil {
+			log.Warn("cannot keep a copy of the spec: should the supervisor die, the next one takes the files as they are then", "err", err)
+		}
 	}
 	l, err := ipc.Listen(socket, sp.Supervisor.Control.Mode, sp.Supervisor.Control.Group)
 	if err != nil {

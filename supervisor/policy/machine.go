@@ -84,9 +84,9 @@ type service struct {
 	floor       uint64 // numbers up to it were used by instances that are no more
 	lastFailure Time   // only while a past is restored: when lastCode was
 
-	needs, after     []*service // resolved, without repetition
-	needers, laters  []*service // the same edges, the other way
-	below, dependent [2][]*service
+	needs, after    []*service // resolved, without repetition
+	needers, laters []*service // the same edges, the other way
+	below           [2][]*service
 
 	// Sums over slots.
 	standing [numStandings]int // with index < instances

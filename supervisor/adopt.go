@@ -1,0 +1,282 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"nines/cgroups"
+	"nines/supervisor/journal"
+	"nines/supervisor/notify"
+	"nines/supervisor/policy"
+	"nines/supervisor/proc"
+)
+
+// leftoverPatience bounds how long a start waits for what a dead supervisor
+// left behind, and what nobody wants any more, to end.
+const leftoverPatience = 10 * time.Second
+
+// recovery is what a supervisor finds that is not the first.
+type recovery struct {
+	s      *Supervisor
+	report []policy.Event // what was found, for the machine
+	lives  int            // instances that go on
+	ended  int            // those that ended meanwhile
+	began  int            // those in the middle of their start
+	errs   []error
+}
+
+// begin tells the machine of the spec and of the past, and takes over what
+// lives: nothing that runs is started again or disturbed. The order is the one
+// that policy's package comment asks for.
+func (s *Supervisor) begin() {
+	out := s.machine.Step(s.clock.now(), policy.SpecChanged{Spec: s.cfg.Spec, Past: s.cfg.Past.Past})
+	r := &recovery{s: s}
+	for _, v := range s.machine.Snapshot().Instances {
+		if m, ok := s.cfg.Past.Slots[v.ID]; ok && m.Lives() {
+			r.take(v, m)
+		}
+	}
+	leftovers := r.endLeftovers()
+	s.forgetUnknown()
+	s.carry(out)
+	for _, ev := range r.report {
+		s.step(ev)
+	}
+	if r.lives+r.ended+r.began+leftovers > 0 {
+		text := fmt.Sprintf("the supervisor before this one ended: %d instances go on undisturbed, %d ended meanwhile, %d were being started; leftovers ended: %d",
+			r.lives, r.ended, r.began, leftovers)
+		s.note(journal.Entry{Kind: journal.KindRecovered, Text: text})
+	}
+	if err := errors.Join(r.errs...); err != nil {
+		// Not fatal: what is left over keeps its ports and locks, which the
+		// services that want them will say.
+		s.log.Warn("cannot end everything that an earlier supervisor left", "err", err)
+	}
+}
+
+// take finds the process of one remembered incarnation.
+func (r *recovery) take(v policy.SlotView, m policy.SlotMemory) {
+	s := r.s
+	in := s.incarnation(v.Ref, v.ID)
+	in.adopted, in.pid, in.start = true, m.PID, m.Start
+	if s.cfg.Cgroups != nil {
+		in.group = s.cfg.Cgroups.Group(in.name)
+	}
+	if m.PID == 0 {
+		r.takeSpawning(in)
+		return
+	}
+	s.live[v.Ref.Slot] = in
+	exit, known := s.cfg.Past.Exits[m.PID]
+	known = known && exit.start == m.Start
+	start, err := proc.StartTime(m.PID)
+	if err == nil && start == m.Start && !known && !m.Exited {
+		// It lives; or it is a zombie, whose exit the keeper is about to tell.
+		s.adopted[m.PID] = in
+		r.lives++
+		return
+	}
+	in.reaped = true
+	s.forgetMain(m.PID)
+	if m.Exited {
+		return // that was told; what it left is being killed, which is asked for again
+	}
+	r.ended++
+	st := policy.Status{Unknown: true}
+	if known {
+		st = statusOf(exit.raw)
+	}
+	r.report = append(r.report, r.exited(in, st))
+}
+
+// exited is the event of a main process that is gone.
+func (r *recovery) exited(in *incarnation, st policy.Status) policy.Event {
+	empty, err := r.s.tree(in).Empty()
+	if err != nil {
+		r.errs = append(r.errs, err)
+		empty = false
+	}
+	if empty {
+		r.s.forget(in)
+	}
+	return policy.Exited{Ref: in.ref, Status: st, Empty: empty}
+}
+
+// takeSpawning: the supervisor died between the intent and our knowing a pid.
+// In a cgroup of its own the process, if there is one, can be told for certain:
+// the session leader whose parent the keeper has become. Without one, what
+// carries the mark is ended as a leftover, and it is started again.
+func (r *recovery) takeSpawning(in *incarnation) {
+	s := r.s
+	r.began++
+	if in.group != nil {
+		pids, err := in.group.Procs()
+		if err != nil {
+			r.errs = append(r.errs, err)
+		}
+		if pid, start, ok := proc.FindMain(pids, s.cfg.KeeperPID); ok {
+			in.pid, in.start = pid, start
+			s.live[in.ref.Slot] = in
+			s.adopted[pid] = in
+			s.values = append(s.values, keyMain+strconv.Itoa(pid)+" "+strconv.FormatUint(start, 10))
+			r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: start})
+			if rd := in.svc.Ready; rd != nil && rd.Delay == 0 {
+				r.report = append(r.report, policy.Ready{Ref: in.ref})
+			}
+			return
+		}
+	}
+	r.report = append(r.report, policy.SpawnFailed{Ref: in.ref, Step: proc.StepClone, Again: true,
+		Cause: "the supervisor ended while it was being started"})
+}
+
+// endLeftovers ends whatever of an earlier supervisor lives and belongs to no
+// incarnation that goes on, before anything is started. It returns how many
+// there were.
+func (r *recovery) endLeftovers() int {
+	s := r.s
+	ctx, cancel := context.WithTimeout(context.Background(), leftoverPatience)
+	defer cancel()
+	keep := map[string]bool{}
+	for _, in := range s.live {
+		keep[in.name] = true
+	}
+	ended := 0
+	if t := s.cfg.Cgroups; t != nil {
+		services, err := t.List()
+		if err != nil {
+			r.errs = append(r.errs, err)
+		}
+		for _, service := range services {
+			names, err := t.Group(service).List()
+			if err != nil {
+				r.errs = append(r.errs, err)
+			}
+			for _, name := range names {
+				if !keep[name] {
+					ended += r.endGroup(ctx, t.Group(name))
+				}
+			}
+		}
+	}
+	marked, err := proc.FindMarked(s.mark)
+	if err != nil {
+		r.errs = append(r.errs, err)
+	}
+	seen := map[string]bool{}
+	for _, m := range marked {
+		name := strings.TrimPrefix(m.Mark, s.mark)
+		if keep[name] || seen[name] {
+			continue
+		}
+		seen[name] = true
+		ended++
+		t := proc.Tree{Mark: m.Mark, KeeperPID: s.cfg.KeeperPID, Known: s.known}
+		if err := t.Kill(ctx); err != nil {
+			r.errs = append(r.errs, err)
+		}
+	}
+	return ended
+}
+
+func (r *recovery) endGroup(ctx context.Context, g *cgroups.Group) int {
+	full, err := g.Populated()
+	if err == nil && full {
+		if err = g.Kill(); err == nil {
+			err = g.WaitEmpty(ctx)
+		}
+	}
+	if err == nil {
+		err = g.Remove(ctx)
+	}
+	if err != nil {
+		r.errs = append(r.errs, err)
+	}
+	if full {
+		return 1
+	}
+	return 0
+}
+
+// forgetUnknown drops what is remembered of services that are no more, and of
+// main processes that belong to no incarnation.
+func (s *Supervisor) forgetUnknown() {
+	for _, id := range s.machine.Unknown() {
+		s.values = append(s.values, keySlot+id+" ")
+	}
+	for pid := range s.cfg.Past.Exits {
+		if s.adopted[pid] == nil {
+			s.forgetMain(pid)
+		}
+	}
+}
+
+// forgetMain has the keeper forget a main process whose end was dealt with.
+func (s *Supervisor) forgetMain(pid int) {
+	id := strconv.Itoa(pid)
+	s.values = append(s.values, keyMain+id+" ", keyExit+id+" ")
+}
+
+// orphanExited: the keeper has reaped the main process of an adopted
+// incarnation.
+func (s *Supervisor) orphanExited(pid int, e exitRecord) {
+	in := s.adopted[pid]
+	if in == nil || in.start != e.start {
+		return // told before, or of a process that had the pid earlier
+	}
+	delete(s.adopted, pid)
+	in.reaped, in.status = true, proc.StatusOf(e.raw)
+	s.mainEnded(in)
+}
+
+// listenToKeeper hears what the keeper says until it is gone. Without it nobody
+// reaps, holds the log pipes or starts a next supervisor, so then all is shut
+// down while it still can be done in order.
+func (s *Supervisor) listenToKeeper() {
+	buf := make([]byte, notify.MaxMessage)
+	for {
+		n, fds, err := s.cfg.Keeper.Receive(buf)
+		notify.CloseAll(fds)
+		switch {
+		case err == nil:
+		case errors.Is(err, notify.ErrTruncated):
+			continue
+		default:
+			s.box.put(func() { s.step(policy.Shutdown{Code: 1, Cause: "the keeper is gone"}) })
+			return
+		}
+		m, err := notify.Parse(slices.Clone(buf[:n]))
+		if err != nil {
+			s.log.Warn("cannot read a message of the keeper", "err", err)
+			continue
+		}
+		for _, f := range m {
+			key, value, _ := notify.SplitValue(f.Value)
+			pid, ok := strings.CutPrefix(key, keyExit)
+			if f.Key != notify.KeyValue || !ok {
+				continue
+			}
+			p, e, err := parseExit(pid, value)
+			if err != nil {
+				s.log.Warn("cannot read an exit that the keeper told", "err", err)
+				continue
+			}
+			s.box.put(func() { s.orphanExited(p, e) })
+		}
+	}
+}
+
+// tellPorts has the keeper remember which free ports an instance was given; the
+// spawner calls it.
+func (s *Supervisor) tellPorts(id string, ports map[string]int) {
+	for _, m := range encode(nil, []string{keyPorts + id + " " + formatPorts(ports)}) {
+		if err := s.cfg.Keeper.Send(m, nil); err != nil {
+			s.log.Error("cannot record ports with the keeper", "instance", id, "err", err)
+		}
+	}
+}
