@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -43,11 +44,17 @@ func (e *UnsetError) Error() string {
 }
 
 // Compiled is an expression that has been parsed. It may be evaluated by
-// several goroutines at once.
+// several goroutines at once; what it evaluates to is the caller's.
 type Compiled struct {
-	text  spec.Expr
+	text    spec.Expr
+	refs    []ref
+	program *program                // nil: only HCL can evaluate it
+	parsed  atomic.Pointer[hclExpr] // parsed by HCL; with a program, when it is first needed
+}
+
+// hclExpr is an expression as HCL evaluates it.
+type hclExpr struct {
 	expr  hclsyntax.Expression
-	refs  []ref
 	value cty.Value // where there is nothing to refer to
 	funcs functionTable
 }
@@ -57,38 +64,65 @@ func Compile(e spec.Expr) (*Compiled, error) {
 	if e == "" {
 		return nil, errors.New("cannot evaluate an expression that was not given")
 	}
+	if p := parseProgram(e); p != nil {
+		return &Compiled{text: e, refs: p.refs, program: p}, nil
+	}
+	h, refs, err := compileHCL(e)
+	if err != nil {
+		return nil, err
+	}
+	c := &Compiled{text: e, refs: refs}
+	c.parsed.Store(h)
+	return c, nil
+}
+
+// hcl returns the expression as HCL evaluates it.
+func (c *Compiled) hcl() (*hclExpr, error) {
+	if h := c.parsed.Load(); h != nil {
+		return h, nil
+	}
+	h, _, err := compileHCL(c.text)
+	if err != nil {
+		return nil, err
+	}
+	c.parsed.Store(h) // if another goroutine did the same, either will do
+	return h, nil
+}
+
+// compileHCL parses an expression with HCL, and evaluates it if it is constant.
+func compileHCL(e spec.Expr) (*hclExpr, []ref, error) {
 	if len(e) > maxFile {
-		return nil, fmt.Errorf("cannot read the expression: it is longer than %s", spec.FormatBytes(maxFile))
+		return nil, nil, fmt.Errorf("cannot read the expression: it is longer than %s", spec.FormatBytes(maxFile))
 	}
 	src := []byte(e)
 	tokens, _ := hclsyntax.LexExpression(src, "", hcl.InitialPos) // the parser reports bad tokens
 	if _, what := checkNesting(tokens); what != "" {
-		return nil, fmt.Errorf("cannot read the expression: %s", what)
+		return nil, nil, fmt.Errorf("cannot read the expression: %s", what)
 	}
 	expr, diags := parseExpression(src, "", hcl.InitialPos)
 	if diags.HasErrors() {
-		return nil, fmt.Errorf("cannot read the expression: %s", reason(diags, false))
+		return nil, nil, fmt.Errorf("cannot read the expression: %s", reason(diags, false))
 	}
-	c := &Compiled{text: e, expr: expr, refs: refsOf(expr)}
+	h, refs := &hclExpr{}, refsOf(expr)
 	if strings.Contains(string(e), "(") { // else it calls nothing, and the table is not cheap
-		c.funcs = functions()
+		h.funcs = functions()
 	}
 	for _, t := range expr.Variables() {
 		if r, summary, _ := refOf(t); summary != "" {
-			return nil, fmt.Errorf("cannot read the expression: %s", summary)
+			return nil, nil, fmt.Errorf("cannot read the expression: %s", summary)
 		} else if r.root == "local" || r.root == "service" {
-			return nil, fmt.Errorf("cannot read the expression: %s is not known here", r)
+			return nil, nil, fmt.Errorf("cannot read the expression: %s is not known here", r)
 		}
 	}
-	c.expr = charged(meter(expr))
-	if len(c.refs) == 0 {
-		v, diags := evaluate(c.expr, nil, c.funcs, &budget{left: maxWork})
+	h.expr = charged(meter(expr))
+	if len(refs) == 0 {
+		v, diags := evaluate(h.expr, nil, h.funcs, &budget{left: maxWork})
 		if diags.HasErrors() {
-			return nil, fmt.Errorf("cannot evaluate the expression: %s", reason(diags, false))
+			return nil, nil, fmt.Errorf("cannot evaluate the expression: %s", reason(diags, false))
 		}
-		c.value = v
+		h.value = v
 	}
-	return c, nil
+	return h, refs, nil
 }
 
 func parseExpression(src []byte, file string, start hcl.Pos) (e hclsyntax.Expression, diags hcl.Diagnostics) {
@@ -139,14 +173,18 @@ func (c *Compiled) secret() bool {
 // eval returns the value in a scope. quiet says that an error must not quote
 // what the expression is made of.
 func (c *Compiled) eval(s *Scope, quiet bool) (cty.Value, error) {
-	if c.value != cty.NilVal {
-		return c.value, nil
+	h, err := c.hcl()
+	if err != nil {
+		return cty.NilVal, err
+	}
+	if h.value != cty.NilVal {
+		return h.value, nil
 	}
 	vars, unset, err := c.variables(s)
 	if err != nil {
 		return cty.NilVal, err
 	}
-	v, diags := evaluate(c.expr, vars, c.funcs, &budget{left: maxWork})
+	v, diags := evaluate(h.expr, vars, h.funcs, &budget{left: maxWork})
 	if diags.HasErrors() {
 		if unset != "" {
 			return cty.NilVal, &UnsetError{unset}
@@ -242,6 +280,9 @@ func (h *Host) value(name string) cty.Value {
 
 // String evaluates to a string; numbers and bools become one.
 func (c *Compiled) String(s *Scope) (string, error) {
+	if got, ok := c.program.string(s); ok {
+		return got, nil
+	}
 	v, err := c.eval(s, false)
 	if err != nil {
 		return "", err
@@ -251,6 +292,9 @@ func (c *Compiled) String(s *Scope) (string, error) {
 
 // Strings evaluates to a list of strings.
 func (c *Compiled) Strings(s *Scope) ([]string, error) {
+	if got, ok := c.program.strings(s); ok {
+		return got, nil
+	}
 	v, err := c.eval(s, false)
 	if err != nil {
 		return nil, err
@@ -261,6 +305,9 @@ func (c *Compiled) Strings(s *Scope) ([]string, error) {
 // Map evaluates to a map of strings: an environment, so errors quote nothing
 // of it.
 func (c *Compiled) Map(s *Scope) (map[string]string, error) {
+	if got, ok := c.program.mapping(s); ok {
+		return got, nil
+	}
 	v, err := c.eval(s, true)
 	if err != nil {
 		return nil, err

@@ -80,15 +80,17 @@ func evaluateAll(t *testing.T, v *spec.Service) {
 	}
 }
 
-// FuzzExpr: no expression panics or hangs.
+// FuzzExpr: no expression panics or hangs, and a program gives what HCL gives.
 func FuzzExpr(f *testing.F) {
-	for _, e := range []string{`"x"`, `["a", instance.index]`, `{ A = env.B }`, `[for x in range(3) : "${x}"]`, `join(",", [1, 2])[0]`, `format("%5d", 1)`, `a ? b : c`, `[1][*].x`, `"%{ if true }x%{ endif }"`} {
+	for _, e := range []string{`"x"`, `["a", instance.index]`, `{ A = env.B }`, `[for x in range(3) : "${x}"]`, `join(",", [1, 2])[0]`, `format("%5d", 1)`, `a ? b : c`, `[1][*].x`, `"%{ if true }x%{ endif }"`,
+		`["a\\\"b", "${instance.index}$", tostring(port.http), 42]`, `{ A = "x${env.UNSET}", "b.c" = host.name }`} {
 		f.Add(e)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) > 16<<10 {
 			return
 		}
+		sameProgram(t, text)
 		c, err := Compile(spec.Expr(text))
 		if err != nil {
 			return

@@ -93,6 +93,7 @@ func TestPlain(t *testing.T) {
 		"x = \"%{if a}b%{endif}\"\n":                false,
 		"x = <<E\n}\nE\n":                           false,
 		"x = 1 /* c\n */\n":                         false,
+		"x = \"\t\n\t":                              false,
 		"x = 1 \r":                                  false,
 		"# a\rb\n":                                  false,
 		"x = 1e3\n":                                 false,

@@ -36,22 +36,27 @@ func scanTokens(src *source) (hcl.Range, string) {
 // mostTokens is at least the number of HCL's tokens in a text. A token takes
 // HCL 96 bytes, so it is asked before the list is made.
 func mostTokens(data []byte) int {
-	n, inWord := 1, false // 1: the end of the file is a token
+	n := 1 // the end of the file
+	var last byte
 	for _, c := range data {
-		word := isLetter(c) || isDigit(c)
 		switch {
-		case word && inWord, c == ' ', c == '\t':
-		case word && isDigit(c): // 1a is a number and a name
+		case c == ' ' || c == '\t':
+			// Inside a string, blanks may be a literal of their own behind
+			// what cannot belong to one.
+			if strings.IndexByte("\"}$%\n\r\\", last) >= 0 || last >= 0x80 {
+				n++
+			}
+		case isDigit(c) && !isWord(last): // 1a is a number and a name
 			n += 2
-		case c == '"', c == '}', c == '$', c == '%': // the literal behind it may be all blanks
-			n += 2
-		default:
+		case !isWord(c) || !isWord(last):
 			n++
 		}
-		inWord = word
+		last = c
 	}
 	return n
 }
+
+func isWord(c byte) bool { return isLetter(c) || isDigit(c) }
 
 // level is what is open at one depth.
 type level struct {
