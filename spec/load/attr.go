@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -102,7 +103,7 @@ func (b *block) static(name string) *value {
 		b.d.tainted[b.taintKey(b.path+"."+name)] = true
 	}
 	if v.Type() != cty.String || v.AsString() != "" { // "" is the default: none
-		b.d.warnNotYet(b.path+"."+name, a.NameRange, fmt.Sprintf("%s of the %s", name, b.title))
+		b.d.warnNotYet(b.path+"."+name, a.NameRange, func() string { return fmt.Sprintf("%s of the %s", name, b.title) })
 	}
 	return v
 }
@@ -178,7 +179,7 @@ func (b *block) bool(name string, dst *bool) *value {
 		return nil
 	}
 	*dst = v.True()
-	b.d.warnNotYet(fmt.Sprintf("%s.%s=%t", b.path, name, *dst), v.rng, fmt.Sprintf("%s = %s", name, v.shown(*dst)))
+	b.d.warnNotYet(b.path+"."+name+"="+strconv.FormatBool(*dst), v.rng, func() string { return fmt.Sprintf("%s = %s", name, v.shown(*dst)) })
 	return v
 }
 
@@ -355,7 +356,7 @@ func enum[T ~string](b *block, name string, dst *T, choices ...T) *value {
 		return nil
 	}
 	*dst = T(s)
-	b.d.warnNotYet(b.path+"."+name+"="+s, v.rng, fmt.Sprintf("%s = %s", name, v.show(s)))
+	b.d.warnNotYet(b.path+"."+name+"="+s, v.rng, func() string { return fmt.Sprintf("%s = %s", name, v.show(s)) })
 	return v
 }
 

@@ -3,6 +3,7 @@ package load
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -20,8 +21,11 @@ type block struct {
 	def     hcl.Range // of the head
 	service *service  // the one around, or nil
 
-	attrs, blocks []string // asked for
+	asked
 }
+
+// asked are the names that were asked for.
+type asked struct{ attrs, blocks []string }
 
 // service is what the expressions of a service may refer to.
 type service struct {
@@ -39,7 +43,7 @@ func (d *decoder) newBlock(parent *block, b *hclsyntax.Block) *block {
 		path, svc = parent.path+"."+b.Type, parent.service
 	}
 	if len(b.Labels) > 0 {
-		title = fmt.Sprintf("%s %q", b.Type, b.Labels[0])
+		title = b.Type + " " + strconv.Quote(b.Labels[0])
 	} else {
 		title += " block"
 	}
@@ -48,6 +52,9 @@ func (d *decoder) newBlock(parent *block, b *hclsyntax.Block) *block {
 
 // finish reports what nobody asked for.
 func (b *block) finish() {
+	if b.allKnown() {
+		return
+	}
 	for _, name := range sortedKeys(b.body.Attributes) {
 		if slices.Contains(b.attrs, name) {
 			continue
@@ -69,6 +76,15 @@ func (b *block) finish() {
 		}
 		b.d.errorAt("unknown_block", x.TypeRange, fmt.Sprintf("%s has no block %q", b.title, x.Type), detail)
 	}
+}
+
+func (b *block) allKnown() bool {
+	for name := range b.body.Attributes {
+		if !slices.Contains(b.attrs, name) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(b.body.Blocks, func(x *hclsyntax.Block) bool { return !slices.Contains(b.blocks, x.Type) })
 }
 
 func (b *block) knows(name string, known []string, what string) string {
@@ -102,9 +118,17 @@ func (b *block) sub(name string, read func(*block)) bool {
 
 func (b *block) run(x *hclsyntax.Block, read func(*block)) {
 	c := b.d.newBlock(b, x)
-	b.d.warnNotYet(c.path, c.def, "the "+c.title)
+	b.d.warnNotYet(c.path, c.def, func() string { return "the " + c.title })
+	// The lists of names are lent: thousands of blocks need them, one after
+	// the other, and only until they are finished.
+	if n := len(b.d.spare); n > 0 {
+		c.attrs, c.blocks = b.d.spare[n-1].attrs, b.d.spare[n-1].blocks
+		b.d.spare = b.d.spare[:n-1]
+	}
 	read(c)
 	c.finish()
+	b.d.spare = append(b.d.spare, asked{c.attrs[:0], c.blocks[:0]})
+	c.attrs, c.blocks = nil, nil
 }
 
 // named reads all blocks of that type; each must have one name, valid and used
@@ -132,18 +156,18 @@ func named[T any](b *block, name, example string, valid func(string) error, dst 
 
 // label checks the one label of a block.
 func (d *decoder) label(x *hclsyntax.Block, example string, valid func(string) error, seen map[string]hcl.Range) bool {
-	write := fmt.Sprintf("Write for example %s %q { … }.", x.Type, example)
+	write := func() string { return fmt.Sprintf("Write for example %s %q { … }.", x.Type, example) }
 	switch {
 	case len(x.Labels) == 0:
-		d.errorAt("labels", x.TypeRange, fmt.Sprintf("this %s has no name", x.Type), write)
+		d.errorAt("labels", x.TypeRange, fmt.Sprintf("this %s has no name", x.Type), write())
 		return false
 	case len(x.Labels) > 1:
-		d.errorAt("labels", x.LabelRanges[1], fmt.Sprintf("a %s has one name, and this is a second one", x.Type), write)
+		d.errorAt("labels", x.LabelRanges[1], fmt.Sprintf("a %s has one name, and this is a second one", x.Type), write())
 		return false
 	}
 	label := x.Labels[0]
 	if err := valid(label); err != nil {
-		d.errorAt("name", x.LabelRanges[0], fmt.Sprintf("%q cannot be the name of a %s: %v", label, x.Type, err), write)
+		d.errorAt("name", x.LabelRanges[0], fmt.Sprintf("%q cannot be the name of a %s: %v", label, x.Type, err), write())
 		return false
 	}
 	if first, twice := seen[label]; twice {
@@ -241,8 +265,8 @@ func (b *block) require(name, example string) bool {
 	return false
 }
 
-func (d *decoder) warnNotYet(path string, rng hcl.Range, what string) {
+func (d *decoder) warnNotYet(path string, rng hcl.Range, what func() string) {
 	if meanwhile, ok := notYet(path); ok {
-		d.warnAt("not_in_effect", rng, "not in effect yet: "+what, meanwhile)
+		d.warnAt("not_in_effect", rng, "not in effect yet: "+what(), meanwhile)
 	}
 }

@@ -19,32 +19,21 @@ type check[T any] func(v T, show func(string) string) (wrong, detail string)
 
 // exprString reads an attribute that may differ from instance to instance.
 func (b *block) exprString(name string, dst *spec.Expr, example string, ok check[string]) *value {
-	return readExpr(b, name, dst, "a string", example, toString, ok, func(s string) cty.Value { return cty.StringVal(s) })
+	return readExpr(b, name, dst, "a string", example, toString, (*program).string, ok, (*printer).quoted)
 }
 
 func (b *block) exprStrings(name string, dst *spec.Expr, example string, ok check[[]string]) *value {
-	return readExpr(b, name, dst, "a list of strings", example, toStrings, ok, func(list []string) cty.Value {
-		vals := make([]cty.Value, len(list))
-		for i, s := range list {
-			vals[i] = cty.StringVal(s)
-		}
-		return cty.TupleVal(vals)
-	})
+	return readExpr(b, name, dst, "a list of strings", example, toStrings, (*program).strings, ok, (*printer).strings)
 }
 
 func (b *block) exprMap(name string, dst *spec.Expr, example string, ok check[map[string]string]) *value {
-	return readExpr(b, name, dst, "a map of strings", example, toMap, ok, func(m map[string]string) cty.Value {
-		vals := make(map[string]cty.Value, len(m))
-		for k, s := range m {
-			vals[k] = cty.StringVal(s)
-		}
-		return cty.ObjectVal(vals)
-	})
+	return readExpr(b, name, dst, "a map of strings", example, toMap, (*program).mapping, ok, (*printer).mapping)
 }
 
 // readExpr folds an attribute, tries it with a sample instance, and stores its
-// text. What depends on nothing is stored as the literal of its value.
-func readExpr[T any](b *block, name string, dst *spec.Expr, want, example string, convert func(cty.Value) (T, error), ok check[T], back func(T) cty.Value) *value {
+// text. What depends on nothing is stored as the literal of its value, which
+// print prints.
+func readExpr[T any](b *block, name string, dst *spec.Expr, want, example string, convert func(cty.Value) (T, error), run func(*program, *Scope) (T, bool), ok check[T], print func(*printer, T)) *value {
 	b.attrs = append(b.attrs, name)
 	a := b.body.Attributes[name]
 	if a == nil {
@@ -57,23 +46,33 @@ func readExpr[T any](b *block, name string, dst *spec.Expr, want, example string
 	}
 	lit, constant := e.(*hclsyntax.LiteralValueExpr)
 	text := ""
+	var got T
+	var err error
 	if constant {
 		if lit.Val.IsNull() {
 			return nil
 		}
 		v.Value = lit.Val
+		got, err = convert(v.Value)
 	} else {
-		c, usable := b.sample(v, e)
+		c, usable := b.compileExpr(v, e)
 		if !usable {
 			return nil
 		}
 		text = string(c.text)
-		if v.Value == cty.NilVal {
-			*dst = spec.Expr(text) // cannot be tried here, and a warning says why
-			return v
+		s := b.sampleScope()
+		done := false
+		if got, done = run(c.program, s); !done {
+			if !b.sample(v, c, s) {
+				return nil
+			}
+			if v.Value == cty.NilVal {
+				*dst = spec.Expr(text) // cannot be tried here, and a warning says why
+				return v
+			}
+			got, err = convert(v.Value)
 		}
 	}
-	got, err := convert(v.Value)
 	if err != nil {
 		if v.secret {
 			err = fmt.Errorf("%s is expected", want) // it may quote a key
@@ -89,17 +88,15 @@ func readExpr[T any](b *block, name string, dst *spec.Expr, want, example string
 	}
 	if constant {
 		p := &printer{}
-		p.value(back(got))
+		print(p, got)
 		text = p.b.String()
 	}
 	*dst = spec.Expr(text)
 	return v
 }
 
-// sample evaluates an expression as instance 0 would see it. The value stays
-// empty where a variable of the environment is not set here: it may be where
-// the service runs.
-func (b *block) sample(v *value, e hclsyntax.Expression) (*Compiled, bool) {
+// compileExpr compiles an expression that may use what it refers to.
+func (b *block) compileExpr(v *value, e hclsyntax.Expression) (*Compiled, bool) {
 	for _, r := range refsOf(e) {
 		if !b.refAllowed(v, r) {
 			return nil, false
@@ -110,11 +107,22 @@ func (b *block) sample(v *value, e hclsyntax.Expression) (*Compiled, bool) {
 		return nil, false
 	}
 	v.secret = c.secret()
+	return c, true
+}
+
+// sampleScope is what instance 0 would see.
+func (b *block) sampleScope() *Scope {
 	s := &Scope{Env: b.d.env, Host: b.d.host()}
 	if svc := b.service; svc != nil {
 		s.Service, s.Ports = svc.name, svc.portBases
 		s.ReleasePath, s.ReleaseID = svc.release, strings.Repeat("0", 64)
 	}
+	return s
+}
+
+// sample evaluates an expression. The value stays empty where a variable of the
+// environment is not set here: it may be where the service runs.
+func (b *block) sample(v *value, c *Compiled, s *Scope) bool {
 	got, err := c.eval(s, v.name == "env")
 	var unset *UnsetError
 	switch {
@@ -123,11 +131,11 @@ func (b *block) sample(v *value, e hclsyntax.Expression) (*Compiled, bool) {
 			fmt.Sprintf("Set it where the service will run, or write coalesce(env.%s, \"default\").", unset.Name))
 	case err != nil:
 		b.d.errorAt("expression", v.rng, strings.TrimPrefix(err.Error(), "cannot evaluate the expression: "), "")
-		return nil, false
+		return false
 	default:
 		v.Value = got
 	}
-	return c, true
+	return true
 }
 
 func (b *block) refAllowed(v *value, r ref) bool {

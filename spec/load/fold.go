@@ -71,6 +71,24 @@ func (f *folder) constant(e hclsyntax.Expression) hclsyntax.Expression {
 	return literal(v, e.Range())
 }
 
+// literals makes the value of a tuple of literals: what constant does, without
+// what an evaluation costs.
+func (f *folder) literals(e *hclsyntax.TupleConsExpr) hclsyntax.Expression {
+	vals := make([]cty.Value, len(e.Exprs))
+	for i, x := range e.Exprs {
+		if lit, ok := x.(*hclsyntax.LiteralValueExpr); ok {
+			vals[i] = lit.Val
+		}
+	}
+	v := cty.TupleVal(vals)
+	n := sizeOf(v, maxValue)
+	if f.failed || n > maxValue {
+		return f.constant(e) // which reports it
+	}
+	f.d.spend(n + elementCost)
+	return literal(v, e.Range())
+}
+
 // expr folds one expression.
 func (f *folder) expr(e hclsyntax.Expression) hclsyntax.Expression {
 	switch e := e.(type) {
@@ -100,7 +118,10 @@ func (f *folder) expr(e hclsyntax.Expression) hclsyntax.Expression {
 	case *hclsyntax.TupleConsExpr:
 		c := *e
 		c.Exprs = f.list(e.Exprs)
-		return f.result(&c, allLiteral(c.Exprs))
+		if !allLiteral(c.Exprs) {
+			return &c
+		}
+		return f.literals(&c)
 	case *hclsyntax.ObjectConsExpr:
 		return f.object(e)
 	case *hclsyntax.FunctionCallExpr:
@@ -271,6 +292,12 @@ func (f *folder) call(e *hclsyntax.FunctionCallExpr) hclsyntax.Expression {
 
 // template joins what has become literal, and the parts of templates within.
 func (f *folder) template(e *hclsyntax.TemplateExpr) hclsyntax.Expression {
+	if e.IsStringLiteral() {
+		if lit, ok := e.Parts[0].(*hclsyntax.LiteralValueExpr); ok {
+			f.d.spend(len(lit.Val.AsString()))
+			return lit
+		}
+	}
 	var parts []hclsyntax.Expression
 	for _, p := range e.Parts {
 		p = f.expr(p)

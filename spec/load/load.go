@@ -59,6 +59,7 @@ type decoder struct {
 	groups    map[string]*block        // by name
 	accounts  accounts
 	tainted   map[string]bool // attributes whose values come from the environment, by taintKey
+	spare     []asked
 }
 
 func newDecoder(o Options) *decoder {

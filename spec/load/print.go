@@ -263,6 +263,36 @@ func (p *printer) value(v cty.Value) {
 	}
 }
 
+// strings prints a list of strings.
+func (p *printer) strings(list []string) {
+	p.b.WriteByte('[')
+	for i, s := range list {
+		if i > 0 {
+			p.b.WriteString(", ")
+		}
+		p.quoted(s)
+	}
+	p.b.WriteByte(']')
+}
+
+// mapping prints a map of strings, in the order of their names.
+func (p *printer) mapping(m map[string]string) {
+	if len(m) == 0 {
+		p.b.WriteString("{}")
+		return
+	}
+	p.b.WriteString("{ ")
+	for i, k := range sortedKeys(m) {
+		if i > 0 {
+			p.b.WriteString(", ")
+		}
+		p.keyName(k)
+		p.b.WriteString(" = ")
+		p.quoted(m[k])
+	}
+	p.b.WriteString(" }")
+}
+
 func (p *printer) mapValue(v cty.Value) {
 	if v.LengthInt() == 0 {
 		p.b.WriteString("{}")

@@ -141,7 +141,9 @@ func (r *report) read(name string) *source {
 		r.unreadable(name, err)
 		return nil
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	var data bytes.Buffer
+	data.Grow(int(info.Size()) + bytes.MinRead)
+	_, err = data.ReadFrom(io.LimitReader(f, maxFile+1))
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
@@ -149,11 +151,11 @@ func (r *report) read(name string) *source {
 		r.unreadable(name, err)
 		return nil
 	}
-	if len(data) > maxFile {
+	if data.Len() > maxFile {
 		r.tooLarge(name)
 		return nil
 	}
-	return &source{name: name, data: bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))}
+	return &source{name: name, data: bytes.TrimPrefix(data.Bytes(), []byte("\xef\xbb\xbf"))}
 }
 
 func (r *report) tooLarge(name string) {
