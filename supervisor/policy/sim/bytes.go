@@ -42,7 +42,7 @@ func (s *Scenario) act(now time.Duration, what, whom int) Act {
 	index := whom / len(s.Spec.Services) % 6
 	cmd := policy.Command{Service: svc.Name, Instance: index - 1, By: "root (uid 0)"} // -1 is all
 	a := Act{At: now, Command: &cmd}
-	switch what % 12 {
+	switch what % 13 {
 	case 0, 1, 2:
 		cmd.Verb = policy.VerbStart
 	case 3, 4, 5:
@@ -56,7 +56,9 @@ func (s *Scenario) act(now time.Duration, what, whom int) Act {
 	case 9:
 		cmd.Verb, cmd.Signal = policy.VerbSignal, "SIGUSR1"
 	case 10:
-		return Act{At: now, Crash: &Crash{Service: svc.Name, Instance: index, Status: policy.Status{Code: what / 12}}}
+		return Act{At: now, Crash: &Crash{Service: svc.Name, Instance: index, Status: policy.Status{Code: what / 13}}}
+	case 12:
+		return Act{At: now, Death: &Death{Down: wait(whom), Unknown: what * 4}}
 	case 11:
 		if what < 128 {
 			return Act{At: now, Jump: wait(whom)}

@@ -216,6 +216,8 @@ func (k *checker) over(inc *incarnation, st policy.Status, noProcess, again bool
 	case t.ask == askStop:
 		sl.notBefore, sl.notAfter = now, 0
 		sl.first = true // it comes back as it came the first time
+	case noProcess && again && inc.adopted:
+		sl.notBefore, sl.notAfter = now, now // the supervisor's death was the reason
 	case noProcess && again:
 		sl.notBefore, sl.notAfter = now, now.Add(5*time.Second)
 	case k.shutdown != nil || !sl.wanted():
@@ -225,6 +227,11 @@ func (k *checker) over(inc *incarnation, st policy.Status, noProcess, again bool
 		good := !noProcess && t.ask == askNone && success(r, st)
 		task := sl.svc.spec.Type == taskType
 		switch {
+		case task && st.Unknown && t.ask == askNone:
+			sl.outcome = failed // it may have completed, and must not run twice
+			sl.unsure = sl.restart
+			k.w.marks[MarkGaveUp]++
+			return
 		case good && (task || r.Policy != spec.RestartAlways):
 			sl.outcome = completed
 			sl.unsure = sl.restart // its turn may come before it is empty
@@ -238,7 +245,7 @@ func (k *checker) over(inc *incarnation, st policy.Status, noProcess, again bool
 			k.w.marks[MarkGaveUp]++
 			return
 		}
-		fatal := t.ask == askNone && !good && st.Signal == "" && slices.Contains(r.FatalCodes, st.Code)
+		fatal := t.ask == askNone && !good && st.Signal == "" && !st.Unknown && slices.Contains(r.FatalCodes, st.Code)
 		sl.ended(now, noProcess || !t.ready, fatal, &k.w.marks)
 		k.w.marks[MarkBackoff]++
 		k.delayed, sl.delayed = append(k.delayed, sl), true
@@ -250,5 +257,5 @@ func (k *checker) over(inc *incarnation, st policy.Status, noProcess, again bool
 
 // success says whether an end counts as one, by the spec.
 func success(r *spec.Restart, st policy.Status) bool {
-	return st.Signal == "" && slices.Contains(r.SuccessCodes, st.Code)
+	return st.Signal == "" && !st.Unknown && slices.Contains(r.SuccessCodes, st.Code)
 }

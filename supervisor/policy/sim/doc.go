@@ -17,7 +17,13 @@
 //	NINES_SIM_EVENTS=1 NINES_SIM_SEED=4711 go test -run TestSim …        # the history of one seed
 //	go test -fuzz FuzzSim ./supervisor/policy/sim
 //
-// Five faults can be built into the machine (policy/bug.go); a test requires that
+// Supervisors die in half of the histories: the machine is thrown away with what
+// it had not recorded and the actions behind that, processes go on, and the next
+// machine is made of the records and of what is found (see death.go). The observer
+// forgets with it: he too then knows only what was so at the last record that was
+// kept, so that every invariant below holds across deaths as it does else.
+//
+// Six faults can be built into the machine (policy/bug.go); a test requires that
 // the simulator finds each.
 //
 // # The invariants
@@ -40,9 +46,10 @@
 //	stopped  what nobody wants is not started; what is wanted and not late is
 //	         not ended
 //	done     what has ended for good (a task, above all) is not started again
-//	         without a person's word
+//	         without a person's word, nor is a task of whose end nothing is known
 //	loop     a crash loop is declared when, and only when, there is one
-//	intent   a spawn leaves after the record of its intent is durable
+//	intent   a spawn leaves after the record of its intent is durable; the records
+//	         can be read again, and keep nothing of instances that are no more
 //	stale    no action names an incarnation that is over
 //	answer   every request is answered finally, once
 //	end      the end comes last, when nothing lives but what is stuck, with the

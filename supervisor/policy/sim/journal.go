@@ -10,8 +10,12 @@ import (
 // order, and the actions that wait for them.
 type journal struct {
 	last    policy.Time // when the newest record becomes durable
-	pending int         // outputs that wait for that
+	pending []*outbox   // outputs that wait for that, in order
+	base    *model      // what the observer knew before the first of them
+	ended   *model      // … at the end
 
+	slots   map[string]string // the memory of each, as text
+	floors  map[string]uint64
 	intents map[policy.Ref]bool // durable
 	stopped map[string]bool
 	started map[string]bool
@@ -23,6 +27,8 @@ type journal struct {
 type outbox struct {
 	now, then []policy.Action
 	records   []policy.Record
+	texts     []string // of records, where they have one
+	model     *model   // what the observer knew after the step
 }
 
 // accept copies what a step asks for: it belongs to the machine.
@@ -35,6 +41,10 @@ func (j *journal) accept(w *world, out *policy.Output) *outbox {
 	}
 	if len(out.Records) > 0 {
 		box.records = append(box.records, out.Records...)
+		box.texts = make([]string, len(out.Records))
+		for i := range out.Records {
+			box.texts[i] = string(out.Records[i].Append(nil))
+		}
 	}
 	return box
 }
@@ -42,11 +52,20 @@ func (j *journal) accept(w *world, out *policy.Output) *outbox {
 // release makes the records durable after a while, then lets Then leave: in
 // the order of the outputs, also where there is no record.
 func (j *journal) release(w *world, box *outbox) {
-	if len(box.records) == 0 && j.pending == 0 {
+	if len(box.records) == 0 && len(j.pending) == 0 {
 		w.durable(box)
 		return
 	}
-	j.pending++
+	j.pending = append(j.pending, box)
+	if w.deaths > 0 {
+		box.model = w.check.save()
+		if w.check.ended { // a machine that has ended hears nothing any more
+			if j.ended == nil {
+				j.ended = box.model
+			}
+			box.model = j.ended
+		}
+	}
 	if len(box.records) == 0 {
 		w.q.push(item{at: j.last, kind: itDurable, out: box})
 		return
@@ -63,11 +82,26 @@ func (j *journal) release(w *world, box *outbox) {
 
 // durable is the moment at which the records of box are durable.
 func (w *world) durable(box *outbox) {
-	j := &w.journal
-	for _, r := range box.records {
+	w.journal.keep(box)
+	for i := range box.then {
+		if !w.end && w.check.failure == nil {
+			w.check.leaves(&box.then[i])
+			w.carryOut(&box.then[i])
+		}
+	}
+}
+
+// keep keeps the records of box.
+func (j *journal) keep(box *outbox) {
+	for i, r := range box.records {
 		switch r.Kind {
 		case policy.RecordSlot:
 			j.intents[r.Ref] = true
+			if j.slots[r.ID] = box.texts[i]; r.Value == 0 {
+				delete(j.slots, r.ID)
+			}
+		case policy.RecordIncarnations:
+			j.floors[r.ID] = uint64(r.Value)
 		case policy.RecordStopped:
 			set(j.stopped, r.ID, r.Value != 0)
 		case policy.RecordStarted:
@@ -76,12 +110,6 @@ func (w *world) durable(box *outbox) {
 			j.scale[r.ID] = int(r.Value)
 		case policy.RecordShutdown:
 			j.end = &r
-		}
-	}
-	for i := range box.then {
-		if !w.end && w.check.failure == nil {
-			w.check.leaves(&box.then[i])
-			w.carryOut(&box.then[i])
 		}
 	}
 }

@@ -63,7 +63,7 @@ func (k *checker) shutsDown(code int, byPerson bool) {
 
 // bounded checks that a shutdown ends in time, whatever the services do.
 func (k *checker) bounded() {
-	if k.shutdown == nil || k.w.end {
+	if k.shutdown == nil || k.ended {
 		return
 	}
 	bound := k.w.sc.Spec.Supervisor.ShutdownTimeout + policy.DefaultKillPatience + slack + k.w.jumped - k.shutdown.jumped
@@ -156,7 +156,7 @@ func (k *checker) punctual(inc *incarnation) {
 
 // settled says whether everything is as it is wanted to be.
 func (k *checker) settled() bool {
-	return k.unsettledSlot() == nil && k.unanswered() == 0 && k.w.journal.pending == 0
+	return k.unsettledSlot() == nil && k.unanswered() == 0 && len(k.w.journal.pending) == 0
 }
 
 // unanswered returns the first request that waits for its final answer.
@@ -183,6 +183,9 @@ func (k *checker) converged() {
 			k.fail("intent", "%s has %d instances, the records say %d", name, s.instances, n)
 		}
 		for _, sl := range s.slots {
+			if sl.index >= s.instances && j.slots[sl.id] != "" {
+				k.fail("intent", "%s is no more, and the records keep %s", sl.id, j.slots[sl.id])
+			}
 			if !sl.unsure && !sl.hazy && sl.index < s.instances && sl.stopped != j.stopped[sl.id] {
 				k.fail("intent", "%s is stopped: %v, the records say %v", sl.id, sl.stopped, j.stopped[sl.id])
 			}

@@ -7,34 +7,44 @@ type Mark uint8
 
 // The marks.
 const (
-	MarkSettled       Mark = iota // everything converged after the faults had stopped
-	MarkReplay                    // an answer came again
-	MarkLateAnswer                // an answer came late
-	MarkLateTick                  // a deadline was seen late
-	MarkLost                      // an answer was lost until calm
-	MarkJump                      // time leapt
-	MarkSlowRecord                // a record was slow to become durable
-	MarkSpawnFailed               // a spawn failed
-	MarkKilledInSpawn             // a spawn was killed before it came back
-	MarkLeftovers                 // something outlived its main process
-	MarkDeaf                      // a stop signal was ignored
-	MarkStuck                     // a kill took longer than KillPatience
-	MarkHookFailed                // a command failed
-	MarkHookHung                  // a command ran until its timeout
-	MarkStale                     // an answer came for an incarnation that was over
-	MarkBackoff                   // a start waited for its backoff
-	MarkReset                     // counters were forgotten after reset_after
-	MarkUnmetNeed                 // a start waited for a need
-	MarkStopOrder                 // a stop waited for a dependent
-	MarkTaskDone                  // a task completed
-	MarkCrashLoop                 // a crash loop was held
-	MarkGaveUp                    // a service failed for good
-	MarkStartTimeout              // an instance was not ready in time
-	MarkShutdownKill              // a shutdown killed what had not stopped
-	MarkEssential                 // a service's end shut everything down
-	MarkRefused                   // a command was refused
-	MarkDone                      // a command was done
-	MarkScaledDown                // an instance ended by scaling
+	MarkSettled         Mark = iota // everything converged after the faults had stopped
+	MarkReplay                      // an answer came again
+	MarkLateAnswer                  // an answer came late
+	MarkLateTick                    // a deadline was seen late
+	MarkLost                        // an answer was lost until calm
+	MarkJump                        // time leapt
+	MarkSlowRecord                  // a record was slow to become durable
+	MarkSpawnFailed                 // a spawn failed
+	MarkKilledInSpawn               // a spawn was killed before it came back
+	MarkLeftovers                   // something outlived its main process
+	MarkDeaf                        // a stop signal was ignored
+	MarkStuck                       // a kill took longer than KillPatience
+	MarkHookFailed                  // a command failed
+	MarkHookHung                    // a command ran until its timeout
+	MarkStale                       // an answer came for an incarnation that was over
+	MarkBackoff                     // a start waited for its backoff
+	MarkReset                       // counters were forgotten after reset_after
+	MarkUnmetNeed                   // a start waited for a need
+	MarkStopOrder                   // a stop waited for a dependent
+	MarkTaskDone                    // a task completed
+	MarkCrashLoop                   // a crash loop was held
+	MarkGaveUp                      // a service failed for good
+	MarkStartTimeout                // an instance was not ready in time
+	MarkShutdownKill                // a shutdown killed what had not stopped
+	MarkEssential                   // a service's end shut everything down
+	MarkRefused                     // a command was refused
+	MarkDone                        // a command was done
+	MarkScaledDown                  // an instance ended by scaling
+	MarkDeath                       // a supervisor died
+	MarkUnrecorded                  // … with records that were not durable
+	MarkAdopted                     // what lived was taken up by the next one
+	MarkFound                       // … and had been spawning
+	MarkNotFound                    // what had been spawning was not there
+	MarkMeanwhile                   // an instance ended while no supervisor watched
+	MarkUnknown                     // … and nobody knows how
+	MarkReadyMeanwhile              // it became ready while no supervisor watched
+	MarkDeathInBackoff              // a backoff continued
+	MarkDeathInShutdown             // a shutdown continued
 	marks
 )
 
@@ -45,6 +55,8 @@ var markNames = [marks]string{
 	"settled", "replay", "late answer", "late tick", "lost answer", "jump", "slow record", "spawn failed", "killed in spawn",
 	"leftovers", "deaf", "stuck", "hook failed", "hook hung", "stale", "backoff", "reset", "unmet need", "stop order",
 	"task done", "crash loop", "gave up", "start timeout", "shutdown kill", "essential", "refused", "done", "scaled down",
+	"death", "records lost", "adopted", "found spawned", "not found", "ended meanwhile", "ended unknown", "ready meanwhile",
+	"backoff continued", "shutdown continued",
 }
 
 func (m Mark) String() string { return markNames[m] }

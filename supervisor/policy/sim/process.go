@@ -26,12 +26,16 @@ type incarnation struct {
 	main     bool // the main process lives
 	rest     bool // something else that it started lives
 	status   policy.Status
-	killing  bool // a kill is under way
-	early    bool // it was killed before the spawn had left
+	killing  bool   // a kill is under way
+	killedBy uint64 // … that the supervisor of this number asked for
+	born     bool   // there was a process
+	said     bool   // it has said that it is ready
+	early    bool   // it was killed before the spawn had left
 
 	saidEmpty bool // an Exited with Empty was sent
 
-	doomed bool // there was reason to end it before the machine knew that it exists
+	adopted bool // its spawn was asked for by a supervisor that died
+	doomed  bool // there was reason to end it before the machine knew that it exists
 
 	told told
 }
@@ -141,7 +145,7 @@ func (w *world) exists(inc *incarnation) {
 		w.failSpawn(inc, "exec", "cannot exec: no such file (ENOENT)")
 		return
 	}
-	inc.main = true
+	inc.main, inc.born = true, true
 	inc.status = inc.plan.status
 	w.check.alone(inc)
 	w.answer(policy.Spawned{Ref: inc.ref, PID: inc.pid}, true)
@@ -149,11 +153,22 @@ func (w *world) exists(inc *incarnation) {
 		w.q.push(item{at: w.now.Add(inc.plan.life), kind: itDies, inc: inc, n: ownLife})
 	}
 	if r := inc.svc.spec.Ready; r != nil && r.Delay == 0 && inc.plan.ready >= 0 {
-		w.q.push(item{at: w.now.Add(inc.plan.ready), kind: itAnswer, ev: policy.Ready{Ref: inc.ref}})
+		w.q.push(item{at: w.now.Add(inc.plan.ready), kind: itReady, inc: inc})
 	}
 	if inc.early {
 		w.kill(inc.ref)
 	}
+}
+
+// saysReady is the moment at which an incarnation says that it is ready. The
+// driver hears it when it comes by.
+func (w *world) saysReady(inc *incarnation) {
+	inc.said = true
+	if w.absent {
+		w.marks[MarkReadyMeanwhile]++
+		return
+	}
+	w.deliver(policy.Ready{Ref: inc.ref})
 }
 
 func (w *world) failSpawn(inc *incarnation, step, cause string) {
@@ -215,7 +230,7 @@ func (w *world) kill(ref policy.Ref) {
 	if d >= policy.DefaultKillPatience {
 		w.marks[MarkStuck]++
 	}
-	inc.killing = true
+	inc.killing, inc.killedBy = true, w.lives
 	w.q.push(item{at: w.now.Add(d), kind: itKilled, inc: inc})
 }
 
@@ -238,9 +253,10 @@ func (w *world) killed(inc *incarnation) {
 	inc.main, inc.rest = false, false
 	if had {
 		inc.saidEmpty = inc.plan.empty
-		w.answer(policy.Exited{Ref: inc.ref, Status: policy.Status{Signal: "SIGKILL"}, Empty: inc.saidEmpty}, false)
+		inc.status = policy.Status{Signal: "SIGKILL"}
+		w.answer(policy.Exited{Ref: inc.ref, Status: inc.status, Empty: inc.saidEmpty}, false)
 	}
-	if !inc.saidEmpty {
+	if !inc.saidEmpty && inc.killedBy == w.lives {
 		w.answer(policy.Emptied{Ref: inc.ref}, true)
 	}
 }

@@ -1,6 +1,11 @@
 package sim
 
-import "nines/supervisor/policy"
+import (
+	"cmp"
+	"slices"
+
+	"nines/supervisor/policy"
+)
 
 // item is something that will happen: an answer that reaches the machine, or
 // a turn of the world itself.
@@ -25,6 +30,8 @@ const (
 	itKilled                      // a kill of inc takes effect
 	itScript                      // script[n] happens
 	itCalm                        // faults stop
+	itReady                       // inc says that it is ready
+	itBack                        // the next supervisor is there
 )
 
 // queue is a binary heap of items by time, then by order of insertion.
@@ -50,6 +57,13 @@ func (q *queue) push(it item) {
 		q.items[i], q.items[up] = q.items[up], q.items[i]
 		i = up
 	}
+}
+
+// drop takes all items for which is true away.
+func (q *queue) drop(is func(*item) bool) {
+	q.items = slices.DeleteFunc(q.items, func(it item) bool { return is(&it) })
+	// What is sorted is a heap.
+	slices.SortFunc(q.items, func(a, b item) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.seq, b.seq)) })
 }
 
 func (q *queue) pop() item {

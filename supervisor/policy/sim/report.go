@@ -57,6 +57,8 @@ func (a *Act) what() string {
 		return text
 	case a.Shutdown != nil:
 		return fmt.Sprintf("shutdown, code %d", a.Shutdown.Code)
+	case a.Death != nil:
+		return fmt.Sprintf("the supervisor dies; the next one is there after %v (%d permille of the ends unknown)", a.Death.Down, a.Death.Unknown)
 	case a.Crash != nil:
 		return fmt.Sprintf("crash %s/%d", a.Crash.Service, a.Crash.Instance)
 	}

@@ -41,12 +41,13 @@ type Faults struct {
 }
 
 // Act is something that happens to the world at a moment. Exactly one of
-// Command, Shutdown, Crash and Jump is set.
+// Command, Shutdown, Crash, Death and Jump is set.
 type Act struct {
 	At       time.Duration
 	Command  *policy.Command // Request is given by the world
 	Shutdown *policy.Shutdown
 	Crash    *Crash
+	Death    *Death
 	Jump     time.Duration // the driver does not come to run for so long
 }
 
@@ -55,6 +56,12 @@ type Crash struct {
 	Service  string
 	Instance int
 	Status   policy.Status
+}
+
+// Death ends the supervisor.
+type Death struct {
+	Down    time.Duration // until the next one is there
+	Unknown int           // permille of the ends meanwhile of which nobody knows how
 }
 
 // Limits bounds what Generate makes. The zero value is the default.
@@ -137,8 +144,21 @@ func generateScript(c *chance, s *Scenario) []Act {
 			at += c.spread(time.Millisecond, 10*time.Second)
 		}
 	}
+	if c.of(500) {
+		for range 1 + c.below(5) {
+			acts = append(acts, Act{At: c.between(0, s.Calm), Death: generateDeath(c)})
+		}
+	}
 	sortActs(acts)
 	return acts
+}
+
+func generateDeath(c *chance) *Death {
+	d := &Death{Down: c.spread(time.Millisecond, time.Minute)}
+	if c.of(500) {
+		d.Unknown = 1 + c.below(1000)
+	}
+	return d
 }
 
 func generateCrash(c *chance, sp *spec.Spec) *Crash {

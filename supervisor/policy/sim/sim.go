@@ -30,9 +30,10 @@ func run(s *Scenario, o Options, cfg policy.Config) *Result {
 	w := &world{
 		sc:   s,
 		m:    policy.New(cfg),
+		cfg:  cfg,
 		incs: map[policy.Ref]*incarnation{},
 		journal: journal{
-			intents: map[policy.Ref]bool{},
+			intents: map[policy.Ref]bool{}, slots: map[string]string{}, floors: map[string]uint64{},
 			stopped: map[string]bool{}, started: map[string]bool{}, scale: map[string]int{},
 		},
 	}

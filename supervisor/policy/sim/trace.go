@@ -79,6 +79,9 @@ func (t *trace) status(s policy.Status) {
 		t.str(" code ")
 		t.num(int64(s.Code))
 	}
+	if s.Unknown {
+		t.str(" unknown")
+	}
 	if s.OOM {
 		t.str(" oom")
 	}

@@ -14,6 +14,13 @@ type world struct {
 	q    queue
 	calm bool
 	end  bool // ActEnd came
+	cfg  policy.Config
+
+	lives   uint64 // supervisors before this one
+	absent  bool   // none is there
+	since   policy.Time
+	unknown int // see Death
+	deaths  int // that are still to come
 
 	incs   map[policy.Ref]*incarnation
 	order  []*incarnation // in order of their Spawn
@@ -51,6 +58,9 @@ func (w *world) chance(purpose string) chance {
 
 // run lets the whole history happen. It ends at the first broken invariant.
 func (w *world) run() {
+	for _, a := range w.sc.Script {
+		w.deaths += count(a.Death != nil)
+	}
 	w.step(policy.SpecChanged{Spec: w.sc.Spec})
 	for i, a := range w.sc.Script {
 		w.q.push(item{at: policy.Time(a.At), kind: itScript, n: i})
@@ -61,6 +71,7 @@ func (w *world) run() {
 		switch {
 		case !w.calm && w.steps > w.sc.Steps:
 			w.becalm()
+		case w.absent:
 		case w.calm && w.check.shutdown == nil && w.check.settled():
 			w.marks[MarkSettled]++
 			w.check.converged()
@@ -78,7 +89,7 @@ func (w *world) run() {
 // asks for, whichever is first.
 func (w *world) turn() {
 	deadline, armed := w.m.Deadline()
-	if armed && (len(w.q.items) == 0 || deadline <= w.q.items[0].at) {
+	if armed && !w.absent && (len(w.q.items) == 0 || deadline <= w.q.items[0].at) {
 		if deadline > w.now {
 			w.now = deadline
 		}
@@ -126,8 +137,13 @@ func (w *world) take() {
 		w.marks[MarkReplay]++
 		w.step(it.ev)
 	case itDurable:
-		w.journal.pending--
+		w.journal.pending = w.journal.pending[1:]
 		w.durable(it.out)
+		w.journal.base = it.out.model
+	case itReady:
+		w.saysReady(it.inc)
+	case itBack:
+		w.back()
 	case itExists:
 		w.exists(it.inc)
 	case itDies:
@@ -164,6 +180,9 @@ func (w *world) late(c *chance) bool { return !w.calm && c.of(w.sc.Faults.Slow) 
 // answer tells the machine ev after the time that an answer takes. An answer
 // that may be lost (a deadline of the machine bounds it) is lost at times.
 func (w *world) answer(ev policy.Event, mayBeLost bool) {
+	if w.absent {
+		return // who it is for has died
+	}
 	c := w.chance("answer")
 	d := c.spread(stepTime, 2*time.Millisecond)
 	if w.late(&c) {
@@ -181,7 +200,7 @@ func (w *world) answer(ev policy.Event, mayBeLost bool) {
 
 // step is one call of the machine, between the checks of before and after.
 func (w *world) step(ev policy.Event) {
-	if w.end || w.check.failure != nil {
+	if w.end || w.absent || w.check.failure != nil {
 		return
 	}
 	w.steps++
@@ -191,9 +210,15 @@ func (w *world) step(ev policy.Event) {
 		w.check.fail("12", "the machine turns in circles: a deadline of now is not acted on")
 		return
 	}
+	if w.deaths > 0 && len(w.journal.pending) == 0 {
+		w.journal.base = w.check.save()
+	}
 	w.trace.event(w, ev)
 	w.check.before(ev)
 	out := w.m.Step(w.now, ev)
+	if _, ok := ev.(policy.SpecChanged); ok && w.lives > 0 {
+		w.rename()
+	}
 	w.trace.output(w, out)
 	w.check.after(ev, out)
 	if w.check.failure != nil {
@@ -225,10 +250,15 @@ func (w *world) carryOut(a *policy.Action) {
 
 // act lets something of the script happen.
 func (w *world) act(a *Act) {
-	if w.calm {
+	if a.Death != nil {
+		w.deaths--
+	}
+	if w.calm || w.absent && (a.Command != nil || a.Shutdown != nil) { // nobody hears it
 		return
 	}
 	switch {
+	case a.Death != nil:
+		w.dieSupervisor(a.Death)
 	case a.Command != nil:
 		cmd := *a.Command
 		cmd.Request = w.request()
@@ -264,7 +294,7 @@ func (w *world) becalm() {
 	if w.calm {
 		return
 	}
-	w.calm = true
+	w.calm, w.deaths = true, 0
 	w.trace.note(w, "calm")
 	for _, it := range w.lost {
 		it.at = w.now.Add(stepTime)

@@ -1,0 +1,257 @@
+package sim
+
+import (
+	"slices"
+
+	"nines/supervisor/policy"
+)
+
+// A supervisor dies: the machine is thrown away with everything that it had not
+// recorded, and so is what the observer knows from it. Processes do not notice.
+// The next supervisor is handed the records, looks at what is true of the
+// processes, and says so, as the package comment of policy asks.
+
+// dieSupervisor lets the supervisor die at this moment.
+func (w *world) dieSupervisor(d *Death) {
+	if w.absent || w.end || w.check.failure != nil {
+		return
+	}
+	w.trace.note(w, "the supervisor dies")
+	w.marks[MarkDeath]++
+	w.lives++
+	w.absent, w.since, w.unknown = true, w.now, d.Unknown
+	c := w.chance("death")
+	known := w.journal.lose(w, &c)
+	w.lost = nil
+	w.q.drop(func(it *item) bool {
+		switch it.kind {
+		case itAnswer, itReplay, itDurable:
+			return true
+		}
+		return false
+	})
+	w.check.recall(known)
+	w.jumped += w.now.Sub(known.at) // what happened since then has to happen again
+	// What was asked for and is not remembered never was: its spawn has not left.
+	w.order = slices.DeleteFunc(w.order, func(inc *incarnation) bool { return !inc.released && inc.slot.cur != inc })
+	for _, inc := range w.order {
+		inc.adopted = true
+		switch {
+		case inc.resolved:
+		case !inc.released:
+			inc.resolved = true
+		case c.of(500): // the clone had been made …
+			w.exists(inc)
+		default: // … or had not
+			inc.resolved = true
+		}
+	}
+	w.q.push(item{at: w.now.Add(d.Down), kind: itBack})
+}
+
+// lose loses what was not durable. Of what was on its way to become so, some had
+// arrived: but nothing that waited for it has left. It returns what the observer
+// knew when the last of the records that were kept was made.
+func (j *journal) lose(w *world, c *chance) *model {
+	known := j.base
+	if len(j.pending) == 0 {
+		known = w.check.save()
+	}
+	for _, box := range j.pending[:c.below(len(j.pending)+1)] {
+		j.keep(box)
+		known = box.model
+		j.pending = j.pending[1:]
+	}
+	for _, box := range j.pending {
+		if len(box.records) > 0 {
+			w.marks[MarkUnrecorded]++
+		}
+	}
+	j.pending, j.ended, j.last = nil, nil, w.now
+	clear(j.intents) // the next machine gives other numbers to slots
+	return known
+}
+
+// past is what the next supervisor is handed.
+func (j *journal) past(w *world) policy.Past {
+	p := policy.Past{
+		Slots: map[string]policy.SlotMemory{}, Incarnations: j.floors,
+		Stopped: j.stopped, Started: j.started, Scale: j.scale,
+	}
+	for id, text := range j.slots {
+		m, err := policy.ParseSlotMemory(text)
+		if err != nil {
+			w.check.fail("intent", "the memory of %s cannot be read again: %v", id, err)
+		}
+		p.Slots[id] = m
+	}
+	if j.end != nil {
+		p.Shutdown = &policy.Shutdown{Code: int(j.end.Value), Deadline: j.end.Deadline, Cause: "the shutdown before"}
+	}
+	return p
+}
+
+// back is the moment at which the next supervisor is there.
+func (w *world) back() {
+	if w.check.failure != nil {
+		return
+	}
+	w.absent = false
+	w.jumped += w.now.Sub(w.since)
+	cfg := w.cfg
+	cfg.Seed += w.lives
+	w.m = policy.New(cfg)
+	past := w.journal.past(w)
+	if past.Shutdown != nil {
+		w.marks[MarkDeathInShutdown]++
+	}
+	w.trace.note(w, "the next supervisor is there")
+	w.step(policy.SpecChanged{Spec: w.sc.Spec, Past: past})
+	var found []*slot
+	for _, s := range w.check.services {
+		for _, sl := range s.slots {
+			m, ok := past.Slots[sl.id]
+			if ok && m.Lives() {
+				found = append(found, sl)
+			} else if ok && m.Phase == "backoff" {
+				w.marks[MarkDeathInBackoff]++
+			}
+		}
+	}
+	c := w.chance("found")
+	for i := range found {
+		j := i + c.below(len(found)-i)
+		found[i], found[j] = found[j], found[i]
+		m := past.Slots[found[i].id]
+		w.found(found[i], &m, &c)
+	}
+}
+
+// rename gives the incarnations the numbers that the new machine gives to slots.
+func (w *world) rename() {
+	ids := map[string]policy.Slot{}
+	for id := policy.Slot(0); w.m.ID(id) != ""; id++ {
+		ids[w.m.ID(id)] = id
+	}
+	clear(w.incs)
+	clear(w.check.bySlot)
+	for _, inc := range w.order {
+		id, ok := ids[inc.slot.id]
+		if inc.ref.Slot = id; ok {
+			w.incs[inc.ref] = inc
+		} else {
+			inc.ref.Slot = policy.NoSlot
+		}
+	}
+}
+
+// found reports what is true of an instance that lives as far as is remembered.
+func (w *world) found(sl *slot, m *policy.SlotMemory, c *chance) {
+	inc := sl.cur
+	if inc == nil || inc.ref.Incarnation != m.Incarnation {
+		w.check.fail("intent", "%s.%d is remembered, and was never asked for", sl.id, m.Incarnation)
+		return
+	}
+	switch {
+	case m.Exited: // nothing new; what it left behind is killed
+	case inc.main:
+		w.marks[MarkAdopted]++
+		if !m.Answered || c.of(300) {
+			w.marks[MarkFound] += count(!m.Answered)
+			w.deliver(policy.Spawned{Ref: inc.ref, PID: inc.pid})
+		}
+		if inc.said {
+			w.deliver(policy.Ready{Ref: inc.ref})
+		}
+	case inc.born:
+		w.marks[MarkMeanwhile]++
+		st := inc.status
+		if c.of(w.unknown) {
+			st = policy.Status{Unknown: true}
+			w.marks[MarkUnknown]++
+		}
+		inc.saidEmpty = !inc.rest
+		w.deliver(policy.Exited{Ref: inc.ref, Status: st, Empty: inc.saidEmpty})
+	default:
+		w.marks[MarkNotFound]++
+		w.deliver(policy.SpawnFailed{Ref: inc.ref, Step: "recover", Cause: "no process of it was found", Code: 1, Again: true})
+	}
+}
+
+func count(yes bool) int {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// model is a copy of what the observer knows.
+type model struct {
+	services []serviceModel
+	shutdown *shutdown
+	ticked   policy.Time
+	at       policy.Time
+}
+
+type serviceModel struct {
+	stopped, started bool
+	instances        int
+	slots            []slot
+	told             []told // of the current incarnation of each
+	doomed           []bool
+}
+
+// save copies what the observer knows.
+func (k *checker) save() *model {
+	m := &model{services: make([]serviceModel, len(k.services)), shutdown: k.shutdown, ticked: k.ticked, at: k.w.now}
+	for i, s := range k.services {
+		sm := &m.services[i]
+		*sm = serviceModel{
+			stopped: s.stopped, started: s.started, instances: s.instances,
+			slots: make([]slot, len(s.slots)), told: make([]told, len(s.slots)), doomed: make([]bool, len(s.slots)),
+		}
+		for n, sl := range s.slots {
+			sm.slots[n] = *sl
+			sm.slots[n].ends = slices.Clone(sl.ends)
+			if sl.cur != nil {
+				sm.told[n], sm.doomed[n] = sl.cur.told, sl.cur.doomed
+			}
+		}
+	}
+	return m
+}
+
+// recall makes the observer forget what no record says. Whoever waited for an
+// answer is gone, and with them their operations.
+func (k *checker) recall(m *model) {
+	k.shutdown, k.ticked, k.delayed, k.ended = m.shutdown, m.ticked, nil, false
+	for i, s := range k.services {
+		sm := &m.services[i]
+		s.stopped, s.started, s.instances = sm.stopped, sm.started, sm.instances
+		s.restarts, s.queued = 0, false
+		for n, sl := range s.slots {
+			if n >= len(sm.slots) {
+				*sl = slot{id: sl.id, svc: s, index: n}
+				continue
+			}
+			*sl = sm.slots[n]
+			sl.ends = slices.Clone(sl.ends)
+			if sl.restart {
+				// Whether the restart had reached it, and so forgotten its failures,
+				// cannot be seen any more.
+				sl.fails, sl.starts, sl.ends, sl.held, sl.lastDelay = 0, 0, nil, false, 0
+				sl.delayed, sl.loop, sl.ambiguous = false, false, true
+			}
+			sl.restart, sl.since = false, 0
+			if sl.cur != nil {
+				sl.cur.told, sl.cur.doomed = sm.told[n], sm.doomed[n]
+			}
+			if sl.delayed {
+				k.delayed = append(k.delayed, sl)
+			}
+		}
+	}
+	for i := range k.requests {
+		k.requests[i].accepted, k.requests[i].answered = true, true
+	}
+}
