@@ -16,7 +16,7 @@ GOBUILD  := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false
 # The keeper forwards SIGURG, so the runtime must not use it for preemption; and
 # it begins before the runtime, to see which signals it was given as ignored
 # (supervisor/entry).
-INITFLAGS := $(LDFLAGS) -X=runtime.godebugDefault=asyncpreemptoff=1 -E=nines_start
+INITFLAGS := $(LDFLAGS) -X=runtime.godebugDefault=asyncpreemptoff=1 $(if $(filter amd64 arm64,$(shell $(GO) env GOARCH)),-E=nines_start)
 
 PROGRAMS := nines nines-init nines-exec nines-log
 # Go's ./... leaves folders named testdata out; the programs there are tested
