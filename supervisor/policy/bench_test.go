@@ -173,3 +173,53 @@ func TestEventsAllocateLittle(t *testing.T) {
 		t.Errorf("%.1f allocations for two events", n)
 	}
 }
+
+// BenchmarkMemory: the text of a slot that crashes, as each record of it needs,
+// and reading it back.
+func BenchmarkMemory(b *testing.B) {
+	m := benchMachine(b, 10, nil)
+	s := m.slots[0]
+	for i := range Time(5) {
+		now := Time(1_000_000_000_000) + i*100_000_000
+		m.Step(now, Exited{Ref: s.ref, Status: Status{Code: 1}, Empty: true})
+		m.Step(now, Spawned{Ref: s.ref, PID: 4242, Start: 88123})
+	}
+	r := Record{Kind: RecordSlot, slot: s}
+	text := r.Append(nil)
+	b.Run("append", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			text = r.Append(text[:0])
+		}
+		b.ReportMetric(float64(len(text)), "bytes")
+	})
+	b.Run("parse", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := ParseSlotMemory(string(text)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkRestore: the next supervisor takes up so many living instances.
+func BenchmarkRestore(b *testing.B) {
+	for _, n := range benchSizes {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			m := benchMachine(b, n, nil)
+			sp := &spec.Spec{}
+			past := Past{Slots: map[string]SlotMemory{}}
+			for _, s := range m.slots {
+				sp.Services = append(sp.Services, s.svc.spec)
+				past.Slots[s.name] = s.memory()
+			}
+			for b.Loop() {
+				if o := New(Config{}).Step(0, SpecChanged{Spec: sp, Past: past}); len(o.Records) > 0 {
+					b.Fatal("something has changed")
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n*b.N), "ns/instance")
+		})
+	}
+}

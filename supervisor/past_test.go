@@ -1,0 +1,80 @@
+package supervisor
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"nines/spec"
+	"nines/supervisor/notify"
+	"nines/supervisor/policy"
+)
+
+// TestPast: what the machine records is what the next supervisor is handed.
+func TestPast(t *testing.T) {
+	services := []*spec.Service{
+		{Name: "web", Type: spec.TypeService, Instances: 2, Enabled: true},
+		{Name: "off", Type: spec.TypeService, Instances: 1},
+		{Name: "db", Type: spec.TypeService, Instances: 1, Enabled: true},
+	}
+	m := policy.New(policy.Config{})
+	values := map[string]string{}
+	step := func(ev policy.Event) {
+		out := m.Step(policy.Time(time.Hour), ev)
+		for _, msg := range encode(out.Records, nil) {
+			if len(msg) > notify.MaxMessage {
+				t.Errorf("a message of %d bytes", len(msg))
+			}
+			for line := range strings.Lines(string(msg)) {
+				line, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), notify.KeyValue+"=")
+				key, value, _ := strings.Cut(line, " ")
+				if values[key] = value; value == "" {
+					delete(values, key)
+				}
+				if !ok {
+					t.Errorf("%q is no value", line)
+				}
+			}
+		}
+	}
+	step(policy.SpecChanged{Spec: &spec.Spec{Services: services}})
+	step(policy.Spawned{Ref: policy.Ref{Slot: 1, Incarnation: 1}, PID: 7})
+	step(policy.Command{Request: 1, Verb: policy.VerbStart, Service: "off", Instance: -1})
+	step(policy.Command{Request: 2, Verb: policy.VerbStop, Service: "db", Instance: -1})
+	step(policy.Command{Request: 3, Verb: policy.VerbScale, Service: "web", Instances: 1})
+	step(policy.Exited{Ref: policy.Ref{Slot: 1, Incarnation: 1}, Empty: true})
+	step(policy.Shutdown{Code: 3, Cause: "SIGTERM"})
+	if _, is := values["slot:web/1"]; is {
+		t.Errorf("what is no more is kept: %v", values)
+	}
+	if !strings.HasPrefix(values["slot:web/0"], "1 spawning 1 ") {
+		t.Errorf("web/0 is kept as %q", values["slot:web/0"])
+	}
+	got, err := ReadPast(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := got.Slots["web/0"]; len(got.Slots) != 3 || w.Phase != "killing" && w.Phase != "spawning" || w.Incarnation != 1 || w.End != "stop" {
+		t.Errorf("the slots are %+v", got.Slots)
+	}
+	got.Slots = nil
+	want := policy.Past{
+		Incarnations: map[string]uint64{"web": 1},
+		Stopped:      map[string]bool{"db": true},
+		Started:      map[string]bool{"off": true},
+		Scale:        map[string]int{"web": 1},
+		Shutdown:     got.Shutdown,
+	}
+	if !reflect.DeepEqual(got.Past, want) {
+		t.Errorf("got  %+v\nwant %+v", got.Past, want)
+	}
+	if sd := got.Shutdown; sd == nil || sd.Code != 3 || sd.Deadline != policy.Time(time.Hour+time.Minute) {
+		t.Errorf("the shutdown is %+v", sd)
+	}
+	values["slot:bad/0"], values["what"] = "2 ready 1", "1"
+	got, err = ReadPast(values)
+	if err == nil || !strings.Contains(err.Error(), "slot:bad/0") || !strings.Contains(err.Error(), "what") || len(got.Slots) != 3 {
+		t.Errorf("%d slots, %v", len(got.Slots), err)
+	}
+}
