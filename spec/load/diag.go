@@ -83,11 +83,26 @@ func (r *report) at(severity, code string, rng hcl.Range, summary, detail string
 	}
 }
 
+// full counts a diagnostic that is not kept, before its snippet is made.
+func (r *report) full(severity string) bool {
+	if r.seen[severity] < maxDiagnostics {
+		return false
+	}
+	r.seen[severity]++
+	return true
+}
+
 func (r *report) errorAt(code string, rng hcl.Range, summary, detail string) {
+	if r.full(SeverityError) {
+		return
+	}
 	r.add(*r.at(SeverityError, code, rng, summary, detail))
 }
 
 func (r *report) warnAt(code string, rng hcl.Range, summary, detail string) {
+	if r.full(SeverityWarning) {
+		return
+	}
 	r.add(*r.at(SeverityWarning, code, rng, summary, detail))
 }
 

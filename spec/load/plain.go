@@ -22,6 +22,7 @@ type plain struct {
 	file  string
 	data  []byte
 	names map[string]string // one string for each name, however often it stands
+	items []span            // of the outermost body: whole lines
 	place
 }
 
@@ -32,15 +33,16 @@ type place struct {
 	depth     int
 }
 
-// parsePlain returns nil where it gives up. The data is valid UTF-8. Unlike
-// HCL's, the body as a whole has no range.
-func parsePlain(file string, data []byte) *hclsyntax.Body {
+// parsePlain returns the body of a file, and where its attributes and blocks
+// stand; nil where it gives up. The data is valid UTF-8. Unlike HCL's, the body
+// as a whole has no range.
+func parsePlain(file string, data []byte) (*hclsyntax.Body, []span) {
 	p := &plain{file: file, data: data, names: map[string]string{}, place: place{line: 1}}
 	body, ok := p.body(true)
 	if !ok {
-		return nil
+		return nil, nil
 	}
-	return body
+	return body, p.items
 }
 
 // peek returns the next byte, and 0 at the end.
@@ -157,8 +159,12 @@ func (p *plain) body(outermost bool) (*hclsyntax.Body, bool) {
 		case p.peek() == '}':
 			return b, !outermost
 		case isLetter(p.peek()):
+			from := p.pos
 			if !p.item(b) {
 				return nil, false
+			}
+			if outermost {
+				p.items = append(p.items, span{from, p.pos})
 			}
 		default:
 			if !p.lineEnd() {

@@ -26,8 +26,13 @@ func (p *plain) expr() hclsyntax.Expression {
 	return nil
 }
 
-// quoted reads a string in quotes that stands for itself: ASCII without escapes
-// and templates.
+// isText tells whether a byte of a string stands for itself in the plain
+// reader: ASCII that is no escape and no template.
+func isText(c byte) bool {
+	return ' ' <= c && c <= '~' && c != '"' && c != '\\' && c != '$' && c != '%'
+}
+
+// quoted reads a string in quotes that stands for itself.
 func (p *plain) quoted() ([]byte, bool) {
 	rest := p.data[p.pos+1:]
 	for i, c := range rest {
@@ -35,7 +40,7 @@ func (p *plain) quoted() ([]byte, bool) {
 		case c == '"':
 			p.pos += i + 2
 			return rest[:i], true
-		case c < ' ' || c > '~' || c == '\\' || c == '$' || c == '%':
+		case !isText(c):
 			return nil, false
 		}
 	}
@@ -53,7 +58,7 @@ func (p *plain) text() hclsyntax.Expression {
 	from := p.here()
 	text, ok := p.quoted()
 	if !ok {
-		return nil
+		return p.template()
 	}
 	rng := p.since(from)
 	n := &textNode{}
@@ -66,6 +71,46 @@ func (p *plain) text() hclsyntax.Expression {
 		n.literal.SrcRange.Start, n.literal.SrcRange.End = rng.End, rng.End
 	}
 	return &n.template
+}
+
+// template reads a string that holds text and names: "a ${b.c} d".
+func (p *plain) template() hclsyntax.Expression {
+	if p.depth += 2; p.depth > maxPlain {
+		return nil
+	}
+	open := p.take()
+	var parts []hclsyntax.Expression
+	for p.peek() != '"' {
+		from := p.here()
+		for isText(p.peek()) {
+			p.pos++
+		}
+		if p.pos > from.Byte {
+			parts = append(parts, literal(cty.StringVal(string(p.data[from.Byte:p.pos])), p.since(from)))
+			continue
+		}
+		if p.peek() != '$' || p.ahead(1) != '{' {
+			return nil
+		}
+		p.pos += 2
+		p.blank()
+		if !isLetter(p.peek()) {
+			return nil
+		}
+		e := p.word()
+		p.blank()
+		if e == nil || p.peek() != '}' {
+			return nil
+		}
+		p.pos++
+		parts = append(parts, e)
+	}
+	p.depth -= 2
+	rng := hcl.RangeBetween(open, p.take())
+	if len(parts) == 1 { // not text, which quoted reads
+		return &hclsyntax.TemplateWrapExpr{Wrapped: parts[0], SrcRange: rng}
+	}
+	return &hclsyntax.TemplateExpr{Parts: parts, SrcRange: rng}
 }
 
 func inward(at hcl.Pos, n int) hcl.Pos {

@@ -32,8 +32,8 @@ type source struct {
 	name    string
 	data    []byte
 	body    *hclsyntax.Body
-	secrets []span // literals inside env attributes, never shown
-	scanned bool   // secrets is filled in
+	items   []span         // its attributes and blocks, where the plain reader read it
+	secrets map[int][]span // of the item, or of the file as number 0: literals inside env attributes, never shown
 }
 
 // span is a range of bytes.
@@ -42,11 +42,37 @@ type span struct{ start, end int }
 // secret tells whether a byte belongs to a literal that is never shown. What is
 // secret is found when it is first asked: most files load without a snippet.
 func (s *source) secret(i int) bool {
-	if !s.scanned {
-		scanTokens(s)
+	part, text := 0, span{0, len(s.data)}
+	if s.items != nil {
+		ok := false
+		if part, ok = find(s.items, i); !ok {
+			return false
+		}
+		text = s.items[part]
 	}
-	n := sort.Search(len(s.secrets), func(k int) bool { return s.secrets[k].end > i })
-	return n < len(s.secrets) && s.secrets[n].start <= i
+	spans, known := s.secrets[part]
+	if !known {
+		start := hcl.InitialPos
+		start.Byte = text.start
+		tokens, _ := hclsyntax.LexConfig(s.data[text.start:text.end], s.name, start)
+		spans = s.keepSecrets(part, secretSpans(tokens))
+	}
+	_, is := find(spans, i)
+	return is
+}
+
+func (s *source) keepSecrets(part int, spans []span) []span {
+	if s.secrets == nil {
+		s.secrets = map[int][]span{}
+	}
+	s.secrets[part] = spans
+	return spans
+}
+
+// find returns which of some spans, in order, holds a byte.
+func find(spans []span, i int) (int, bool) {
+	n := sort.Search(len(spans), func(k int) bool { return spans[k].end > i })
+	return n, n < len(spans) && spans[n].start <= i
 }
 
 // readAll reads the files that the paths name.
@@ -169,7 +195,7 @@ func (r *report) tooLarge(name string) {
 func (r *report) parse(src *source) bool {
 	tooMany := mostTokens(src.data) > maxTokens
 	if tooMany { // what is secret in it cannot be found out
-		src.secrets, src.scanned = []span{{0, len(src.data)}}, true
+		src.keepSecrets(0, []span{{0, len(src.data)}})
 	}
 	if i := firstBadByte(src.data); i >= 0 {
 		rng := src.rangeAt(i, i+1)
@@ -184,7 +210,7 @@ func (r *report) parse(src *source) bool {
 		r.errorFile("too_large", src.name, fmt.Sprintf("the file holds more than %d signs and words", maxTokens), "Split it: a folder's *.hcl files are read in name order and merged.")
 		return false
 	}
-	if src.body = parsePlain(src.name, src.data); src.body != nil {
+	if src.body, src.items = parsePlain(src.name, src.data); src.body != nil {
 		return true
 	}
 	if rng, what := scanTokens(src); what != "" {

@@ -29,7 +29,7 @@ const (
 // stand inside env attributes, so that no snippet ever shows them.
 func scanTokens(src *source) (hcl.Range, string) {
 	tokens, _ := hclsyntax.LexConfig(src.data, src.name, hcl.InitialPos) // the parser reports bad tokens
-	src.secrets, src.scanned = secretSpans(tokens), true
+	src.keepSecrets(0, secretSpans(tokens))
 	return checkNesting(tokens)
 }
 
