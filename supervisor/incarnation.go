@@ -87,6 +87,7 @@ func (s *Supervisor) spawned(in *incarnation, pid int, start uint64, group *cgro
 		s.step(policy.SpawnFailed{Ref: in.ref, Step: err.Step, Cause: err.Error(), Code: err.ExitCode(), Again: err.Again()})
 		return
 	}
+	fault("before-known")
 	in.pid, in.start, in.group = pid, start, group
 	s.pids[pid] = owner{in: in}
 	// An exit of it that was reaped before we knew the pid is marked before any
@@ -160,12 +161,15 @@ func (s *Supervisor) reap() {
 			break
 		}
 		o, known := s.pids[pid]
+		fault("exit-peeked")
 		if o.in != nil && o.in.start != 0 {
 			exit := strconv.FormatUint(o.in.start, 10) + " " + strconv.FormatUint(uint64(raw), 10)
 			s.tell(encode(nil, append(s.values, keyExit+strconv.Itoa(pid)+" "+exit)))
 			s.values = s.values[:0]
 		}
+		fault("exit-told")
 		proc.ReapPID(pid)
+		fault("exit-reaped")
 		status := proc.StatusOf(raw)
 		if !known {
 			if s.inFlight > 0 {

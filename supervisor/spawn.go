@@ -222,7 +222,9 @@ func (sp *spawner) startOne(l *launch, slow *time.Timer) {
 		sp.current, sp.currentSince = l, time.Now()
 		sp.mu.Unlock()
 		slow.Reset(slowSpawn)
+		fault("before-clone")
 		pid, confirm, l.err = sp.start.Start(l.cmd)
+		fault("after-clone")
 		slow.Stop()
 		sp.mu.Lock()
 		sp.current = nil

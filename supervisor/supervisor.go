@@ -249,6 +249,7 @@ func (s *Supervisor) carry(out *policy.Output) {
 // socket when we die, it reads. Then it does what waited for that.
 func (s *Supervisor) handOut() {
 	if len(s.records)+len(s.values) > 0 {
+		fault("before-intent")
 		s.tell(encode(s.records, s.values))
 		s.records, s.values = s.records[:0], s.values[:0]
 	}
@@ -270,6 +271,7 @@ func (s *Supervisor) handOut() {
 	}
 	s.then = s.then[:0]
 	if len(b.spawns) > 0 {
+		fault("after-intent")
 		s.spawner.put(b)
 	}
 }

@@ -206,6 +206,7 @@ func playShell(args []string) error {
 		if err := unix.Kill(-job, unix.SIGCONT); err != nil {
 			return err
 		}
+		fmt.Fprintln(tell, "continued")
 	}
 }
 

@@ -110,13 +110,8 @@ func (e *entry) prepare() string {
 	if err != nil {
 		return "cannot catch signals: " + err.Error() + ": look for a seccomp filter that forbids rt_sigaction"
 	}
-	if e.DeathSignal != 0 {
-		if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(e.DeathSignal), 0, 0, 0); err != nil {
-			return "cannot set the parent death signal: " + err.Error() + ": leave -p out"
-		}
-		if unix.Getppid() != e.Parent { // it died before it could be set
-			e.waiting = append(e.waiting, e.DeathSignal)
-		}
+	if err := e.deathSignal(); err != nil {
+		return "cannot set the parent death signal: " + err.Error() + ": leave -p out"
 	}
 	if e.Subreaper && e.pid != 1 {
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -125,6 +120,20 @@ func (e *entry) prepare() string {
 	}
 	e.warn()
 	return ""
+}
+
+// deathSignal asks for a signal when our parent dies, and is one if it has.
+func (e *entry) deathSignal() error {
+	if e.DeathSignal == 0 {
+		return nil
+	}
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(e.DeathSignal), 0, 0, 0); err != nil {
+		return err
+	}
+	if unix.Getppid() != e.Parent {
+		e.waiting = append(e.waiting, e.DeathSignal)
+	}
+	return nil
 }
 
 // warn tells somebody who wants to know (-v) that orphans go elsewhere.
@@ -222,7 +231,9 @@ func (e *entry) forward(sig unix.Signal) {
 	}
 	group := e.Group
 	if sig == unix.SIGCONT {
-		e.term.handOver(e.child)
+		if !e.Group {
+			e.term.handOver(e.child)
+		}
 		// A terminal has stopped the whole group.
 		group = group || e.stopped
 		e.passed, e.stopped = false, false

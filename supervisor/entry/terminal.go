@@ -54,9 +54,10 @@ func (t *terminal) set(group int) error {
 	return err
 }
 
-// handOver gives the terminal to the command's group if it was given to us.
+// handOver gives the terminal to the command's group if it is ours to give.
 func (t *terminal) handOver(group int) {
-	if t.given && t.mine() {
+	if t.mine() {
+		t.given = true
 		// If it was hung up just now, the command hears of that itself.
 		_ = t.set(group)
 	}

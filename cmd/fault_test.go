@@ -1,0 +1,128 @@
+package cmd_test
+
+import (
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestKillPoints ends the supervisor at each point of a start and of an exit,
+// by a hook that only this build has, and looks at what the next one makes of
+// it: one process in the slot, started once more than it exited, and no exit
+// status lost.
+func TestKillPoints(t *testing.T) {
+	bin := binaries(t)
+	faulty := t.TempDir() + "/nines"
+	build := exec.Command("go", "build", "-tags", "ninesfault", "-o", faulty, "nines/cmd/nines")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	starts := []string{"before-intent", "after-intent", "before-clone", "after-clone", "before-known"}
+	exits := []string{"exit-peeked", "exit-told", "exit-reaped"}
+	for _, level := range []string{"core", "none"} {
+		for _, point := range append(starts, exits...) {
+			t.Run(level+"/"+point, func(t *testing.T) {
+				t.Parallel()
+				killPoint(t, bin, faulty, level, point, strings.HasPrefix(point, "exit-"))
+			})
+		}
+	}
+}
+
+// The service writes a line for each start. With "exit" it exits 7 at its
+// first start; so the second is the one that stays.
+const killPointSpec = `
+service "one" {
+  command = ["sh", "-c", "echo $$ >>starts; if test $EXIT = 1 && test $(wc -l <starts) = 1; then exit 7; fi; exec sleep 100000"]
+  directory = env.WORK
+  env = {
+    EXIT = env.EXIT
+  }
+  restart {
+    delay = "10ms"
+  }
+}
+`
+
+func killPoint(t *testing.T, bin, faulty, level, point string, exit bool) {
+	dir, err := os.MkdirTemp("", "nines")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &running{dir: dir, bin: bin}
+	t.Cleanup(func() { r.cleanUp(t) })
+	for file, text := range map[string]string{"nines.hcl": killPointSpec, "once": "x"} {
+		if err := os.WriteFile(dir+"/"+file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The faulty binary finds its companions beside itself.
+	for _, name := range []string{"nines-init", "nines-log", "nines-exec"} {
+		if err := os.Symlink(bin+"/"+name, dir+"/"+name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Link(faulty, dir+"/nines"); err != nil {
+		t.Fatal(err)
+	}
+	does := "0"
+	if exit {
+		does = "1"
+	}
+	r.cmd = exec.Command(bin+"/nines-init", "-f", dir+"/nines.hcl", "--supervisor", dir+"/nines")
+	r.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "WORK=" + dir, "EXIT=" + does,
+		"NINES_FAULT=" + point, "NINES_FAULT_ONCE=" + dir + "/once",
+		"NINES_RUNTIME_DIR=" + dir + "/run", "NINES_STATE_DIR=" + dir + "/state", "NINES_LOG_DIR=" + dir + "/log"}
+	if level == "none" {
+		r.cmd.Env = append(r.cmd.Env, "NINES_CGROUP=/cgroup.procs")
+	}
+	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r.done = make(chan error, 1)
+	go func() { r.done <- r.cmd.Wait() }()
+	waitFor(t, "the supervisor died at "+point+" and all is up", func() error { return allUp(r, 1) })
+	if _, err := os.Stat(dir + "/once"); err == nil {
+		t.Fatalf("it did not die at %s", point)
+	}
+	in := status(t, r).Services[0].Instances[0]
+	b, err := os.ReadFile(dir + "/starts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Fields(string(b))
+	// A process that was cloned when the supervisor died is adopted where its
+	// cgroup tells which it is; else it was ended and started again.
+	most := 1
+	if exit || level == "none" && (point == "after-clone" || point == "before-known") {
+		most = 2
+	}
+	if len(lines) == 0 || len(lines) > most || lines[len(lines)-1] != strconv.Itoa(in.PID) {
+		t.Errorf("started %v, at most %d expected; the instance has pid %d\n%s", lines, most, in.PID, r.out.String())
+	}
+	if exit {
+		if in.LastExit == nil || in.LastExit.Reason != "exited" || in.LastExit.Code != 7 {
+			t.Errorf("the last exit is %+v, want exited with 7\n%s", in.LastExit, r.out.String())
+		}
+		if in.Restarts != 1 {
+			t.Errorf("%d restarts, want 1", in.Restarts)
+		}
+	}
+	if err := r.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-r.done:
+	case <-time.After(patience):
+		t.Fatalf("nines-init does not end\n%s", r.out.String())
+	}
+	r.cmd = nil
+	if left := r.marked(); len(left) > 0 {
+		t.Errorf("pids %v are left", left)
+	}
+}
