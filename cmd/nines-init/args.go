@@ -128,7 +128,7 @@ func parse(args []string) (flags, error) {
 		}
 	}
 	if runs != "" && !f.help && !f.version {
-		return f, usageError("cannot use "+runs, "it is for a command, and none follows after --")
+		return f, usageError("cannot use "+runs, "it is for a command, and there is none after --")
 	}
 	return f, nil
 }
@@ -139,7 +139,7 @@ func (f *flags) runCommand(command []string, cmd entry.Options, keeps string) er
 	case keeps != "":
 		return usageError("cannot use "+keeps, "it is for keeping the services of a spec, not for a command after --")
 	case len(command) == 0:
-		return usageError("cannot run a command", "none follows after --")
+		return usageError("cannot run a command", "none follows --")
 	}
 	cmd.Argv, cmd.Verbose = command, f.verbose
 	f.command = &cmd

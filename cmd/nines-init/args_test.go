@@ -4,9 +4,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"nines/supervisor/entry"
 )
 
 func TestParse(t *testing.T) {
@@ -26,14 +31,52 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestParseCommand(t *testing.T) {
+	f, err := parse(strings.Fields("-gsv -p TERM -pKILL -r TERM:INT -r15:0 -rRTMIN+1:64 -e 143 -e0 -- sleep -- -x"))
+	if err != nil || f.command == nil {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	want := entry.Options{Argv: []string{"sleep", "--", "-x"}, Group: true, Subreaper: true, Verbose: true, DeathSignal: unix.SIGKILL,
+		Rewrites: []entry.Rewrite{{From: unix.SIGTERM, To: unix.SIGINT}, {From: unix.SIGTERM}, {From: 35, To: 64}}, Success: []int{143, 0}}
+	if !reflect.DeepEqual(*f.command, want) {
+		t.Errorf("%+v, want %+v", *f.command, want)
+	}
+	if f, err = parse([]string{"-g", "--help"}); err != nil || !f.help {
+		t.Errorf("help for a flag of a command: %+v, %v", f, err)
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for _, c := range []struct {
 		args string
 		want string
 	}{
-		{"--", "cannot run a command: "},
-		{"-v -- sleep 1", "cannot run a command: "},
-		{"nines.hcl", "cannot use argument nines.hcl: a spec is given with -f nines.hcl: "},
+		{"--", "cannot run a command: none follows --: "},
+		{"-v --", "cannot run a command: none follows --: "},
+		{"-f x -- true", "cannot use -f: it is for keeping the services of a spec, not for a command after --: "},
+		{"--state-dir=x -g -- true", "cannot use --state-dir: it is for keeping "},
+		{"--supervisor x -- true", "cannot use --supervisor: it is for keeping "},
+		{"-g", "cannot use -g: it is for a command, and there is none after --: "},
+		{"-p TERM -f x", "cannot use -p: it is for a command, "},
+		{"-p", "cannot use -p: its value is missing: "},
+		{"-p 0 -- true", `cannot use -p 0: there is no signal "0": `},
+		{"-pNOSUCH -- true", `cannot use -p NOSUCH: there is no signal "NOSUCH": `},
+		{"-p 65 -- true", `cannot use -p 65: there is no signal "65": `},
+		{"-e 256 -- true", "cannot use -e 256: an exit code is a number from 0 to 255: "},
+		{"-e -1 -- true", "cannot use -e -1: an exit code is "},
+		{"-e x -- true", "cannot use -e x: an exit code is "},
+		{"-r TERM -- true", "cannot use -r TERM: it takes FROM:TO, as TERM:INT: "},
+		{"-r TERM: -- true", `cannot use -r TERM:: there is no signal "": `},
+		{"-r :TERM -- true", `cannot use -r :TERM: there is no signal "": `},
+		{"-r 0:TERM -- true", `cannot use -r 0:TERM: there is no signal "0": `},
+		{"-r X:TERM -- true", `cannot use -r X:TERM: there is no signal "X": `},
+		{"-r TERM:99 -- true", `cannot use -r TERM:99: there is no signal "99": `},
+		{"-r KILL:TERM -- true", "cannot use -r KILL:TERM: KILL is not passed on to the command: "},
+		{"-r CHLD:TERM -- true", "cannot use -r CHLD:TERM: CHLD is not passed on to the command: "},
+		{"-g=1 -- true", "cannot use -g=1: -g takes no value: "},
+		{"-gx -- true", "cannot use -gx: there is no such flag: "},
+		{"-g sleep 1", "cannot use argument sleep: a spec is given with -f sleep, a command after --: "},
+		{"nines.hcl", "cannot use argument nines.hcl: a spec is given with -f nines.hcl, a command after --: "},
 		{"-", "cannot use argument -: "},
 		{"-f", "cannot use -f: its value is missing: "},
 		{"--socket", "cannot use --socket: its value is missing: "},
@@ -62,7 +105,8 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"-h"}, 0, usage, ""},
 		{[]string{"--help"}, 0, usage, ""},
 		{[]string{"--bad"}, 2, "", "nines-init: cannot use --bad: there is no such flag: nines-init --help lists what there is\n"},
-		{[]string{"--", "true"}, 2, "", "nines-init: cannot run a command: nines-init keeps the services of a spec; `--` and a command after it are not taken: nines-init --help lists what there is\n"},
+		{[]string{"--"}, 2, "", "nines-init: cannot run a command: none follows --: nines-init --help lists what there is\n"},
+		{[]string{"--", "echo", "-v", "--"}, 0, "-v --\n", ""},
 	} {
 		cmd := exec.Command(init, c.args...)
 		var out, errs strings.Builder
