@@ -35,6 +35,9 @@ type recovery struct {
 // that policy's package comment asks for.
 func (s *Supervisor) begin() {
 	out := s.machine.Step(s.clock.now(), policy.SpecChanged{Spec: s.cfg.Spec, Past: s.cfg.Past.Past})
+	if t := s.cfg.Cgroups; t != nil {
+		s.values = append(s.values, keyCgroups+" "+t.Path())
+	}
 	r := &recovery{s: s}
 	for _, v := range s.machine.Snapshot().Instances {
 		if m, ok := s.cfg.Past.Slots[v.ID]; ok && m.Lives() {

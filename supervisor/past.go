@@ -24,6 +24,8 @@ import (
 //	main:812    start time of the main process with that pid: the keeper keeps its
 //	            exit, should it become the keeper's child
 //	exit:812    "START STATUS": how it ended; written by whoever reaps it
+//	cgroups     the folder of our cgroup tree, which the keeper kills if all else
+//	            fails
 //	shutdown    "EXIT DEADLINE": one is in progress, to end by DEADLINE on
 //	            CLOCK_MONOTONIC in nanoseconds
 const (
@@ -36,6 +38,7 @@ const (
 	keyPorts       = "ports:"
 	keyMain        = "main:"
 	keyExit        = "exit:"
+	keyCgroups     = "cgroups"
 )
 
 // Past is what an earlier supervisor left with the keeper.
@@ -85,6 +88,7 @@ func encode(records []policy.Record, values []string) [][]byte {
 			key, value = keyScale+r.ID, strconv.FormatInt(r.Value, 10)
 		case policy.RecordShutdown:
 			key, value = keyShutdown, fmt.Sprintf("%d %d", r.Value, r.Deadline)
+			add(notify.KeyStopping + "=1\n") // also the word to whoever keeps the keeper
 		}
 		add(notify.KeyValue + "=" + key + " " + value + "\n")
 	}
@@ -124,8 +128,8 @@ func ReadPast(values map[string]string) (Past, error) {
 			}
 		case strings.HasPrefix(key, keyPorts):
 			p.Ports[key[len(keyPorts):]], ok = parsePorts(value)
-		case strings.HasPrefix(key, keyMain):
-			// What it is for is the keeper's; the slot knows the pid as well.
+		case strings.HasPrefix(key, keyMain), key == keyCgroups:
+			// For the keeper; the slot knows the pid as well.
 		case strings.HasPrefix(key, keyExit):
 			pid, e, err := parseExit(key[len(keyExit):], value)
 			if ok = err == nil; ok {

@@ -254,6 +254,7 @@ func TestStopBeforeTheBegin(t *testing.T) {
 		r.signalled(unix.SIGTERM)
 		r.tell("sup", nil, notify.Ready())
 		r.wantSignals(sent{r.latest("sup").pid, unix.SIGTERM})
+		r.tell("sup", nil, notify.Stopping())
 		r.pass(time.Hour)
 		r.wantSignals()
 	})

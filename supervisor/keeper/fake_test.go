@@ -41,7 +41,8 @@ type fake struct {
 	exits   []sent
 	started []started
 	signals []sent
-	panics  bool // at the next reaping
+	cgroups []string // killed
+	panics  bool     // at the next reaping
 }
 
 func (f *fake) now() time.Time { return f.clock }
@@ -61,6 +62,13 @@ func (f *fake) spawn(argv, env []string, fd int) (int, error) {
 	f.nextPID++
 	f.started = append(f.started, started{argv[0], getenv(env, "NINES_GENERATION"), f.nextPID, f.clock.Sub(f.began), conn, own})
 	return f.nextPID, nil
+}
+
+func (f *fake) monotonic() int64 { return f.clock.Sub(f.began).Nanoseconds() }
+
+func (f *fake) killCgroup(dir string) error {
+	f.cgroups = append(f.cgroups, dir)
+	return nil
 }
 
 func (f *fake) kill(pid int, sig unix.Signal) error {

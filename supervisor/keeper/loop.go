@@ -30,6 +30,10 @@ type keeper struct {
 	log     child
 
 	asked      unix.Signal   // to stop, and the supervisor has not said that it does
+	askedAt    time.Time     // when that was first so
+	stopAt     time.Time     // a shutdown is stored, which ends by then; zero: none
+	stopCode   int           // and then this is ours
+	enforced   time.Time     // we have ended it ourselves; zero: not
 	remembered []unix.Signal // for the next READY supervisor, in order
 	everReady  bool          // the supervisor, once
 	grace      bool          // the supervisor is killed if it is not ready in time
@@ -190,6 +194,9 @@ func (k *keeper) deadlines() {
 			k.guard("a start", func() { k.start(c) })
 		}
 	}
+	if due(k.enforceAt(), now) {
+		k.guard("the end of the shutdown", k.enforce)
+	}
 	if k.finishing && !k.over && due(k.finishAt, now) {
 		k.guard("the end", k.hurry)
 	}
@@ -222,7 +229,7 @@ func (k *keeper) nextDeadline() time.Time {
 		return k.sys.now()
 	}
 	var next time.Time
-	for _, at := range [...]time.Time{k.manager.retryAt, k.finishAt,
+	for _, at := range [...]time.Time{k.manager.retryAt, k.finishAt, k.enforceAt(),
 		k.log.retryAt, k.log.killAt, k.log.startAt, k.sup.retryAt, k.sup.killAt, k.sup.startAt, k.sup.barkAt} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at

@@ -46,6 +46,9 @@ func (k *keeper) signalled(sig unix.Signal) {
 	if asksToStop(sig) {
 		// Remembered until the supervisor says STOPPING=1 or X_NINES_END: if
 		// it dies before that, the next one is to hear of it.
+		if k.asked == 0 {
+			k.askedAt = k.sys.now()
+		}
 		k.asked = sig
 	}
 	if k.sup.pid != 0 && k.sup.ready() {

@@ -20,6 +20,7 @@ func (k *keeper) fromSupervisor(m notify.Message, fds []int) {
 		return
 	}
 	k.keep(r, fds)
+	k.noteShutdown()
 	if r.hasStatus {
 		k.manager.status(strings.Clone(r.status[:min(len(r.status), maxStatus)]))
 	}

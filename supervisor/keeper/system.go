@@ -15,9 +15,11 @@ import (
 // system is what the loop asks of the kernel; tests have another one.
 type system interface {
 	now() time.Time
+	monotonic() int64 // CLOCK_MONOTONIC in ns, which the supervisor has as well
 	// spawn starts argv with fd as its descriptor 3.
 	spawn(argv, env []string, fd int) (pid int, err error)
 	kill(pid int, sig unix.Signal) error
+	killCgroup(dir string) error
 	// reap takes one child that ended; pid 0: none now.
 	reap() (pid int, status unix.WaitStatus)
 }
