@@ -3,9 +3,14 @@
 //
 // Load reports everything that is wrong in one go, each with its place. It
 // never panics, never recurses without bound and never allocates without
-// bound, whatever the files hold: files are at most 4 MiB, nesting is counted
-// in tokens before HCL's recursive parser sees it, and every evaluation has a
-// budget. A value of env.NAME is never part of a diagnostic.
+// bound, whatever the files hold: files are at most 4 MiB and two million
+// tokens, nesting is counted in tokens before HCL's recursive parser sees it,
+// and every evaluation has a budget. A value of env.NAME is never part of a
+// diagnostic.
+//
+// What nearly all specifications consist of is read and evaluated without HCL's
+// lexer and evaluator, which take ten times as long (see plain and program).
+// Their results are HCL's own, or they leave the text to HCL: tests compare.
 //
 // # Expressions
 //

@@ -51,10 +51,10 @@ func (s *source) secret(i int) bool {
 		text = s.items[part]
 	}
 	spans, known := s.secrets[part]
-	if !known {
+	if data := s.data[text.start:text.end]; !known && bytes.Contains(data, []byte("env")) {
 		start := hcl.InitialPos
 		start.Byte = text.start
-		tokens, _ := hclsyntax.LexConfig(s.data[text.start:text.end], s.name, start)
+		tokens, _ := hclsyntax.LexConfig(data, s.name, start)
 		spans = s.keepSecrets(part, secretSpans(tokens))
 	}
 	_, is := find(spans, i)
