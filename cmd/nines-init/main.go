@@ -39,7 +39,7 @@ func run(args, env []string) int {
 		return print("nines-init " + v + "\n")
 	}
 	if c := f.command; c != nil {
-		c.Env, c.Stderr, c.Parent, c.Warm = env, 2, parent, keeper.WarmUp
+		c.Env, c.Stderr, c.Parent = env, 2, parent
 		return entry.Run(*c)
 	}
 	keeper.WarmUp()

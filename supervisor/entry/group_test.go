@@ -202,7 +202,7 @@ func TestAFaultCostsOneTurn(t *testing.T) {
 	defer read.Close()
 	// There is no such signal.
 	e := &entry{Options: Options{Stderr: int(write.Fd())}, signals: -1, shim: neverPolled, child: 1 << 30, waiting: []unix.Signal{maxSignal + 1}}
-	e.turn()
+	e.turn(0)
 	write.Close()
 	b := make([]byte, 1000)
 	n, err := read.Read(b)

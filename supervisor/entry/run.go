@@ -18,9 +18,8 @@ type Options struct {
 	Rewrites    []Rewrite
 	Success     []int // exit codes that count as 0
 	Verbose     bool
-	Stderr      int    // descriptor
-	Parent      int    // our parent's pid when the program began
-	Warm        func() // called once the command runs: what prepares for a long life
+	Stderr      int // descriptor
+	Parent      int // our parent's pid when the program began
 }
 
 // Rewrite passes a signal on as another, or, if To is 0, not at all. The last
@@ -31,6 +30,7 @@ const (
 	reapATurn   = 1024 // before signals have their turn
 	maxWaiting  = 1024 // signals that wait for the command's exec
 	readATurn   = 512  // bytes of the pipe, each a signal
+	short       = 50   // milliseconds that a short command runs
 	neverPolled = -1   // as a descriptor: poll(2) passes over it
 )
 
@@ -77,18 +77,18 @@ func Run(o Options) int {
 	e.note("started " + strconv.Quote(e.Argv[0]) + ", pid " + strconv.Itoa(e.child))
 	// Only now those that we were to ignore: until here nobody could want them
 	// to reach the command.
-	if err := e.catcher.catch(forwardable()); err != nil {
+	if err := e.catcher.catch(forwardable() & e.ignored); err != nil {
 		e.say("cannot catch signals: " + err.Error() + ": some do not reach the command")
 	}
 	// One thread that takes what the others may have to block.
 	sigmask(unix.SIG_SETMASK, 0)
 	letGo()
-	if e.Warm != nil {
-		e.Warm()
-	}
 	command := e.child
+	if e.turn(short); !e.over {
+		reserve()
+	}
 	for !e.over {
-		e.turn()
+		e.turn(-1)
 	}
 	e.term.takeBack(command)
 	return e.status
@@ -160,10 +160,10 @@ func (e *entry) setRewrites() {
 	}
 }
 
-// turn waits for something to happen and deals with it.
-func (e *entry) turn() {
+// turn waits for something to happen, or so many milliseconds, and deals with
+// it.
+func (e *entry) turn(timeout int) {
 	defer e.survive()
-	timeout := -1
 	if e.more || e.shim == neverPolled && len(e.waiting) > 0 {
 		timeout = 0
 	}

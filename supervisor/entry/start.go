@@ -148,20 +148,27 @@ func whyNotStarted(name string, err error) (text string, status int) {
 func letGo() {
 	// If it fails, a mount is busy as long as the command runs.
 	_ = unix.Chdir("/")
-	dir, err := os.Open("/proc/self/fd")
+	// Not os.Open, which makes an epoll instance that is not needed otherwise.
+	dir, err := unix.Open("/proc/self/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return
 	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return
-	}
-	for _, name := range names {
-		fd, err := strconv.Atoi(name)
-		if err != nil || fd <= 2 {
-			continue
+	defer unix.Close(dir)
+	var b [2048]byte
+	var fds []int // closed afterwards, so that none is passed over
+	for {
+		n, err := unix.Getdents(dir, b[:])
+		if err != nil || n <= 0 {
+			break
 		}
+		_, _, names := unix.ParseDirent(b[:n], -1, nil)
+		for _, name := range names {
+			if fd, err := strconv.Atoi(name); err == nil && fd > 2 {
+				fds = append(fds, fd)
+			}
+		}
+	}
+	for _, fd := range fds {
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
 			unix.Close(fd)
 		}
