@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// caught is what handler needs to know. A handler belongs to the process, so
+// caught is what the handler needs to know. A handler belongs to the process, so
 // there is one of it; it is set before the handler is, and only the bits of
 // missed change afterwards. The order of the fields is the assembly's too.
 var caught struct {
@@ -18,10 +18,7 @@ var caught struct {
 	missed  uint64  // set of those that the pipe had no room for
 }
 
-// handler is the signal handler, never called from Go. See catch_amd64.s.
-func handler()
-
-// handlerPC is handler's address.
+// handlerPC is the address of the signal handler: see catch_amd64.s.
 func handlerPC() uintptr
 
 // catchable are the signals that catch can have: all.

@@ -6,14 +6,12 @@
 // FPE 8, SEGV 11, SYS 31.
 #define FAULTS $0x800009b0
 
-// func handler()
-//
-// handler(signal DI, siginfo SI, context DX) writes the signal's number to the
+// nines_handler(signal DI, siginfo SI, context DX) writes the signal's number to the
 // pipe. Real faults, and what this process sent itself (the runtime's SIGURG,
 // a SIGPIPE of ours), are left to Go's handler, called as the kernel would. It
 // may run on any thread between any two instructions: it touches no register
 // but those that a system call may destroy, and no memory but its own.
-TEXT ·handler(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+TEXT nines_handler(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVL	8(SI), AX		// si_code
 	TESTL	AX, AX
 	JGT	kernel
@@ -47,6 +45,6 @@ runtime:
 
 // func handlerPC() uintptr
 TEXT ·handlerPC(SB),NOSPLIT,$0-8
-	MOVQ	$·handler(SB), AX
+	MOVQ	$nines_handler(SB), AX
 	MOVQ	AX, ret+0(FP)
 	RET

@@ -4,10 +4,8 @@
 
 #define FAULTS $0x800009b0
 
-// func handler()
-//
-// handler(signal R0, siginfo R1, context R2): see catch_amd64.s.
-TEXT ·handler(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+// nines_handler(signal R0, siginfo R1, context R2): see catch_amd64.s.
+TEXT nines_handler(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVD	$·caught+0(SB), R10
 	MOVW	8(R1), R3		// si_code
 	CMP	$0, R3
@@ -49,6 +47,6 @@ runtime:
 
 // func handlerPC() uintptr
 TEXT ·handlerPC(SB),NOSPLIT,$0-8
-	MOVD	$·handler(SB), R0
+	MOVD	$nines_handler(SB), R0
 	MOVD	R0, ret+0(FP)
 	RET
