@@ -120,9 +120,10 @@ func (m *Machine) spawnedLate(s *slot, in input) {
 	s.emptied = false
 	m.save(s)
 	m.act(Action{Kind: ActKill, Ref: s.ref})
-	if s.phase == phaseKilling && !m.down.killed {
+	if s.phase == phaseKilling && !(m.down.on && m.down.deadline <= m.now) {
 		// Only now was there something to kill. At the end of a shutdown that
-		// counts for nothing: it is bounded, whatever comes late.
+		// counts for nothing: it is bounded, whatever comes late, also where it
+		// comes to the next supervisor, before its first Tick.
 		m.arm(s, timerPhase, m.cfg.KillPatience)
 	}
 	m.touch(s)

@@ -103,6 +103,7 @@ func (k *checker) notice(n *policy.Notice) {
 		switch sl.svc.spec.CrashLoop.Then {
 		case spec.ThenStop:
 			sl.outcome = failed
+			sl.unsure = sl.restart // its turn may come before it is empty
 			k.w.marks[MarkGaveUp]++
 		case spec.ThenHold, spec.ThenRollback:
 			sl.held = true
@@ -280,8 +281,9 @@ func (k *checker) ask(inc *incarnation) {
 			k.w.marks[MarkStartTimeout]++
 		case stop:
 			t.ask = askStop
-			if sl.restart {
+			if sl.restart || inc.restarted {
 				sl.pardon(now)
+				sl.ambiguous = true // its turn may not have come: what depends on a need is stopped too
 			}
 			if !inc.doomed { // else it was decided earlier
 				k.turn(inc)

@@ -71,6 +71,7 @@ func (k *checker) restarts(s *service, slots []*slot, one bool) {
 		for _, sl := range slots {
 			sl.restart, sl.since = true, k.w.steps
 			sl.notBefore = k.w.now
+			sl.first = sl.first || !sl.ready()
 			sl.unsure = sl.unsure || !sl.wanted() || sl.outcome != none
 		}
 		return
@@ -85,7 +86,7 @@ func (k *checker) restarts(s *service, slots []*slot, one bool) {
 		} else if sl.cur.told.over {
 			// Once it is empty, its turn may have come, or not.
 			sl.unsure = sl.unsure || sl.outcome != none
-			sl.notBefore, sl.ambiguous = k.w.now, true
+			sl.notBefore, sl.ambiguous, sl.first = k.w.now, true, true
 		}
 	}
 }
@@ -125,9 +126,12 @@ func (k *checker) reached() {
 		if s.restarts > 0 {
 			continue
 		}
-		s.queued = false
 		for _, sl := range s.slots {
+			if s.queued && sl.restart {
+				sl.blur()
+			}
 			sl.restart = false
 		}
+		s.queued = false
 	}
 }

@@ -237,10 +237,7 @@ func (k *checker) recall(m *model) {
 			*sl = sm.slots[n]
 			sl.ends = slices.Clone(sl.ends)
 			if sl.restart {
-				// Whether the restart had reached it, and so forgotten its failures,
-				// cannot be seen any more.
-				sl.fails, sl.starts, sl.ends, sl.held, sl.lastDelay = 0, 0, nil, false, 0
-				sl.delayed, sl.loop, sl.ambiguous = false, false, true
+				sl.blur()
 			}
 			sl.restart, sl.since = false, 0
 			if sl.cur != nil {

@@ -103,6 +103,7 @@ func (k *checker) started() {
 			}
 			if sl.lives() {
 				sl.cur.doomed = !sl.cur.told.spawned && (sl.cur.doomed || k.unwanted(sl))
+				sl.cur.restarted = sl.cur.restarted || sl.cur.doomed && sl.restart
 				k.punctual(sl.cur)
 				continue
 			}

@@ -214,6 +214,14 @@ func (sl *slot) waits(now policy.Time, d time.Duration) {
 	sl.overAt = now
 }
 
+// blur forgets what cannot be known any more: whether a restart that is over had
+// reached the slot, and so forgotten its failures.
+func (sl *slot) blur() {
+	sl.fails, sl.starts, sl.ends, sl.held, sl.lastDelay = 0, 0, sl.ends[:0], false, 0
+	sl.delayed, sl.loop, sl.ambiguous = false, false, true
+	sl.unsure = sl.unsure || sl.outcome != none
+}
+
 // pardon forgets failures: a person said start, or a restart reached it.
 func (sl *slot) pardon(now policy.Time) {
 	sl.fails, sl.starts, sl.ends, sl.held, sl.lastDelay = 0, 0, sl.ends[:0], false, 0

@@ -34,8 +34,9 @@ type incarnation struct {
 
 	saidEmpty bool // an Exited with Empty was sent
 
-	adopted bool // its spawn was asked for by a supervisor that died
-	doomed  bool // there was reason to end it before the machine knew that it exists
+	adopted   bool // its spawn was asked for by a supervisor that died
+	doomed    bool // there was reason to end it before the machine knew that it exists
+	restarted bool // … and a restart was under way
 
 	told told
 }
