@@ -227,7 +227,7 @@ func (e *entry) forward(sig unix.Signal) {
 	}
 	to := e.rewrite[sig]
 	if jobControl().has(sig) {
-		e.passed = true
+		e.passed = to != 0
 	}
 	group := e.Group
 	if sig == unix.SIGCONT {
@@ -251,6 +251,11 @@ func (e *entry) forward(sig unix.Signal) {
 	}
 	if err := unix.Kill(target, to); err != nil && err != unix.ESRCH {
 		e.say("cannot send " + signalName(to) + " to " + strconv.Itoa(target) + ": " + err.Error())
+	}
+	if to == unix.SIGSTOP && jobControl().has(sig) {
+		// Nothing can ignore it, so not to wait for it: a shell that is
+		// between vfork and exec of a stopped child does not stop itself.
+		e.stop(sig)
 	}
 }
 
@@ -301,8 +306,13 @@ func (e *entry) commandStopped(by unix.Signal) {
 	if !e.passed && (e.term.fd < 0 || !jobControl().has(by)) {
 		return // a debugger, say: who stopped it will continue it, but not us
 	}
+	e.stop(by)
+}
+
+// stop stops us, until SIGCONT.
+func (e *entry) stop(by unix.Signal) {
 	e.note("stopped with the command by " + signalName(by))
-	e.stopped = true
+	e.passed, e.stopped = false, true
 	// PID 1 takes no notice.
 	if err := unix.Kill(e.pid, unix.SIGSTOP); err != nil {
 		e.say("cannot stop: " + err.Error())

@@ -197,6 +197,11 @@ func under(t *testing.T, p *pty, args ...string) (ask *os.File, answers *bufio.S
 	if _, err := fmt.Sscanf(answers.Text(), "job %d", &job); err != nil {
 		t.Fatal(answers.Text(), err)
 	}
+	t.Cleanup(func() {
+		if t.Failed() && alive(job) {
+			killed(t, job)
+		}
+	})
 	return ask, answers, r, job
 }
 
