@@ -76,7 +76,7 @@ func parse(args []string) (flags, error) {
 			switch {
 			case strings.IndexByte("fpre", arg[1]) >= 0:
 				name, value, attached = arg[:2], arg[2:], true
-			case strings.IndexByte("gsv", arg[1]) >= 0 && strings.Trim(arg[1:], "gsv") == "":
+			case strings.IndexByte("gsv", arg[1]) >= 0 && switches(arg[1:]):
 				name, attached = arg[:2], false
 				args = append([]string{"-" + arg[2:]}, args...)
 			}
@@ -131,6 +131,16 @@ func parse(args []string) (flags, error) {
 		return f, usageError("cannot use "+runs, "it is for a command, and there is none after --")
 	}
 	return f, nil
+}
+
+// switches says whether all of letters are flags without a value.
+func switches(letters string) bool {
+	for _, c := range []byte(letters) {
+		if c != 'g' && c != 's' && c != 'v' {
+			return false
+		}
+	}
+	return true
 }
 
 // runCommand is the end of a command line with --.

@@ -1,7 +1,6 @@
 package entry
 
 import (
-	"errors"
 	"runtime"
 	"strconv"
 	"strings"
@@ -41,8 +40,10 @@ func Shim(args, env []string) int {
 	}
 	sigmask(unix.SIG_SETMASK, blocked)
 	err := syscall.Exec(args[3], args[4:], env)
-	errno := unix.EINVAL // a NUL in an argument
-	errors.As(err, &errno)
+	errno, ok := err.(syscall.Errno) // errors.As would link reflection
+	if !ok {
+		errno = unix.EINVAL // a NUL in an argument
+	}
 	// All of them fit in a byte. If nobody reads it, nobody is there any more.
 	_, _ = unix.Write(report, []byte{byte(errno)})
 	return exitNotExecutable
@@ -55,7 +56,7 @@ func shimArgs(args []string) (ignored, blocked set, report int, ok bool) {
 	i, err1 := strconv.ParseUint(args[0], 16, 64)
 	b, err2 := strconv.ParseUint(args[1], 16, 64)
 	report, err3 := strconv.Atoi(args[2])
-	return set(i), set(b), report, errors.Join(err1, err2, err3) == nil
+	return set(i), set(b), report, err1 == nil && err2 == nil && err3 == nil
 }
 
 // ownListenPID is env with a LISTEN_PID of from changed to to.

@@ -44,7 +44,7 @@ func ParseSignal(text string) (unix.Signal, bool) {
 	if n, err := strconv.ParseUint(text, 10, 8); err == nil {
 		return unix.Signal(n), n >= 1 && n <= maxSignal
 	}
-	name := strings.TrimPrefix(strings.ToUpper(text), "SIG")
+	name := strings.TrimPrefix(upper(text), "SIG")
 	for _, rt := range []struct {
 		name string
 		at   int
@@ -73,6 +73,17 @@ func ParseSignal(text string) (unix.Signal, bool) {
 	}
 	sig := unix.SignalNum("SIG" + name)
 	return sig, sig != 0
+}
+
+// upper is strings.ToUpper without the tables of all the world's letters.
+func upper(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'a' <= c && c <= 'z' {
+			b[i] = c - 'a' + 'A'
+		}
+	}
+	return string(b)
 }
 
 // signalName is "SIGTERM", and "SIGRTMIN+3" for what has no name.

@@ -282,7 +282,7 @@ func TestStartedInTheBackground(t *testing.T) {
 // on.
 func TestJobControlWithGroup(t *testing.T) {
 	p := newPTY(t)
-	argv := []string{program(t, binary), "-g", "--", "sh", "-c", "echo ready; sleep 1000; :"}
+	argv := []string{program(t, binary), "-g", "--", "sh", "-c", "echo ready; exec sleep 1000"}
 	ask, shell, r, _ := under(t, p, argv...)
 	p.shows("ready")
 	p.types("\x1a")
