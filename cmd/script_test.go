@@ -152,8 +152,26 @@ type runningKey struct{}
 type running struct {
 	dir, bin string
 	cmd      *exec.Cmd
-	out      bytes.Buffer
+	out      output
 	done     chan error
+}
+
+// output is what nines-init has written so far; it may still be writing.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
 }
 
 func (r *running) client() *ipc.Client { return ipc.NewClient(r.dir + "/run/control.sock") }
@@ -178,7 +196,7 @@ func (r *running) cleanUp(t *testing.T) {
 		}
 		<-time.After(10 * time.Millisecond)
 	}
-	if t.Failed() && r.out.Len() > 0 {
+	if t.Failed() && r.out.String() != "" {
 		t.Logf("nines-init said:\n%s", r.out.String())
 	}
 	os.RemoveAll(r.dir)
@@ -240,7 +258,7 @@ func cmdUp(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 0 {
 		args = []string{"-f", "nines.hcl"}
 	}
-	r.out.Reset()
+	r.out = output{}
 	r.cmd = exec.Command(argv[0], append(argv[1:], args...)...)
 	if uid != 0 {
 		// Another user cannot read below $WORK.
@@ -495,7 +513,7 @@ func cmdEnded(ts *testscript.TestScript, neg bool, args []string) {
 	if got := r.cmd.ProcessState.ExitCode(); got != code {
 		ts.Fatalf("nines-init exited with %d, want %d\n%s", got, code, r.out.String())
 	}
-	ts.Check(os.WriteFile(ts.MkAbs("nines-init.out"), r.out.Bytes(), 0o644))
+	ts.Check(os.WriteFile(ts.MkAbs("nines-init.out"), []byte(r.out.String()), 0o644))
 	r.cmd = nil
 }
 

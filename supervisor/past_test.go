@@ -19,7 +19,7 @@ func TestPast(t *testing.T) {
 		{Name: "db", Type: spec.TypeService, Instances: 1, Enabled: true},
 	}
 	m := policy.New(policy.Config{})
-	values := map[string]string{}
+	values, stopping := map[string]string{}, 0
 	step := func(ev policy.Event) {
 		out := m.Step(policy.Time(time.Hour), ev)
 		for _, msg := range encode(out.Records, nil) {
@@ -28,6 +28,10 @@ func TestPast(t *testing.T) {
 			}
 			for line := range strings.Lines(string(msg)) {
 				line, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), notify.KeyValue+"=")
+				if line == notify.KeyStopping+"=1" {
+					stopping++ // beside the shutdown's record
+					continue
+				}
 				key, value, _ := strings.Cut(line, " ")
 				if values[key] = value; value == "" {
 					delete(values, key)
@@ -45,6 +49,9 @@ func TestPast(t *testing.T) {
 	step(policy.Command{Request: 3, Verb: policy.VerbScale, Service: "web", Instances: 1})
 	step(policy.Exited{Ref: policy.Ref{Slot: 1, Incarnation: 1}, Empty: true})
 	step(policy.Shutdown{Code: 3, Cause: "SIGTERM"})
+	if stopping != 1 {
+		t.Errorf("the keeper was told %d times that we stop", stopping)
+	}
 	if _, is := values["slot:web/1"]; is {
 		t.Errorf("what is no more is kept: %v", values)
 	}

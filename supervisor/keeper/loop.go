@@ -14,7 +14,7 @@ import (
 const (
 	reapATurn   = 4096                   // before the children's messages have their turn
 	panicPause  = 100 * time.Millisecond // so that a fault that repeats does not spin
-	workToSave  = 64 << 10               // bytes of garbage, by estimate, between two collections
+	workToSave  = 32 << 10               // bytes of garbage, by estimate, between two collections
 	messageWork = 256                    // what one message makes, beside its text
 	reapWork    = 64                     // what one reaping makes
 )
