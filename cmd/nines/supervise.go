@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 
 	"nines/cgroups"
 	"nines/ipc"
+	"nines/spec"
 	"nines/spec/load"
 	"nines/supervisor"
 	"nines/supervisor/journal"
@@ -65,13 +67,15 @@ func supervise(a *app, files []string) int {
 		a.complain("cannot supervise: no keeper at descriptor %d: %v: start nines-init, which runs this", fd, err)
 		return exitUsage
 	}
-	code, err := superviseWith(a, files, conn, log)
+	generation := max(atoiOr(a.getenv("NINES_GENERATION"), 1), 1)
+	code, err := superviseWith(a, files, conn, generation, log)
 	if err != nil {
 		a.complain("%v", err)
-	}
-	var crash crashError
-	if errors.As(err, &crash) {
-		return code // no X_NINES_END: the keeper starts the next one
+		if generation > 1 {
+			// Services run: to end the keeper would end them. Without X_NINES_END
+			// it starts the next one, again and again until what is wrong is mended.
+			return code
+		}
 	}
 	if err := conn.Send(notify.Message{notify.End(code)}.Append(nil), nil); err != nil {
 		log.Error("cannot tell the keeper that this end is meant", "err", err)
@@ -79,11 +83,23 @@ func supervise(a *app, files []string) int {
 	return code
 }
 
-// crashError marks an end after which another supervisor should try.
-type crashError struct{ error }
+// listenControl makes the control socket. That somebody answers there is another
+// supervisor's at a first start. Later it can only be ours: the keeper's lock
+// lets nobody else in, but a process that our dead predecessor was just making
+// holds copies of its sockets until it has exec'ed.
+func listenControl(path string, c spec.Control, generation int) (net.Listener, error) {
+	l, err := ipc.Listen(path, c.Mode, c.Group)
+	var used *ipc.ErrInUse
+	if generation > 1 && errors.As(err, &used) {
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+		return ipc.Listen(path, c.Mode, c.Group)
+	}
+	return l, err
+}
 
-func superviseWith(a *app, files []string, conn *notify.Conn, log *slog.Logger) (int, error) {
-	generation := max(atoiOr(a.getenv("NINES_GENERATION"), 1), 1)
+func superviseWith(a *app, files []string, conn *notify.Conn, generation int, log *slog.Logger) (int, error) {
 	keeperPID := atoiOr(a.getenv("NINES_KEEPER_PID"), os.Getppid())
 	runtimeDir, err := a.runtimePath()
 	if err != nil {
@@ -103,17 +119,11 @@ func superviseWith(a *app, files []string, conn *notify.Conn, log *slog.Logger) 
 		}
 	}
 	if diags.HasErrors() {
-		err := errors.New("the spec is wrong: nothing was started: correct what is shown above (`nines check` shows it again)")
-		if generation > 1 {
-			// Services may be running by the spec as it was: ending the keeper
-			// would end them. It is tried again until the files are mended.
-			return 1, crashError{err}
-		}
-		return 1, err
+		return 1, errors.New("the spec is wrong: nothing was started: correct what is shown above (`nines check` shows it again)")
 	}
 	values, err := handBack(conn)
 	if err != nil {
-		return 1, crashError{err}
+		return 1, err
 	}
 	past, err := supervisor.ReadPast(values)
 	if err != nil {
@@ -151,7 +161,7 @@ func superviseWith(a *app, files []string, conn *notify.Conn, log *slog.Logger) 
 			log.Warn("cannot keep a copy of the spec: should the supervisor die, the next one takes the files as they are then", "err", err)
 		}
 	}
-	l, err := ipc.Listen(socket, sp.Supervisor.Control.Mode, sp.Supervisor.Control.Group)
+	l, err := listenControl(socket, sp.Supervisor.Control, generation)
 	if err != nil {
 		return 1, err
 	}
