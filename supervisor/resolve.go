@@ -320,7 +320,7 @@ func (r *resolver) logs(svc *spec.Service, index int) string {
 	return logs.Settings{
 		Service: svc.Name, Instance: svc.Name + "/" + strconv.Itoa(index), Stream: "out",
 		Dir: r.logDir, MaxSize: svc.Log.MaxSize, Keep: svc.Log.Keep, Format: svc.Log.Format,
-		ToFile: slices.Contains(svc.Log.To, "file"), ToStdout: r.stdout || slices.Contains(svc.Log.To, "stdout"),
+		ToFile: r.logDir != "" && slices.Contains(svc.Log.To, "file"), ToStdout: r.stdout || slices.Contains(svc.Log.To, "stdout"),
 	}.Encode()
 }
 

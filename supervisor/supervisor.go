@@ -35,7 +35,7 @@ type Config struct {
 	Keeper     *notify.Conn // the sd_notify channel to the keeper
 	KeeperPID  int
 	RuntimeDir string // absolute
-	LogDir     string // absolute
+	LogDir     string // absolute; "": no log is written to a file
 	Shim       string // path of nines-exec
 	Environ    []string
 	Stdout     bool          // output also goes to nines-log's stdout, whatever log.to says

@@ -42,6 +42,12 @@ func run(args, env []string) int {
 		c.Env, c.Stderr, c.Parent = env, 2, parent
 		return entry.Run(*c)
 	}
+	if unix.Getpid() == 1 {
+		if err := keeper.Fits(); err != nil {
+			keeper.WriteLine(2, err.Error())
+			return 1
+		}
+	}
 	keeper.WarmUp()
 	place, err := keeper.FindPlace(f.runtimeDir, env, unix.Geteuid())
 	if err != nil {

@@ -25,8 +25,17 @@ func (s appliedSpec) forget() {
 }
 
 // keep copies the files that paths name, folders as load reads them. The copy
-// is there whole or not at all.
+// is there whole or not at all: a runtime folder may be tiny, and the control
+// socket is to have room in it.
 func (s appliedSpec) keep(paths []string) error {
+	err := s.copy(paths)
+	if err != nil {
+		err = errors.Join(err, os.RemoveAll(s.dir+".new"))
+	}
+	return err
+}
+
+func (s appliedSpec) copy(paths []string) error {
 	var files []string
 	for _, p := range paths {
 		fi, err := os.Stat(p)

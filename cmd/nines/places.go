@@ -17,14 +17,38 @@ func (a *app) runtimePath() (string, error) {
 	if p := firstOf(a.flags.runtimeDir, a.getenv("NINES_RUNTIME_DIR")); p != "" {
 		return absolute(p)
 	}
+	first, spares := a.runtimePlaces()
+	if !hasSocket(first) {
+		// The keeper goes elsewhere where the first cannot be made, as on a
+		// read-only root filesystem.
+		for _, p := range spares {
+			if hasSocket(p) && ownFolder(p, a.uid) == nil {
+				return p, nil
+			}
+		}
+	}
+	if filepath.Dir(first) == "/tmp" {
+		return first, ownFolder(first, a.uid)
+	}
+	return first, nil
+}
+
+// runtimePlaces are the keeper's (keeper.FindPlace), in its order.
+func (a *app) runtimePlaces() (first string, spares []string) {
+	name := "nines-" + strconv.Itoa(a.uid)
+	tmp, shm := filepath.Join("/tmp", name), filepath.Join("/dev/shm", name)
 	if a.uid == 0 {
-		return "/run/nines", nil
+		return "/run/nines", []string{tmp, shm}
 	}
 	if p := a.getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(p) {
-		return filepath.Join(p, "nines"), nil
+		return filepath.Join(p, "nines"), []string{tmp, shm}
 	}
-	p := filepath.Join("/tmp", "nines-"+strconv.Itoa(a.uid))
-	return p, ownFolder(p, a.uid)
+	return tmp, []string{shm}
+}
+
+func hasSocket(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, "control.sock"))
+	return err == nil
 }
 
 // ownFolder refuses a folder in /tmp that somebody else made under our name:

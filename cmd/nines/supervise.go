@@ -139,7 +139,11 @@ func superviseWith(a *app, files []string, conn *notify.Conn, generation int, lo
 	}
 	logDir, err := a.logPath(sp.Supervisor.LogDir, sp.Supervisor.StateDir)
 	if err != nil {
-		return 1, err
+		// A user without a home, as in a container, is no reason not to run: the
+		// last lines are kept in memory, and stdout has them all.
+		logDir = ""
+		about.Warnings = append(about.Warnings, fmt.Sprintf("logs are not written to files: %v", err))
+		log.Warn("logs are not written to files", "err", err)
 	}
 	tree := openCgroups(a, runtimeDir, &about)
 	for _, d := range diags {

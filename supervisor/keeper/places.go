@@ -16,6 +16,7 @@ type Place struct {
 	Path   string      // absolute
 	Mode   os.FileMode // that it gets when it is made
 	Chosen bool        // by a person: one that exists is taken as it is
+	spare  []Place     // used where this one cannot be made; `nines` looks there too
 }
 
 // FindPlace says where the runtime directory is: given by flag, else by
@@ -29,16 +30,44 @@ func FindPlace(flag string, env []string, uid int) (Place, error) {
 		if err != nil {
 			return Place{}, refusal("cannot find the runtime directory " + chosen + ": " + err.Error() + ": give --runtime-dir an absolute path")
 		}
-		return Place{path, 0o711, true}, nil
+		return Place{Path: path, Mode: 0o711, Chosen: true}, nil
 	}
+	// A container may have a read-only root filesystem: /dev/shm is what engines
+	// leave writable for everyone.
+	mode := os.FileMode(0o700)
+	var places []Place
 	if uid == 0 {
-		return Place{"/run/nines", 0o711, false}, nil
+		mode = 0o711 // services of other users reach their sockets there
+		places = append(places, Place{Path: "/run/nines", Mode: mode})
+	} else if xdg := getenv(env, "XDG_RUNTIME_DIR"); filepath.IsAbs(xdg) {
+		places = append(places, Place{Path: filepath.Join(xdg, "nines"), Mode: 0o711})
 	}
-	if xdg := getenv(env, "XDG_RUNTIME_DIR"); filepath.IsAbs(xdg) {
-		return Place{filepath.Join(xdg, "nines"), 0o711, false}, nil
-	}
-	return Place{"/tmp/nines-" + strconv.Itoa(uid), 0o700, false}, nil
+	name := "nines-" + strconv.Itoa(uid)
+	places = append(places, Place{Path: "/tmp/" + name, Mode: mode}, Place{Path: "/dev/shm/" + name, Mode: mode})
+	first := places[0]
+	first.spare = places[1:]
+	return first, nil
 }
+
+// settle makes the directory, here or at the first of its spares where that is
+// possible. The error is of the first: it is the one that people expect.
+func (p Place) settle() (Place, error) {
+	err := p.Make()
+	var unwritable unwritableError
+	if err == nil || !errors.As(err, &unwritable) {
+		return p, err
+	}
+	for _, other := range p.spare {
+		if other.Make() == nil {
+			return other, nil
+		}
+	}
+	return p, err
+}
+
+// unwritableError says that there is no directory, and that one elsewhere would
+// do: nobody stands in the way.
+type unwritableError struct{ error }
 
 // Make makes the directory, or checks the one that is there: whoever else could
 // write to it, or owns it, could put a socket of his own in place of ours.
@@ -51,7 +80,7 @@ func (p Place) Make() error {
 	}
 	made := err == nil
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return p.cannot("make", err.Error(), "make it, or give --runtime-dir a path that you may write to")
+		return unwritableError{p.cannot("make", cause(err), "make it (in a container: mount a tmpfs at /run or /tmp), or give --runtime-dir a path that you may write to")}
 	}
 	// By descriptor: what is checked is what is changed.
 	flags := unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
@@ -79,6 +108,12 @@ func (p Place) Make() error {
 	case mode&0o002 != 0 && (p.Chosen || st.Uid != uid):
 		return p.cannot("use", "everyone may write to it", "give --runtime-dir a folder of its own")
 	}
+	if !made && !p.Chosen {
+		// One of the image, on a read-only filesystem.
+		if err := unix.Faccessat(unix.AT_FDCWD, p.Path, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+			return unwritableError{p.cannot("use", err.Error(), "make it writable (in a container: mount a tmpfs at /run or /tmp), or give --runtime-dir a path that you may write to")}
+		}
+	}
 	// A umask may have taken bits away; an older default may have more.
 	if made || !p.Chosen && st.Uid == uid {
 		if want := uint32(p.Mode.Perm()); mode != want {
@@ -92,6 +127,15 @@ func (p Place) Make() error {
 
 func (p Place) cannot(verb, why, what string) error {
 	return refusal("cannot " + verb + " the runtime directory " + p.Path + ": " + why + ": " + what)
+}
+
+// cause is an error without the path, which is named beside it.
+func cause(err error) string {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err.Error()
+	}
+	return err.Error()
 }
 
 // everyonesParent reports whether path stands in a folder such as /tmp.

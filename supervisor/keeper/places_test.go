@@ -3,6 +3,7 @@ package keeper
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,21 +17,61 @@ func TestFindPlace(t *testing.T) {
 		flag string
 		env  []string
 		uid  int
-		want Place
+		want []Place // the first, and its spares
 	}{
-		{"/x/y/../z", []string{"NINES_RUNTIME_DIR=/e"}, 0, Place{"/x/z", 0o711, true}},
-		{"", []string{"NINES_RUNTIME_DIR=/e", "NINES_RUNTIME_DIR=/f"}, 0, Place{"/f", 0o711, true}},
-		{"", []string{"NINES_RUNTIME_DIR=", "XDG_RUNTIME_DIR=/run/user/0"}, 0, Place{"/run/nines", 0o711, false}},
-		{"", []string{"XDG_RUNTIME_DIR=/run/user/7"}, 7, Place{"/run/user/7/nines", 0o711, false}},
-		{"", []string{"XDG_RUNTIME_DIR=relative"}, 7, Place{"/tmp/nines-7", 0o700, false}},
-		{"", nil, 7, Place{"/tmp/nines-7", 0o700, false}},
+		{"/x/y/../z", []string{"NINES_RUNTIME_DIR=/e"}, 0, []Place{{Path: "/x/z", Mode: 0o711, Chosen: true}}},
+		{"", []string{"NINES_RUNTIME_DIR=/e", "NINES_RUNTIME_DIR=/f"}, 0, []Place{{Path: "/f", Mode: 0o711, Chosen: true}}},
+		{"", []string{"NINES_RUNTIME_DIR=", "XDG_RUNTIME_DIR=/run/user/0"}, 0,
+			[]Place{{Path: "/run/nines", Mode: 0o711}, {Path: "/tmp/nines-0", Mode: 0o711}, {Path: "/dev/shm/nines-0", Mode: 0o711}}},
+		{"", []string{"XDG_RUNTIME_DIR=/run/user/7"}, 7,
+			[]Place{{Path: "/run/user/7/nines", Mode: 0o711}, {Path: "/tmp/nines-7", Mode: 0o700}, {Path: "/dev/shm/nines-7", Mode: 0o700}}},
+		{"", []string{"XDG_RUNTIME_DIR=relative"}, 7, []Place{{Path: "/tmp/nines-7", Mode: 0o700}, {Path: "/dev/shm/nines-7", Mode: 0o700}}},
+		{"", nil, 7, []Place{{Path: "/tmp/nines-7", Mode: 0o700}, {Path: "/dev/shm/nines-7", Mode: 0o700}}},
 	} {
-		if got, err := FindPlace(c.flag, c.env, c.uid); got != c.want || err != nil {
-			t.Errorf("FindPlace(%q, %q, %d) = %v, %v; want %v", c.flag, c.env, c.uid, got, err, c.want)
+		got, err := FindPlace(c.flag, c.env, c.uid)
+		all := append([]Place{got}, got.spare...)
+		all[0].spare = nil
+		if err != nil || !reflect.DeepEqual(all, c.want) {
+			t.Errorf("FindPlace(%q, %q, %d) = %v, %v; want %v", c.flag, c.env, c.uid, all, err, c.want)
 		}
 	}
 	if got, err := FindPlace("here", nil, 0); err != nil || !filepath.IsAbs(got.Path) {
 		t.Errorf("a relative path gives %v, %v", got, err)
+	}
+}
+
+// Where the first cannot be, a spare is taken; where somebody stands in the way,
+// none is.
+func TestSparePlace(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	never := Place{Path: filepath.Join(file, "nines"), Mode: 0o700}
+	spare := Place{Path: filepath.Join(dir, "spare"), Mode: 0o700}
+	first := never
+	first.spare = []Place{never, spare}
+	if got, err := first.settle(); err != nil || got.Path != spare.Path {
+		t.Errorf("settled at %v, %v", got, err)
+	}
+	first.spare = []Place{never}
+	if _, err := first.settle(); err == nil || !strings.Contains(err.Error(), "cannot make the runtime directory "+never.Path) {
+		t.Errorf("without a spare: %v", err)
+	}
+	taken := Place{Path: file, Mode: 0o700, spare: []Place{spare}}
+	if _, err := taken.settle(); err == nil || !strings.Contains(err.Error(), "not a directory") {
+		t.Errorf("at a file: %v", err)
+	}
+}
+
+func TestRoom(t *testing.T) {
+	if n := room(5); n != 5 {
+		t.Errorf("room for %d, want 5", n)
+	}
+	pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
+	if err != unix.ECHILD {
+		t.Errorf("it leaves a child: %d, %v", pid, err)
 	}
 }
 
@@ -53,7 +94,7 @@ func withUmask(mask int, f func()) {
 func TestMakePlace(t *testing.T) {
 	dir := t.TempDir()
 	withUmask(0o077, func() {
-		p := Place{filepath.Join(dir, "a/b/c"), 0o711, true}
+		p := Place{Path: filepath.Join(dir, "a/b/c"), Mode: 0o711, Chosen: true}
 		for range 2 {
 			if err := p.Make(); err != nil {
 				t.Fatal(err)
@@ -68,10 +109,10 @@ func TestMakePlace(t *testing.T) {
 	if err := os.Mkdir(own, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := (Place{own, 0o711, true}).Make(); err != nil || modeOf(t, own).Perm() != 0o755 {
+	if err := (Place{Path: own, Mode: 0o711, Chosen: true}).Make(); err != nil || modeOf(t, own).Perm() != 0o755 {
 		t.Errorf("%v, mode %v", err, modeOf(t, own))
 	}
-	if err := (Place{own, 0o700, false}).Make(); err != nil || modeOf(t, own).Perm() != 0o700 {
+	if err := (Place{Path: own, Mode: 0o700, Chosen: false}).Make(); err != nil || modeOf(t, own).Perm() != 0o700 {
 		t.Errorf("%v, mode %v", err, modeOf(t, own))
 	}
 	// A link is fine where nobody else could have put it.
@@ -79,7 +120,7 @@ func TestMakePlace(t *testing.T) {
 	if err := os.Symlink(own, link); err != nil {
 		t.Fatal(err)
 	}
-	if err := (Place{link, 0o711, true}).Make(); err != nil {
+	if err := (Place{Path: link, Mode: 0o711, Chosen: true}).Make(); err != nil {
 		t.Error(err)
 	}
 }
@@ -113,11 +154,11 @@ func TestPlacesThatAreRefused(t *testing.T) {
 		want  string
 	}
 	cases := []refused{
-		{Place{file, 0o711, true}, "not a directory"},
-		{Place{filepath.Join(file, "x"), 0o711, true}, "not a directory"},
-		{Place{open, 0o711, true}, "everyone may write to it: give --runtime-dir a folder of its own"},
-		{Place{trap, 0o700, false}, "remove it"},
-		{Place{trap, 0o711, true}, "remove it"},
+		{Place{Path: file, Mode: 0o711, Chosen: true}, "not a directory"},
+		{Place{Path: filepath.Join(file, "x"), Mode: 0o711, Chosen: true}, "not a directory"},
+		{Place{Path: open, Mode: 0o711, Chosen: true}, "everyone may write to it: give --runtime-dir a folder of its own"},
+		{Place{Path: trap, Mode: 0o700, Chosen: false}, "remove it"},
+		{Place{Path: trap, Mode: 0o711, Chosen: true}, "remove it"},
 	}
 	if os.Geteuid() == 0 {
 		theirs := filepath.Join(sticky, "nines-0")
@@ -127,7 +168,7 @@ func TestPlacesThatAreRefused(t *testing.T) {
 		if err := os.Chown(theirs, 12345, 12345); err != nil {
 			t.Fatal(err)
 		}
-		cases = append(cases, refused{Place{theirs, 0o700, false}, "it belongs to user 12345: remove it, or give --runtime-dir a folder of your own"})
+		cases = append(cases, refused{Place{Path: theirs, Mode: 0o700, Chosen: false}, "it belongs to user 12345: remove it, or give --runtime-dir a folder of your own"})
 	}
 	for _, c := range cases {
 		err := c.place.Make()
@@ -135,7 +176,7 @@ func TestPlacesThatAreRefused(t *testing.T) {
 			t.Errorf("%v: %v; want %q", c.place, err, c.want)
 		}
 	}
-	if err := (Place{mine, 0o711, true}).Make(); err != nil {
+	if err := (Place{Path: mine, Mode: 0o711, Chosen: true}).Make(); err != nil {
 		t.Errorf("a folder of one's own in a folder of all: %v", err)
 	}
 }

@@ -46,17 +46,22 @@ func Programs(supervisor string, args []string) (sup, log func() []string, err e
 func Run(o Options, place Place) int {
 	// First of all, so that a signal that comes now is remembered.
 	signals, children := catch()
-	o.RuntimeDir = place.Path
-	if err := place.Make(); err != nil {
+	wanted := place.Path
+	place, err := place.settle()
+	if err != nil {
 		WriteLine(o.Stderr, err.Error())
 		return 1
 	}
+	o.RuntimeDir = place.Path
 	if err := lock(place.Path, os.Getpid()); err != nil {
 		WriteLine(o.Stderr, err.Error())
 		return 1
 	}
 	con := newConsole(o.Stderr, o.Verbose)
 	defer con.close()
+	if place.Path != wanted {
+		con.say("cannot write to " + wanted + ": the runtime directory is " + place.Path + " (--runtime-dir names another)")
+	}
 	if err := becomeSubreaper(); err != nil {
 		con.say("cannot take in orphans: " + err.Error() + ": services that fork twice will not be seen")
 	}

@@ -34,6 +34,7 @@
 //	                       BYTES (default 1 MiB). Then it goes on
 //	echo TEXT…             prints each as a line on standard output, and to
 //	                       standard error with "err: " before it; exits 0
+//	env                    prints its environment, a line each; then it goes on
 //	http                   serves on 127.0.0.1:$NINES_PORT_http: / answers JSON
 //	                       with pid, instance, service, incarnation; /exit?code=N
 //	                       exits, /hang does not answer, /status?code=N answers N
@@ -78,6 +79,7 @@ func modes() map[string]func(args []string) {
 		"daemon":      daemon,
 		"setsid":      func([]string) { say(); left(child(true, os.Environ(), ".sleep")); forever() },
 		"leave":       leave,
+		"env":         environment,
 		"clear-env":   func([]string) { left(child(false, []string{}, ".sleep")) },
 		"clear-all":   func([]string) { say(); left(child(true, []string{}, ".sleep")); forever() },
 		"forkbomb":    forkbomb,
@@ -206,6 +208,13 @@ func daemon([]string) {
 			return
 		}
 	}
+}
+
+func environment([]string) {
+	for _, kv := range os.Environ() {
+		fmt.Println(kv)
+	}
+	forever()
 }
 
 func leave(args []string) {

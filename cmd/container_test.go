@@ -1,0 +1,269 @@
+package cmd_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// TestContainer runs nines-init as the entrypoint of real containers, with what
+// an engine or Kubernetes may take away: the shell and /etc, root, a writable
+// root filesystem, /run, cgroups, tasks. Every one of them is looked at as a
+// user would: `nines` by exec inside, the container's output, its exit status.
+func TestContainer(t *testing.T) {
+	needContainers(t)
+	all := &containers{}
+	for name, test := range map[string]func(*testing.T, *containers){
+		"scratch":          inScratch,
+		"shell":            withShell,
+		"another user":     asAnotherUser,
+		"read-only":        readOnly,
+		"nothing writable": nothingWritable,
+		"no place at all":  noPlace,
+		"cgroup v1":        cgroupV1,
+		"cgroup delegated": cgroupDelegated,
+		"essential":        essential,
+		"grace period":     gracePeriod,
+		"few tasks":        fewTasks,
+		"enough tasks":     enoughTasks,
+		"terminal":         terminal,
+		"wrong spec":       wrongSpec,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, all)
+		})
+	}
+}
+
+// sleeper is a spec of a service that needs nothing from the image.
+const sleeper = `
+service "main" {
+  command = ["/misbehave", "slow-term", "0s"]
+}
+`
+
+func inScratch(t *testing.T, all *containers) {
+	c := box{scratch: true, env: []string{"GREETING=from outside"}, spec: `
+service "env" {
+  command = ["/misbehave", "env"]
+}
+service "web" {
+  command   = ["/misbehave", "http"]
+  instances = 2
+  port "http" {}
+}
+service "alone" {
+  command     = ["/misbehave", "env"]
+  inherit_env = false
+}
+`}.run(t, all)
+	c.ready()
+	c.says("env/0")
+	c.says("| GREETING=from outside")
+	st := c.status()
+	if st.Supervisor.KeeperPID != 1 || st.Supervisor.Cgroups != "none" || len(st.Services) != 3 {
+		t.Errorf("status: %+v", st)
+	}
+	if n := strings.Count(c.mustExec("/nines", "logs", "env", "alone"), "GREETING=from outside"); n != 1 {
+		t.Errorf("GREETING is in %d environments, want that of env/0 alone", n)
+	}
+	c.mustExec("/nines", "restart", "web")
+	c.stop()
+	if !strings.Contains(c.out.String(), "shutdown") {
+		t.Errorf("it does not say that it shuts down:\n%s", c.out.String())
+	}
+}
+
+func withShell(t *testing.T, all *containers) {
+	c := box{spec: `
+service "storm" {
+  command = ["sh", "-c", "(for i in $(seq 300); do sleep 0.2 & done); echo stormed; exec sleep 1000"]
+}
+service "first" {
+  command = ["sh", "-c", "trap 'echo first ends; exit' TERM; echo first runs; while :; do sleep 0.05; done"]
+}
+service "second" {
+  needs   = ["first"]
+  command = ["sh", "-c", "trap 'echo second ends; exit' TERM; echo second runs; while :; do sleep 0.05; done"]
+}
+`}.run(t, all)
+	c.ready()
+	c.says("stormed")
+	c.until("no orphan and no zombie is left", func() error {
+		out := c.mustExec("/bin/sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null; true")
+		if n := strings.Count(out, ") Z "); n > 0 {
+			return fmt.Errorf("%d zombies", n)
+		}
+		if n := strings.Count(out, "(sleep) S 1 "); n > 0 {
+			return fmt.Errorf("%d orphans", n)
+		}
+		return nil
+	})
+	c.says("second runs")
+	c.stop()
+	out := c.out.String()
+	if a, b := strings.Index(out, "second ends"), strings.Index(out, "first ends"); a < 0 || b < a {
+		t.Errorf("not stopped in order:\n%s", out)
+	}
+}
+
+// userSpec asks who its service is, and leaves a word where it may write.
+const userSpec = `
+service "who" {
+  command = ["sh", "-c", "id -u; exec sleep 1000"]
+}
+`
+
+func asAnotherUser(t *testing.T, all *containers) {
+	c := box{uid: 1000, spec: userSpec}.run(t, all)
+	c.ready()
+	c.says("who/0 | 1000")
+	c.says("lines are lost from files") // /home/app is not there, and / not his
+	if out := c.mustExec("/nines", "logs", "who"); !strings.Contains(out, "1000") {
+		t.Errorf("nines logs: %q", out)
+	}
+	c.stop()
+}
+
+func readOnly(t *testing.T, all *containers) {
+	c := box{readOnly: true, tmpfs: map[string]string{"/run": "mode=755,size=64k"}, spec: userSpec}.run(t, all)
+	c.ready()
+	c.says("who/0 | 0")
+	c.says("read-only file system: lines are lost from files")
+	if out := c.mustExec("/nines", "logs", "who"); out != "0\n" {
+		t.Errorf("nines logs: %q", out)
+	}
+	c.mustExec("/nines", "restart", "who")
+	c.stop()
+}
+
+// Kubernetes with readOnlyRootFilesystem, runAsNonRoot and no volume: all that
+// can be written to is /dev/shm.
+func nothingWritable(t *testing.T, all *containers) {
+	for name, uid := range map[string]int{"root": 0, "another user": 1000} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := box{readOnly: true, uid: uid, scratch: true, spec: sleeper}.run(t, all)
+			c.ready()
+			c.says(fmt.Sprintf("/dev/shm/nines-%d", uid))
+			c.mustExec("/nines", "restart", "main")
+			c.stop()
+		})
+	}
+}
+
+func noPlace(t *testing.T, all *containers) {
+	c := box{readOnly: true, uid: 1000, scratch: true, spec: sleeper, tmpfs: map[string]string{"/dev/shm": "mode=755"}}.run(t, all)
+	c.end(1)
+	c.says("cannot make the runtime directory /tmp/nines-1000: read-only file system")
+	c.says("--runtime-dir")
+}
+
+func cgroupV1(t *testing.T, all *containers) {
+	c := box{cgroups: "v1", spec: sleeper}.run(t, all)
+	c.ready()
+	if st := c.status(); st.Supervisor.Cgroups != "none" || len(st.Supervisor.Warnings) == 0 {
+		t.Errorf("supervisor: %+v", st.Supervisor)
+	}
+	c.stop()
+}
+
+func cgroupDelegated(t *testing.T, all *containers) {
+	c := box{cgroups: "delegated", spec: sleeper}.run(t, all)
+	c.ready()
+	st := c.status()
+	if st.Supervisor.Cgroups == "none" || st.Services[0].Instances[0].Cgroup == "" {
+		t.Errorf("supervisor: %+v, instance in %q", st.Supervisor, st.Services[0].Instances[0].Cgroup)
+	}
+	c.stop()
+}
+
+func essential(t *testing.T, all *containers) {
+	for name, tc := range map[string]struct {
+		command string
+		code    int
+	}{
+		"exit code": {`["/misbehave", "exit", "7", "100ms"]`, 7},
+		"signal":    {`["/misbehave", "crash", "SEGV", "100ms"]`, 139},
+		"not found": {`["/no/such"]`, 127},
+		"done":      {`["/misbehave", "exit", "0", "100ms"]`, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := box{scratch: true, spec: sleeper + `
+service "job" {
+  essential = true
+  command   = ` + tc.command + `
+  restart {
+    policy = "never"
+  }
+}
+`}.run(t, all)
+			c.end(tc.code)
+		})
+	}
+}
+
+// What ignores SIGTERM is killed, and the container ends before the engine
+// would kill it.
+func gracePeriod(t *testing.T, all *containers) {
+	c := box{scratch: true, spec: `
+supervisor {
+  shutdown_timeout = "1s"
+}
+service "deaf" {
+  command = ["/misbehave", "ignore-term"]
+  stop {
+    timeout = "1h"
+  }
+}
+`}.run(t, all)
+	c.ready()
+	c.says("misbehave ignore-term")
+	c.stop()
+}
+
+func fewTasks(t *testing.T, all *containers) {
+	c := box{scratch: true, pids: 16, spec: sleeper}.run(t, all)
+	c.end(1)
+	c.says("tasks")
+}
+
+func enoughTasks(t *testing.T, all *containers) {
+	c := box{scratch: true, pids: 64, spec: sleeper}.run(t, all)
+	c.ready()
+	for i := 0; i < 20; i++ {
+		b, _ := os.ReadFile("/sys/fs/cgroup/pids/" + c.name + "/pids.current")
+		t.Log(string(b))
+		x, _ := exec.Command("sh", "-c", "grep -h Name: $(for p in $(cat /sys/fs/cgroup/pids/"+c.name+"/tasks); do echo /proc/$p/status;done) | sort | uniq -c").CombinedOutput()
+		t.Log(string(x))
+		c.mustExec("/nines", "restart", "--no-wait", "main")
+	}
+	c.mustExec("/nines", "restart", "main")
+	c.stop()
+}
+
+func terminal(t *testing.T, all *containers) {
+	c := box{terminal: true, spec: `
+service "tty" {
+  command = ["sh", "-c", "if test -t 0 || test -t 1; then echo on a terminal; else echo on a pipe; fi; exec sleep 1000"]
+}
+`}.run(t, all)
+	c.ready()
+	c.says("on a pipe")
+	// Ctrl-C reaches PID 1 alone, and is an orderly end.
+	if _, err := c.tty.Write([]byte{3}); err != nil {
+		t.Fatal(err)
+	}
+	c.end(0)
+	c.says("shutting down: SIGINT")
+}
+
+func wrongSpec(t *testing.T, all *containers) {
+	c := box{scratch: true, spec: "service \"main\" {\n  comand = [\"/misbehave\"]\n}\n"}.run(t, all)
+	c.end(1)
+	c.says("/nines.hcl:2:3: error")
+}
