@@ -28,6 +28,7 @@ type box struct {
 	uid      int               // of nines-init
 	readOnly bool              // the root filesystem
 	tmpfs    map[string]string // mount point: options
+	noShm    bool              // no /dev/shm, which engines have by default
 	cgroups  string            // "": not mounted; "v1": as runc mounts them here, read-only; "delegated": a writable cgroup2 of its own
 	pids     int               // limit of tasks
 	env      []string          // as docker run -e
@@ -139,10 +140,12 @@ func (b *box) config(args []string) map[string]any {
 		mount("/proc", "proc", "proc"),
 		mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
 		mount("/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
-		mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", "size=65536k"),
 		mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro"),
 	}
 	namespaces := []object{{"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}}
+	if !b.noShm {
+		mounts = append(mounts, mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", "size=65536k"))
+	}
 	switch b.cgroups {
 	case "v1":
 		mounts = append(mounts, mount("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", "ro"))
