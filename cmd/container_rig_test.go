@@ -2,6 +2,7 @@ package cmd_test
 
 import (
 	"bytes"
+	"debug/elf"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -89,6 +90,14 @@ func staticBusybox(t *testing.T) string {
 	path, err := exec.LookPath("busybox")
 	if err != nil {
 		t.Skip("skipped: busybox-static is not installed")
+	}
+	f, err := elf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if libs, err := f.ImportedLibraries(); err != nil || len(libs) > 0 {
+		t.Skipf("skipped: %s is not static (busybox-static): it needs %v, %v", path, libs, err)
 	}
 	return path
 }

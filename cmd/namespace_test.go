@@ -31,7 +31,7 @@ service "env" {
 `
 	t.Run("with proc", func(t *testing.T) {
 		t.Parallel()
-		n := unshare(t, spec, func(root string) []string {
+		n := unshare(t, spec, "/run/nines", func(root string) []string {
 			return []string{"-mpf", "--mount-proc=" + root + "/proc", "chroot", root}
 		})
 		n.ready()
@@ -45,8 +45,22 @@ service "env" {
 	// No /proc, no /dev, no HOME: what needs them says so, and the rest runs.
 	t.Run("nothing mounted", func(t *testing.T) {
 		t.Parallel()
-		n := unshare(t, spec, func(root string) []string { return []string{"-mpf", "chroot", root} })
+		n := unshare(t, spec, "/run/nines", func(root string) []string { return []string{"-mpf", "chroot", root} })
 		n.ready()
+		st, err := n.client.Status(context.Background())
+		if err != nil || !strings.Contains(strings.Join(st.Supervisor.Warnings, "\n"), "cannot read /proc/self/cgroup") {
+			t.Errorf("status: %+v, %v", st, err)
+		}
+		n.says("GREETING=from outside")
+		n.stop()
+	})
+	t.Run("another user", func(t *testing.T) {
+		t.Parallel()
+		n := unshare(t, spec, "/tmp/nines-1000", func(root string) []string {
+			return []string{"-mpf", "--mount-proc=" + root + "/proc", "chroot", "--userspec=1000:1000", root}
+		})
+		n.ready()
+		n.says("logs are not written to files")
 		n.says("GREETING=from outside")
 		n.stop()
 	})
@@ -61,9 +75,9 @@ type namespace struct {
 	client *ipc.Client
 }
 
-// unshare starts nines-init as PID 1 of a namespace; args says how, given the
-// root filesystem.
-func unshare(t *testing.T, spec string, args func(root string) []string) *namespace {
+// unshare starts nines-init as PID 1 of a namespace, whose runtime directory is
+// to be runtime there; args says how, given the root filesystem.
+func unshare(t *testing.T, spec, runtime string, args func(root string) []string) *namespace {
 	t.Helper()
 	// Short: the socket's path is used from outside.
 	root, err := os.MkdirTemp("", "nines")
@@ -76,7 +90,7 @@ func unshare(t *testing.T, spec string, args func(root string) []string) *namesp
 	}
 	b := box{scratch: true, spec: spec}
 	b.rootFS(t, root)
-	n := &namespace{t: t, done: make(chan struct{}), client: ipc.NewClient(filepath.Join(root, "run/nines/control.sock"))}
+	n := &namespace{t: t, done: make(chan struct{}), client: ipc.NewClient(filepath.Join(root, runtime, "control.sock"))}
 	n.cmd = exec.Command("unshare", append(append([]string{"--kill-child"}, args(root)...), "/nines-init", "-f", "/nines.hcl")...)
 	n.cmd.Env = []string{"GREETING=from outside", "PATH=" + os.Getenv("PATH")}
 	n.cmd.Stdout, n.cmd.Stderr = &n.out, &n.out

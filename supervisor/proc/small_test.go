@@ -3,6 +3,7 @@ package proc
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -263,5 +264,20 @@ func TestHoldWithoutPidfd(t *testing.T) {
 	wait(t, exit)
 	if _, err := hold(pid, 1); !errors.Is(err, unix.ESRCH) {
 		t.Errorf("%s: %v", strconv.Itoa(pid), err)
+	}
+}
+
+// Without /dev/null there is still nothing to read.
+func TestOpenNull(t *testing.T) {
+	for _, path := range []string{os.DevNull, filepath.Join(t.TempDir(), "none")} {
+		fd, err := openNull(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := unix.Read(fd, make([]byte, 1))
+		if n != 0 || err != nil {
+			t.Errorf("%s: read %d, %v", path, n, err)
+		}
+		Close(fd)
 	}
 }

@@ -45,11 +45,7 @@ func NewSpawner(shim string) (*Spawner, error) {
 	if err != nil {
 		return nil, &Error{Step: StepSignals, Why: "cannot read the mask", Err: err}
 	}
-	var null int
-	err = retry(func() (err error) {
-		null, err = unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
-		return err
-	})
+	null, err := openNull(os.DevNull)
 	if err != nil {
 		return nil, &Error{Step: StepClone, Path: os.DevNull, Why: "cannot open " + os.DevNull, Err: err}
 	}
@@ -65,6 +61,25 @@ func NewSpawner(shim string) (*Spawner, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// openNull opens what children read nothing from. Where there is no /dev, as in
+// a bare chroot, it is the end of a pipe that nobody writes to.
+func openNull(path string) (int, error) {
+	var fd int
+	err := retry(func() (err error) {
+		fd, err = unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+		return err
+	})
+	if err == nil {
+		return fd, nil
+	}
+	var p [2]int
+	if unix.Pipe2(p[:], unix.O_CLOEXEC) != nil {
+		return -1, err // the first error is the one to tell
+	}
+	Close(p[1])
+	return p[0], nil
 }
 
 // Close gives back what the Spawner holds. Children live on.
