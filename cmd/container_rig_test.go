@@ -34,7 +34,8 @@ type box struct {
 	pids     int               // limit of tasks
 	env      []string          // as docker run -e
 	terminal bool              // as docker run -t
-	files    map[string]string // path in the root filesystem: text
+	copied   map[string]string // path in the root filesystem: file outside. nil: our programs, and the spec
+	args     []string          // entrypoint; nil: nines-init with the spec
 }
 
 // containers counts them, for unique names.
@@ -117,10 +118,18 @@ func (b *box) rootFS(t *testing.T, dir string) {
 		must(os.MkdirAll(filepath.Join(dir, d), 0o755))
 	}
 	must(os.Chmod(dir+"/tmp", 0o1777))
-	for _, p := range []string{"nines", "nines-init", "nines-exec", "nines-log", "misbehave", "web"} {
-		must(os.Link(bin+"/"+p, dir+"/"+p))
+	if b.copied == nil {
+		for _, p := range []string{"nines", "nines-init", "nines-exec", "nines-log", "misbehave"} {
+			must(os.Link(bin+"/"+p, dir+"/"+p))
+		}
+		must(os.WriteFile(dir+"/nines.hcl", []byte(b.spec), 0o644))
 	}
-	must(os.WriteFile(dir+"/nines.hcl", []byte(b.spec), 0o644))
+	for path, file := range b.copied {
+		must(os.MkdirAll(filepath.Dir(dir+path), 0o755))
+		text, err := os.ReadFile(file)
+		must(err)
+		must(os.WriteFile(dir+path, text, 0o755))
+	}
 	if !b.scratch {
 		must(os.Mkdir(dir+"/bin", 0o755))
 		box, err := os.ReadFile(staticBusybox(t))
@@ -129,13 +138,9 @@ func (b *box) rootFS(t *testing.T, dir string) {
 		for _, applet := range []string{"sh", "sleep", "cat", "env", "ps", "id", "test", "seq", "true", "setsid", "ls", "kill"} {
 			must(os.Symlink("busybox", dir+"/bin/"+applet))
 		}
-		must(os.Mkdir(dir+"/etc", 0o755))
+		must(os.MkdirAll(dir+"/etc", 0o755))
 		must(os.WriteFile(dir+"/etc/passwd", []byte("root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n"), 0o644))
 		must(os.WriteFile(dir+"/etc/group", []byte("root:x:0:\napp:x:1000:\n"), 0o644))
-	}
-	for path, text := range b.files {
-		must(os.MkdirAll(filepath.Dir(filepath.Join(dir, path)), 0o755))
-		must(os.WriteFile(filepath.Join(dir, path), []byte(text), 0o644))
 	}
 }
 
@@ -197,7 +202,11 @@ func (b box) run(t *testing.T, all *containers) *container {
 		t.Fatal(err)
 	}
 	b.rootFS(t, c.fs)
-	text, err := json.Marshal(b.config([]string{"/nines-init", "-f", "/nines.hcl"}))
+	args := b.args
+	if args == nil {
+		args = []string{"/nines-init", "-f", "/nines.hcl"}
+	}
+	text, err := json.Marshal(b.config(args))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +218,6 @@ func (b box) run(t *testing.T, all *containers) *container {
 	if b.terminal {
 		c.openTerminal()
 	}
-	// In a session of its own: what a test that is ended leaves is still ours.
 	t.Cleanup(c.remove)
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)

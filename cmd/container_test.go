@@ -28,6 +28,7 @@ func TestContainer(t *testing.T) {
 		"grace period":     gracePeriod,
 		"few tasks":        fewTasks,
 		"enough tasks":     enoughTasks,
+		"one command":      oneCommand,
 		"terminal":         terminal,
 		"wrong spec":       wrongSpec,
 	} {
@@ -82,6 +83,10 @@ func withShell(t *testing.T, all *containers) {
 service "storm" {
   command = ["sh", "-c", "(for i in $(seq 300); do sleep 0.2 & done); echo stormed; exec sleep 1000"]
 }
+service "app" {
+  user    = "app"
+  command = ["sh", "-c", "id -u >/dev/stdout; exec sleep 1000"]
+}
 service "first" {
   command = ["sh", "-c", "trap 'echo first ends; exit' TERM; echo first runs; while :; do sleep 0.05; done"]
 }
@@ -103,6 +108,7 @@ service "second" {
 		return nil
 	})
 	c.says("second runs")
+	c.says("app/0    | 1000")
 	c.stop()
 	out := c.out.String()
 	if a, b := strings.Index(out, "second ends"), strings.Index(out, "first ends"); a < 0 || b < a {
@@ -248,6 +254,12 @@ func fewTasks(t *testing.T, all *containers) {
 	if out := c.out.String(); strings.Contains(out, "goroutine") {
 		t.Errorf("it ends with a dump:\n%s", out)
 	}
+}
+
+// One command alone is content with them.
+func oneCommand(t *testing.T, all *containers) {
+	c := box{scratch: true, pids: 16, readOnly: true, noShm: true, uid: 1000, args: []string{"/nines-init", "--", "/misbehave", "exit", "3"}}.run(t, all)
+	c.end(3)
 }
 
 func enoughTasks(t *testing.T, all *containers) {
