@@ -248,11 +248,20 @@ service "deaf" {
 }
 
 func fewTasks(t *testing.T, all *containers) {
-	c := box{scratch: true, pids: 16, spec: sleeper}.run(t, all)
+	for name, cgroups := range map[string]string{"hidden": "", "told": "v1"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tooFewTasks(box{scratch: true, pids: 16, cgroups: cgroups, spec: sleeper}.run(t, all))
+		})
+	}
+}
+
+func tooFewTasks(c *container) {
+	c.t.Helper()
 	c.end(1)
 	c.says("are needed to supervise one service: raise it to 64 or more")
 	if out := c.out.String(); strings.Contains(out, "goroutine") {
-		t.Errorf("it ends with a dump:\n%s", out)
+		c.t.Errorf("it ends with a dump:\n%s", out)
 	}
 }
 

@@ -65,16 +65,6 @@ func TestSparePlace(t *testing.T) {
 	}
 }
 
-func TestRoom(t *testing.T) {
-	if n := room(5); n != 5 {
-		t.Errorf("room for %d, want 5", n)
-	}
-	pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
-	if err != unix.ECHILD {
-		t.Errorf("it leaves a child: %d, %v", pid, err)
-	}
-}
-
 func modeOf(t *testing.T, path string) os.FileMode {
 	t.Helper()
 	fi, err := os.Stat(path)

@@ -1,8 +1,10 @@
 package keeper
 
 import (
+	"os"
 	"runtime"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +21,9 @@ const tasksAdvised = 64
 // that is refused ends a Go program with a dump that tells nobody what to do.
 // It is asked by PID 1, whose limit is a container's.
 func Fits() error {
+	if ample("/sys/fs/cgroup/pids.max") || ample("/sys/fs/cgroup/pids/pids.max") {
+		return nil
+	}
 	n := room(tasksNeeded)
 	if n >= tasksNeeded {
 		return nil
@@ -28,8 +33,20 @@ func Fits() error {
 		" or more (docker run --pids-limit, podPidsLimit, pids.max, ulimit -u), or run one command alone: nines-init -- COMMAND")
 }
 
+// ample reports whether a container's own limit is so large that counting, some
+// ten milliseconds, can be spared: one above it is not made smaller than that.
+func ample(file string) bool {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return false // no such controller, or not mounted
+	}
+	text := strings.TrimSpace(string(b))
+	n, err := strconv.Atoi(text)
+	return text == "max" || err == nil && n >= 4*tasksAdvised
+}
+
 // room counts how many tasks can be made now, at most most of them. There is
-// nowhere to read that: the limit may be of a cgroup that is not mounted here,
+// no file that tells: the limit may be of a cgroup that is not mounted here,
 // or of one above it, or of the user. So they are made: processes that do
 // nothing, and are gone again when it returns.
 func room(most int) int {
