@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -53,6 +54,7 @@ type container struct {
 	fs   string // root filesystem, seen from outside
 	cmd  *exec.Cmd
 	out  lockedBuffer // stdout and stderr
+	std  lockedBuffer // stdout alone; nothing with a terminal
 	done chan struct{}
 	tty  *os.File // the outer end of its terminal
 }
@@ -214,7 +216,7 @@ func (b box) run(t *testing.T, all *containers) *container {
 		t.Fatal(err)
 	}
 	c.cmd = exec.Command("runc", "--root", c.root, "run", "--bundle", dir, c.name)
-	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.out
+	c.cmd.Stdout, c.cmd.Stderr = io.MultiWriter(&c.out, &c.std), &c.out
 	if b.terminal {
 		c.openTerminal()
 	}

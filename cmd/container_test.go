@@ -64,6 +64,9 @@ service "alone" {
 	c.ready()
 	c.says("env/0")
 	c.says("| GREETING=from outside")
+	if out := c.std.String(); !strings.Contains(out, "| GREETING=from outside") || strings.Contains(out, "supervisor_started") {
+		t.Errorf("on stdout are not the services' lines alone:\n%s", out)
+	}
 	st := c.status()
 	if st.Supervisor.KeeperPID != 1 || st.Supervisor.Cgroups != "none" || len(st.Services) != 3 {
 		t.Errorf("status: %+v", st)
@@ -108,7 +111,7 @@ service "second" {
 		return nil
 	})
 	c.says("second runs")
-	c.says("app/0    | 1000")
+	c.says("| 1000\n")
 	c.stop()
 	out := c.out.String()
 	if a, b := strings.Index(out, "second ends"), strings.Index(out, "first ends"); a < 0 || b < a {
