@@ -209,20 +209,25 @@ func (ss *sockets) bind(ctx context.Context, name string, l spec.Listen) (*socke
 		return nil, err
 	}
 	sock, err := listen.Bind(ctx, addr, owner)
-	var no *listen.Error
-	switch {
-	case errors.As(err, &no):
-		failed := &proc.Error{Step: proc.StepListen, Path: no.Address, Why: no.Why}
-		if no.Errno != 0 {
-			failed.Err = no.Errno
-		}
-		return nil, failed
-	case err != nil:
-		return nil, &proc.Error{Step: proc.StepListen, Path: l.Address, Err: err}
+	if err != nil {
+		return nil, asProcError(l.Address, err)
 	}
 	ss.open[name] = &socket{sock, addr}
 	ss.record(name, l.Address, sock, notify.Message{notify.FDStore(), notify.FDName(name)})
 	return ss.open[name], nil
+}
+
+// asProcError is a socket that cannot be bound as a step of a start.
+func asProcError(address string, err error) *proc.Error {
+	e := &proc.Error{Step: proc.StepListen, Path: address, Err: err}
+	var why *listen.Error
+	if errors.As(err, &why) {
+		e.Why, e.Err = why.Why, nil
+		if why.Errno != 0 {
+			e.Err = why.Errno
+		}
+	}
+	return e
 }
 
 // record has the keeper remember what a socket is, beside m.
