@@ -75,9 +75,9 @@ func (s *Settings) listen(say speaker) (speaker, syscall.Errno) {
 	}
 	say = speaker(moved)
 	// Ascending: what is overwritten was moved before, or is StatusFD's copy.
-	// Each is inherited where it goes, for dup3 does not copy close-on-exec.
+	const passOn = 0 // not close-on-exec: the service is to have it
 	for i := range s.Listen {
-		if err := unix.Dup3(ListenFD+i, SettingsFD+i, 0); err != nil {
+		if err := unix.Dup3(ListenFD+i, SettingsFD+i, passOn); err != nil {
 			return say, errno(err)
 		}
 	}
