@@ -9,8 +9,6 @@ import (
 	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // listen serves on inherited sockets, found as a service has to: by
@@ -25,14 +23,7 @@ func listen([]string) {
 		fail("LISTEN_FDS and LISTEN_FDNAMES do not agree")
 	}
 	for i, name := range list {
-		fd := 3 + i
-		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-		check(err)
-		if flags&unix.O_NONBLOCK != 0 && os.Getenv("NINES_INSTANCE") == "0" && strings.HasSuffix(os.Getenv("NINES_INCARNATION"), ".1") {
-			// Who comes later finds it as the one before, a Go program, left it.
-			fail(name + " does not block")
-		}
-		file := os.NewFile(uintptr(fd), name)
+		file := os.NewFile(uintptr(3+i), name)
 		l, err := net.FileListener(file)
 		check(err)
 		go func() {
@@ -88,6 +79,7 @@ func ask(args []string) {
 			fmt.Println("asked", asked, "lost", lost, "pids", len(pids))
 			return
 		}
+		time.Sleep(2 * time.Millisecond) // leaves the machine to the others
 	}
 }
 
