@@ -1,6 +1,7 @@
 package cmd_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -21,7 +22,8 @@ import (
 // another way and at a random moment, while 50 instances run, some crash-loop
 // and some write numbered lines, and looks from outside: no steady instance
 // changed its pid, no slot ever had two processes, no number is missing from
-// the logs, no zombie is left. NINES_CHAOS_KILLS (10) says how often a level,
+// the logs, nobody who connects to a listener is refused or left without an
+// answer, no zombie is left. NINES_CHAOS_KILLS (10) says how often a level,
 // NINES_CHAOS_SEED repeats a run.
 func TestSupervisorChaos(t *testing.T) {
 	kills := envInt(t, "NINES_CHAOS_KILLS", 10)
@@ -40,6 +42,13 @@ service "steady" {
 service "talk" {
   command   = ["sh", "-c", "i=1; while :; do echo $i; i=$((i+1)); sleep 0.01; done"]
   instances = 5
+}
+service "door" {
+  command   = ["BIN/misbehave", "listen"]
+  instances = 2
+  listen "s" {
+    address = "unix://DIR/door"
+  }
 }
 service "crash" {
   command   = ["sh", "-c", "sleep 0.2; exit 3"]
@@ -62,7 +71,8 @@ func chaos(t *testing.T, level string, kills int, rng *rand.Rand) {
 	}
 	r := &running{dir: dir, bin: bin}
 	t.Cleanup(func() { r.cleanUp(t) })
-	if err := os.WriteFile(dir+"/nines.hcl", []byte(chaosSpec), 0o644); err != nil {
+	text := strings.NewReplacer("DIR", dir, "BIN", bin).Replace(chaosSpec)
+	if err := os.WriteFile(dir+"/nines.hcl", []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	r.cmd = exec.Command(bin+"/nines-init", "-f", dir+"/nines.hcl")
@@ -80,6 +90,7 @@ func chaos(t *testing.T, level string, kills int, rng *rand.Rand) {
 	waitFor(t, "all are up", func() error { return allUp(r, 0) })
 	before := steadyPIDs(t, r)
 	mark := supervisor.Mark(dir + "/run")
+	asked := visit(t, r)
 
 	for i := range kills {
 		pid := status(t, r).Supervisor.PID
@@ -101,6 +112,7 @@ func chaos(t *testing.T, level string, kills int, rng *rand.Rand) {
 			t.Fatalf("after kill %d (%s): two processes in one slot: %s\n%s", i, sig, twice, r.out.String())
 		}
 	}
+	asked()
 	after := steadyPIDs(t, r)
 	for id, pid := range before {
 		if after[id] != pid {
@@ -131,6 +143,33 @@ func chaos(t *testing.T, level string, kills int, rng *rand.Rand) {
 		t.Errorf("pids %v are left", left)
 	}
 	numbers(t, dir+"/log/talk")
+}
+
+// visit asks at the door until the returned function is called, which fails the
+// test if one question was refused or not answered.
+func visit(t *testing.T, r *running) (end func()) {
+	t.Helper()
+	cmd := exec.Command(r.bin+"/misbehave", "ask", "unix", r.dir+"/door", "until", r.dir+"/enough")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if cmd.ProcessState == nil {
+			cmd.Process.Kill()
+			cmd.Wait()
+		}
+	})
+	return func() {
+		if err := os.WriteFile(r.dir+"/enough", nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), " lost 0 pids ") {
+			t.Errorf("asking at a listener: %v\n%s", err, out.String())
+		}
+		t.Logf("%s", out.String())
+	}
 }
 
 // allUp says whether the supervisor was restarted so often and every steady

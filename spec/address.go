@@ -13,12 +13,12 @@ import (
 // ListenAddress is what the address of a listen block says.
 type ListenAddress struct {
 	Network string // tcp, udp, unix
-	Host    string // tcp, udp: "" = all addresses
+	Host    string // tcp, udp: "" = all addresses of both families
 	Port    int    // tcp, udp
 	Path    string // unix, absolute
-	Mode    uint32 // unix: permission bits, when ModeSet
+	Mode    uint32 // unix: permission bits, when ModeSet; else 0666: the folder says who gets there
 	ModeSet bool
-	User    string // unix: owner; "" = the supervisor's
+	User    string // unix: owner, and with it the group of that user; "" = the supervisor's
 }
 
 // ParseListen reads the address of a listen block: tcp://HOST:PORT,

@@ -21,6 +21,7 @@ import (
 //	start:web   started by a person although the spec says enabled = false
 //	scale:web   instances set by a person
 //	ports:web/0 "http=8123 admin=8124": free ports that it was given
+//	listen:web/http "ID ADDRESS": what the descriptor of that name listens on
 //	main:812    start time of the main process with that pid: the keeper keeps its
 //	            exit, should it become the keeper's child
 //	exit:812    "START STATUS": how it ended; written by whoever reaps it
@@ -36,6 +37,7 @@ const (
 	keyScale       = "scale:"
 	keyShutdown    = "shutdown"
 	keyPorts       = "ports:"
+	keyListen      = "listen:"
 	keyMain        = "main:"
 	keyExit        = "exit:"
 	keyCgroups     = "cgroups"
@@ -46,6 +48,8 @@ type Past struct {
 	policy.Past
 	Exits map[int]exitRecord        // by pid: main processes that ended
 	Ports map[string]map[string]int // by instance id: the free ports it was given
+	// Sockets is by name in the store: what each listened on, see sockets.record.
+	Sockets map[string]string
 }
 
 // exitRecord is how a main process ended.
@@ -112,7 +116,7 @@ func yes(v int64) string {
 // ReadPast makes a Past of the values that the keeper handed back. A value that
 // this version does not understand is an error that names it; the rest is used.
 func ReadPast(values map[string]string) (Past, error) {
-	p := Past{Exits: map[int]exitRecord{}, Ports: map[string]map[string]int{}}
+	p := Past{Exits: map[int]exitRecord{}, Ports: map[string]map[string]int{}, Sockets: map[string]string{}}
 	p.Past = policy.Past{
 		Slots: map[string]policy.SlotMemory{}, Incarnations: map[string]uint64{},
 		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{},
@@ -128,6 +132,8 @@ func ReadPast(values map[string]string) (Past, error) {
 			}
 		case strings.HasPrefix(key, keyPorts):
 			p.Ports[key[len(keyPorts):]], ok = parsePorts(value)
+		case strings.HasPrefix(key, keyListen):
+			p.Sockets[key] = value
 		case strings.HasPrefix(key, keyMain), key == keyCgroups:
 			// For the keeper; the slot knows the pid as well.
 		case strings.HasPrefix(key, keyExit):

@@ -217,6 +217,9 @@ func (r *resolver) command(svc *spec.Service, index int, id, name string, revisi
 	env["NINES_REVISION"] = strconv.Itoa(revision)
 	env["NINES_ROLE"] = "active"
 	env["NINES_INCARNATION"] = r.mark + name
+	if list := inherited(svc); len(list) > 0 && instead == "" {
+		setListenEnv(env, list)
+	}
 	for port, n := range ports {
 		env["NINES_PORT_"+port] = strconv.Itoa(n)
 	}

@@ -36,6 +36,7 @@ type spawner struct {
 	s       *Supervisor
 	start   *proc.Spawner
 	resolve *resolver
+	sockets *sockets
 
 	mu     sync.Mutex
 	queue  []batch
@@ -62,7 +63,9 @@ type launch struct {
 }
 
 func newSpawner(s *Supervisor, start *proc.Spawner) *spawner {
-	return &spawner{s: s, start: start, resolve: newResolver(s.cfg, s.mark), ready: make(chan struct{}, 1), done: make(chan struct{})}
+	sp := &spawner{s: s, start: start, resolve: newResolver(s.cfg, s.mark), ready: make(chan struct{}, 1), done: make(chan struct{})}
+	sp.sockets = newSockets(s, &sp.resolve.users)
+	return sp
 }
 
 func (sp *spawner) put(b batch) {
@@ -189,6 +192,9 @@ func (sp *spawner) prepare(l *launch) {
 		var ports map[string]int
 		if l.cmd, ports, l.err = sp.resolve.main(l.in); l.err == nil && ports != nil {
 			sp.s.tellPorts(l.in.id, ports)
+		}
+		if l.err == nil {
+			l.cmd.Listen, l.err = sp.sockets.of(svc)
 		}
 	} else {
 		svc, index = l.hook.in.svc, l.hook.in.index

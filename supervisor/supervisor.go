@@ -38,14 +38,18 @@ type Config struct {
 	LogDir     string // absolute; "": no log is written to a file
 	Shim       string // path of nines-exec
 	Environ    []string
-	Stdout     bool          // output also goes to nines-log's stdout, whatever log.to says
-	InheritEnv bool          // what inherit_env defaults to
-	Past       Past          // what the keeper handed back
-	Watchdog   time.Duration // the keeper waits so long for WATCHDOG=1; 0: it does not
-	Cgroups    *cgroups.Tree // nil: level none
+	Stdout     bool           // output also goes to nines-log's stdout, whatever log.to says
+	InheritEnv bool           // what inherit_env defaults to
+	Past       Past           // what the keeper handed back
+	Sockets    map[string]int // descriptors that it handed back, by name: the supervisor's from New on
+	Watchdog   time.Duration  // the keeper waits so long for WATCHDOG=1; 0: it does not
+	Cgroups    *cgroups.Tree  // nil: level none
 	Seed       uint64
 	Log        *slog.Logger
 }
+
+// spawnerPatience is how long the end waits for the spawner.
+const spawnerPatience = time.Second
 
 // eventsKept is how many events stay in memory.
 const eventsKept = 10_000
@@ -126,6 +130,8 @@ func (s *Supervisor) Run() (int, error) {
 	defer signal.Stop(chld)
 	defer signal.Stop(sigs)
 
+	// Before anything is started, and before anyone is told that we are ready.
+	s.spawner.sockets.begin()
 	go s.spawner.run()
 	go s.janitor.run()
 	defer s.janitor.close()
@@ -167,6 +173,13 @@ func (s *Supervisor) Run() (int, error) {
 		s.pat()
 	}
 	s.refuseAll()
+	s.spawner.close()
+	select {
+	case <-s.spawner.done:
+		s.spawner.sockets.remove()
+	case <-time.After(spawnerPatience):
+		// It is stuck in a clone. What files are left are found to be stale.
+	}
 	return *s.exit, nil
 }
 

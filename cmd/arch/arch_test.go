@@ -34,6 +34,7 @@ var layers = map[string][]string{
 	"supervisor/journal":    {"supervisor/policy"}, // it keeps policy's records
 	"supervisor/proc/shim":  {},
 	"supervisor/proc":       {"spec", "cgroups", "supervisor/proc/shim"},
+	"supervisor/listen":     {"spec"},
 	"supervisor/logs":       {"supervisor/notify"},
 	"supervisor/keeper":     {"supervisor/notify"},
 	"supervisor/entry":      {},
@@ -49,7 +50,7 @@ var layers = map[string][]string{
 // modules says which packages may import what is not ours, outside tests.
 var modules = map[string][]string{
 	// Descriptors, signals and processes are handled where they are owned.
-	"golang.org/x/sys": {"cgroups", "ipc", "supervisor/proc", "supervisor/proc/shim", "supervisor/keeper", "supervisor/notify",
+	"golang.org/x/sys": {"cgroups", "ipc", "supervisor/proc", "supervisor/proc/shim", "supervisor/keeper", "supervisor/notify", "supervisor/listen",
 		"supervisor/entry", "supervisor/logs", "cmd/nines-init", "cmd/nines-exec", "cmd/nines-log"},
 	// HCL is read in one place; all else sees plain values.
 	"github.com/hashicorp/hcl/v2":  {"spec/load"},

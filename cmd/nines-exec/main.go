@@ -1,6 +1,7 @@
 // Command nines-exec stands between the clone and the exec of a service that
-// needs what one clone cannot set: umask, rlimits, nice, oom_score_adj. The
-// supervisor starts it; it is never run by people. See package shim.
+// needs what one clone cannot set: umask, rlimits, nice, oom_score_adj,
+// LISTEN_PID. The supervisor starts it; it is never run by people. See package
+// shim.
 package main
 
 import (

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -121,7 +123,7 @@ func superviseWith(a *app, files []string, conn *notify.Conn, generation int, lo
 	if diags.HasErrors() {
 		return 1, errors.New("the spec is wrong: nothing was started: correct what is shown above (`nines check` shows it again)")
 	}
-	values, err := handBack(conn)
+	values, sockets, err := handBack(conn)
 	if err != nil {
 		return 1, err
 	}
@@ -154,7 +156,7 @@ func superviseWith(a *app, files []string, conn *notify.Conn, generation int, lo
 		Shim: beside("nines-exec"), Environ: os.Environ(),
 		InheritEnv: keeperPID == 1 || a.getenv("NINES_UP") == "1",
 		Stdout:     keeperPID == 1 || a.getenv("NINES_LOG_STDOUT") == "1",
-		Past:       past, Cgroups: tree, Seed: seed(), Log: log,
+		Past:       past, Sockets: sockets, Cgroups: tree, Seed: seed(), Log: log,
 		Watchdog: time.Duration(atoiOr(a.getenv("WATCHDOG_USEC"), 0)) * time.Microsecond,
 	})
 	if err != nil {
@@ -227,30 +229,49 @@ func tell(ctx context.Context, j *journal.Journal, w io.Writer, all bool) {
 	})
 }
 
-// handBack reads what the keeper holds until it says that this is all.
-func handBack(conn *notify.Conn) (map[string]string, error) {
-	values := map[string]string{}
+// handBack reads what the keeper holds, values and descriptors by their names,
+// until it says that this is all.
+func handBack(conn *notify.Conn) (values map[string]string, sockets map[string]int, err error) {
+	values, sockets = map[string]string{}, map[string]int{}
+	defer func() {
+		if err != nil {
+			notify.CloseAll(slices.Collect(maps.Values(sockets)))
+		}
+	}()
 	late := time.AfterFunc(handBackPatience, func() { conn.Close() })
 	defer late.Stop()
 	buf := make([]byte, notify.MaxMessage)
 	for {
 		n, fds, err := conn.Receive(buf)
 		if err != nil {
-			return nil, fmt.Errorf("cannot get the store back from the keeper: %w", err)
+			return nil, sockets, fmt.Errorf("cannot get the store back from the keeper: %w", err)
 		}
-		notify.CloseAll(fds)
 		m, err := notify.Parse(buf[:n])
 		if err != nil {
-			return nil, fmt.Errorf("cannot read the keeper's message: %w", err)
+			notify.CloseAll(fds)
+			return nil, sockets, fmt.Errorf("cannot read the keeper's message: %w", err)
 		}
+		end := false
 		for _, f := range m {
 			switch f.Key {
 			case notify.KeyValue:
 				key, value, _ := notify.SplitValue(f.Value)
 				values[key] = value
+			case notify.KeyFDName:
+				if len(fds) == 0 {
+					return nil, sockets, fmt.Errorf("cannot read the keeper's message: there is no descriptor %s with it", f.Value)
+				}
+				if old, twice := sockets[f.Value]; twice {
+					notify.CloseAll([]int{old})
+				}
+				sockets[f.Value], fds = fds[0], fds[1:]
 			case notify.KeyStore:
-				return values, nil
+				end = true
 			}
+		}
+		notify.CloseAll(fds) // without a name they are nobody's
+		if end {
+			return values, sockets, nil
 		}
 	}
 }

@@ -206,6 +206,7 @@ func (b *block) listen(name string) spec.Listen {
 		return l
 	}
 	l.Address = a.String()
+	b.d.warnNotYet(b.path+".address="+a.Network, v.rng, func() string { return "a " + a.Network + " address" })
 	if a.Network != "unix" {
 		for _, name := range []string{"mode", "user"} {
 			if b.has(name) {

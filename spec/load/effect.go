@@ -41,7 +41,7 @@ func notYet(path string) (meanwhile string, ok bool) {
 		return "No instance is isolated.", true
 	case "service.sandbox":
 		return "The service runs without a sandbox.", true
-	case "service.listen":
+	case "service.listen.share=reuseport", "service.listen.address=udp":
 		return "The socket is not bound.", true
 	case "service.update":
 		return "There are no updates yet.", true

@@ -40,7 +40,9 @@ func (e Entry) Message() string {
 const (
 	KindStarted   policy.Kind = "supervisor_started"
 	KindRecovered policy.Kind = "supervisor_recovered"
-	KindLost      policy.Kind = "log_lost"
+	// KindListenFailed: a socket that nobody is about to be started with.
+	KindListenFailed policy.Kind = "listen_failed"
+	KindLost         policy.Kind = "log_lost"
 )
 
 // Journal holds the newest entries.

@@ -74,13 +74,13 @@ func newKeeper(o Options, sys system, con *console, maxFDs int) *keeper {
 		name:      "nines supervise",
 		argv:      o.Supervisor,
 		handle:    k.fromSupervisor,
-		newOutbox: func() outbox { return &handBack{store: k.store, keys: k.store.keys()} },
+		newOutbox: func() outbox { return newHandBack(k.store) },
 	}
 	k.log = child{
 		name:      "nines-log",
 		argv:      o.Log,
 		handle:    k.fromLog,
-		newOutbox: func() outbox { return &pipes{pending: k.store.logs()} },
+		newOutbox: func() outbox { return &pipes{pending: k.store.listed(true)} },
 	}
 	return k
 }

@@ -26,31 +26,31 @@ type outbox interface {
 	next() string
 }
 
-// handBack gives the store's values to a new supervisor, then says "end". What
-// is added to keys later follows as it comes.
+// handBack gives the store to a new supervisor: first the descriptors that are
+// no log pipes, then the values, then it says "end". What is added to keys later
+// follows as it comes.
 type handBack struct {
 	store *store
+	fds   []*storedFD
 	keys  []string
 	ended bool // the end was said
+}
+
+func newHandBack(s *store) *handBack {
+	return &handBack{store: s, fds: s.listed(false), keys: s.keys()}
 }
 
 func (h *handBack) fill(b []byte, fds []int, limit int) ([]byte, []int, int) {
 	for {
 		n := 0
-		for _, key := range h.keys {
-			if n == limit || n == notify.MaxFields || len(b) >= batchBytes {
-				break
-			}
-			n++
-			v, ok := h.store.values[key]
-			if !ok {
-				continue // deleted since: sent as nothing, and counted
-			}
-			b = appendField(b, notify.Value(key, v.value))
+		if len(h.fds) > 0 {
+			b, fds, n = h.fillFDs(b, fds, limit)
+		} else {
+			b, n = h.fillValues(b, limit)
 		}
 		switch {
 		case n > 0 && len(b) == 0:
-			// All were deleted. Nothing to send, and a message is never empty.
+			// All were dropped. Nothing to send, and a message is never empty.
 			h.advance(n)
 		case n == 0 && !h.ended:
 			return appendField(b, notify.StoreDone()), fds, 1
@@ -60,22 +60,64 @@ func (h *handBack) fill(b []byte, fds []int, limit int) ([]byte, []int, int) {
 	}
 }
 
-func (h *handBack) advance(n int) {
-	if len(h.keys) == 0 {
-		h.ended = true
-		return
+func (h *handBack) fillFDs(b []byte, fds []int, limit int) ([]byte, []int, int) {
+	n := 0
+	for _, e := range h.fds {
+		if n == limit || len(fds) == notify.MaxFDs || len(b) >= batchBytes {
+			break
+		}
+		n++
+		if e.fd < 0 {
+			continue // dropped since
+		}
+		if len(b) == 0 {
+			b = appendField(b, notify.FDStore())
+		}
+		b = appendField(b, notify.FDName(e.name))
+		fds = append(fds, e.fd)
 	}
-	h.keys = h.keys[n:]
-	if len(h.keys) == 0 {
-		h.keys = nil // let go of the array
+	return b, fds, n
+}
+
+func (h *handBack) fillValues(b []byte, limit int) ([]byte, int) {
+	n := 0
+	for _, key := range h.keys {
+		if n == limit || n == notify.MaxFields || len(b) >= batchBytes {
+			break
+		}
+		n++
+		v, ok := h.store.values[key]
+		if !ok {
+			continue // deleted since: sent as nothing, and counted
+		}
+		b = appendField(b, notify.Value(key, v.value))
+	}
+	return b, n
+}
+
+func (h *handBack) advance(n int) {
+	switch {
+	case len(h.fds) > 0:
+		if h.fds = h.fds[n:]; len(h.fds) == 0 {
+			h.fds = nil // let go of the array
+		}
+	case len(h.keys) > 0:
+		if h.keys = h.keys[n:]; len(h.keys) == 0 {
+			h.keys = nil
+		}
+	default:
+		h.ended = true
 	}
 }
 
 func (h *handBack) next() string {
-	if len(h.keys) == 0 {
-		return "the end of the store"
+	switch {
+	case len(h.fds) > 0:
+		return "descriptor " + h.fds[0].name
+	case len(h.keys) > 0:
+		return "value " + h.keys[0]
 	}
-	return "value " + h.keys[0]
+	return "the end of the store"
 }
 
 // pipes gives log pipes to the log process, then, at the end of all, STOPPING=1.

@@ -100,11 +100,11 @@ func (s *store) drop(e *storedFD) {
 	e.fd = -1
 }
 
-// logs returns the log pipes, oldest first.
-func (s *store) logs() []*storedFD {
+// listed returns the log pipes, or all that are none, oldest first.
+func (s *store) listed(log bool) []*storedFD {
 	var all []*storedFD
 	for _, e := range s.fds {
-		if e.log {
+		if e.log == log {
 			all = append(all, e)
 		}
 	}

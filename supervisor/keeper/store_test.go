@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -45,7 +46,7 @@ func TestStoreReplacesAndDrops(t *testing.T) {
 	if _, err := s.put("listen", "", false, c); err != nil {
 		t.Error(err)
 	}
-	if got := s.logs(); len(got) != 1 || got[0].fd != b {
+	if got := s.listed(true); len(got) != 1 || got[0].fd != b {
 		t.Errorf("logs = %v", got)
 	}
 	// One more than fits, and what came for it is closed.
@@ -263,6 +264,105 @@ func TestOtherDescriptorsAreKept(t *testing.T) {
 	if len(r.store.fds) != 0 {
 		t.Error("the supervisor could not")
 	}
+}
+
+// What is no log pipe goes back to the next supervisor by its name, in as many
+// messages as it takes, before the values and the end.
+func TestDescriptorsAreHandedBack(t *testing.T) {
+	r := newRig(t)
+	r.up()
+	const n = notify.MaxFDs + 3
+	inode := map[string]uint64{}
+	for i := range n {
+		fd, _ := logPipe(t)
+		name := "listen:web/" + strconv.Itoa(i)
+		inode[name] = inodeOf(t, fd)
+		r.tell("sup", []int{fd}, notify.FDStore(), notify.FDName(name), notify.Value("k"+strconv.Itoa(i), "v"))
+		notify.CloseAll([]int{fd})
+	}
+	r.storePipe("web/0.1:out", "s")
+	r.tell("sup", nil, notify.FDStoreRemove(), notify.FDName("listen:web/7"))
+	for range 2 {
+		// Every supervisor gets them, not only the next.
+		r.dies("sup", killedBy(unix.SIGKILL))
+		r.pass(time.Second)
+		var names []string
+		values := 0
+		buf := make([]byte, notify.MaxMessage)
+		for ended := false; !ended; {
+			k, fds, err := r.latest("sup").conn.TryReceive(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := notify.Parse(buf[:k])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(fds) > 0 && (m[0].Key != notify.KeyFDStore || len(m) != len(fds)+1) {
+				t.Fatalf("%d descriptors came with %v", len(fds), m)
+			}
+			for i, fd := range fds {
+				name := m[i+1].Value
+				names = append(names, name)
+				if inodeOf(t, fd) != inode[name] {
+					t.Errorf("%s is not what was stored", name)
+				}
+			}
+			notify.CloseAll(fds)
+			for _, f := range m {
+				if f.Key == notify.KeyValue {
+					values++
+				}
+				ended = ended || f.Key == notify.KeyStore
+			}
+		}
+		if len(names) != n-1 || names[0] != "listen:web/0" || names[7] != "listen:web/8" || values != n {
+			t.Errorf("%d values, descriptors %v", values, names)
+		}
+		r.hearsNothing("sup")
+	}
+	if n := len(r.store.listed(false)); n != notify.MaxFDs+2 {
+		t.Errorf("the keeper has %d left", n)
+	}
+}
+
+// One that is dropped before it was its turn is not handed back, and one that
+// cannot be sent holds nothing up.
+func TestHandBackOfDroppedDescriptors(t *testing.T) {
+	r := newRig(t)
+	a, _ := logPipe(t)
+	if _, err := r.store.put("a", "", false, a); err != nil {
+		t.Fatal(err)
+	}
+	h := newHandBack(r.store)
+	if h.next() != "descriptor a" {
+		t.Error(h.next())
+	}
+	r.store.remove("a", false)
+	if b, fds, n := h.fill(nil, nil, notify.MaxFields); string(b) != "X_NINES_STORE=end" || len(fds) != 0 || n != 1 {
+		t.Errorf("fill = %q, %v, %d", b, fds, n)
+	}
+	r.up()
+	r.hear("sup")
+	b, _ := logPipe(t)
+	defer notify.CloseAll([]int{b})
+	r.sup.out = &handBack{store: r.store, fds: []*storedFD{{name: "bad", fd: 1 << 20}, {name: "good", fd: b}}}
+	r.flush(&r.sup)
+	r.wantSaid("cannot send descriptor bad to nines supervise: sendmsg: bad file descriptor: it goes without")
+	got, fds := r.hear("sup")
+	notify.CloseAll(fds)
+	if end, _ := r.hear("sup"); got != "FDSTORE=1\nFDNAME=good" || len(fds) != 1 || end != "X_NINES_STORE=end" {
+		t.Errorf("the supervisor hears %q, then %q", got, end)
+	}
+}
+
+func inodeOf(t *testing.T, fd int) uint64 {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		t.Fatal(err)
+	}
+	return st.Ino
 }
 
 // A log process that reads nothing holds nobody up; later it gets everything,

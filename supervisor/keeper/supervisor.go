@@ -147,7 +147,7 @@ func (k *keeper) finish(code int) {
 	k.manager.stopping()
 	if k.log.pid == 0 {
 		k.log.startAt = time.Time{}
-		if len(k.store.logs()) > 0 {
+		if len(k.store.listed(true)) > 0 {
 			// It died before: once more, for what is in the pipes.
 			k.start(&k.log)
 			k.log.startAt = time.Time{}

@@ -26,6 +26,10 @@ type Command struct {
 	Umask             *uint32
 	Nice, OOMScoreAdj *int
 	Rlimits           []spec.Rlimit
+	// Listen are listening sockets: the process gets them as 3 and those that
+	// follow, and LISTEN_PID with its own pid, which nobody knows before. Env
+	// holds the other variables of sd_listen_fds(3), and no LISTEN_PID.
+	Listen []int
 
 	Stdout, Stderr int // descriptors that become 1 and 2; -1: /dev/null
 	CgroupFD       int // folder of the cgroup to be born in; -1: ours
@@ -33,5 +37,5 @@ type Command struct {
 
 // needsShim says whether one clone is not enough.
 func (c *Command) needsShim() bool {
-	return c.Umask != nil || c.Nice != nil || c.OOMScoreAdj != nil || len(c.Rlimits) > 0
+	return c.Umask != nil || c.Nice != nil || c.OOMScoreAdj != nil || len(c.Rlimits) > 0 || len(c.Listen) > 0
 }

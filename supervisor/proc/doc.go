@@ -5,13 +5,14 @@
 //
 // Spawner.Start makes one process with one clone. The child has a session of
 // its own, /dev/null as standard input, the two descriptors it was given as
-// standard output and error, no other descriptor, the default disposition of
-// every signal and none blocked, and the soft RLIMIT_NOFILE that this process
-// was started with (Go's runtime raises its own).
+// standard output and error, no other descriptor but the listening sockets that
+// it is to have (from 3 on), the default disposition of every signal and none
+// blocked, and the soft RLIMIT_NOFILE that this process was started with (Go's
+// runtime raises its own).
 //
 // What one clone can set (session, cgroup, credentials, directory) is set in
 // the child between clone and exec. What it cannot (umask, rlimits, nice,
-// oom_score_adj) goes through nines-exec, which see, at the price of one more
+// oom_score_adj, LISTEN_PID) goes through nines-exec, which see, at the price of one more
 // exec. Which way is taken is seen only by its cost, and by confirm: without
 // the shim the exec has succeeded when Start returns; through it, confirm says
 // so.

@@ -21,6 +21,7 @@ const (
 	StepDirectory   = "directory"     //
 	StepSignals     = "signals"       // back to default, by the shim
 	StepExec        = "exec"          //
+	StepListen      = "listen"        // Path: the address, or how many sockets
 	StepLog         = "log"           // the pipe that its output goes to
 	StepPrepare     = "prepare"       // evaluating what to start
 )
@@ -74,6 +75,8 @@ func (e *Error) act() string {
 		return "set " + e.Step + " " + e.Path
 	case StepSignals:
 		return "reset signals"
+	case StepListen:
+		return "listen on " + e.Path
 	case StepLog:
 		return "capture its output"
 	case StepPrepare:

@@ -45,7 +45,7 @@ func rlimitNames() [16]string {
 func (s *Spawner) settings(c *Command, path string) ([]byte, error) {
 	set := shim.Settings{
 		Umask: c.Umask, Nice: c.Nice, OOMScoreAdj: c.OOMScoreAdj,
-		Dir: c.Dir, Path: path, Argv: c.Argv, Env: c.Env,
+		Listen: len(c.Listen), Dir: c.Dir, Path: path, Argv: c.Argv, Env: c.Env,
 	}
 	if cred := s.change(c); cred != nil {
 		set.Credential = &shim.Credential{UID: cred.UID, GID: cred.GID, Groups: cred.Groups}
@@ -74,6 +74,8 @@ func (s *Spawner) settings(c *Command, path string) ([]byte, error) {
 // badSetting names the value that the shim would not take.
 func (c *Command) badSetting() error {
 	switch {
+	case len(c.Listen) > shim.MaxListen:
+		return &Error{Step: StepListen, Path: strconv.Itoa(len(c.Listen)) + " sockets", Why: "a service can be given " + strconv.Itoa(shim.MaxListen) + " at most", Err: unix.EINVAL}
 	case c.Umask != nil && *c.Umask > 0o777:
 		return &Error{Step: StepUmask, Path: strconv.FormatUint(uint64(*c.Umask), 8), Why: "it is above 0777", Err: unix.EINVAL}
 	case c.Nice != nil && (*c.Nice < -20 || *c.Nice > 19):
@@ -87,7 +89,7 @@ func (c *Command) badSetting() error {
 // startShim starts c through nines-exec.
 func (s *Spawner) startShim(c *Command, path string) (pid int, confirm func() error, err error) {
 	if s.shim == "" {
-		return 0, nil, &Error{Step: StepShim, Path: "nines-exec", Why: "umask, rlimits, nice and oom_score_adj need it, and it was not found beside nines", Err: unix.ENOENT}
+		return 0, nil, &Error{Step: StepShim, Path: "nines-exec", Why: "umask, rlimits, nice, oom_score_adj and listen need it, and it was not found beside nines", Err: unix.ENOENT}
 	}
 	b, err := s.settings(c, path)
 	if err != nil {
@@ -112,11 +114,15 @@ func (s *Spawner) startShim(c *Command, path string) (pid int, confirm func() er
 	if c.CgroupFD >= 0 {
 		sys.UseCgroupFD, sys.CgroupFD = true, c.CgroupFD
 	}
+	files := []uintptr{uintptr(s.null), s.file(c.Stdout), s.file(c.Stderr), uintptr(mem), uintptr(pipe[1])}
+	for _, fd := range c.Listen {
+		files = append(files, uintptr(fd))
+	}
 	pid, err = syscall.ForkExec(s.shim, []string{s.shim}, &syscall.ProcAttr{
 		// For the shim's own runtime; the service never sees them. It lives for
 		// a millisecond: collecting its garbage would only take threads.
 		Env:   []string{"GOGC=off", "GOMAXPROCS=1"},
-		Files: []uintptr{uintptr(s.null), s.file(c.Stdout), s.file(c.Stderr), uintptr(mem), uintptr(pipe[1])},
+		Files: files,
 		Sys:   sys,
 	})
 	closeAll(mem, pipe[1])
@@ -186,6 +192,8 @@ func (s *Spawner) confirm(c *Command, path string, status *os.File) error {
 func (s *Spawner) failed(c *Command, path string, f *shim.Failure) error {
 	e := &Error{Err: f.Errno}
 	switch f.Step {
+	case shim.StepListen:
+		e.Step, e.Path = StepListen, strconv.Itoa(len(c.Listen))+" sockets"
 	case shim.StepRlimit:
 		e.Step, e.Path = StepRlimit, "?"
 		if names := rlimitNames(); f.Detail < uint32(len(names)) {

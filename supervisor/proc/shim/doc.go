@@ -5,6 +5,8 @@
 //	   │  settings, on a sealed memfd (fd 3)        │
 //	   │ ──────────────────────────────────────────▶│  reads them, closes 3
 //	   │  the end of a pipe (fd 4, close on exec)   │
+//	   │  listening sockets (fd 5 and up), if any   │  moves 4 out of the way, and
+//	   │                                            │  the sockets to 3 and up
 //	   │                                            │  rlimits, nice, oom_score_adj,
 //	   │                                            │  groups, gid, uid, umask, directory
 //	   │◀── failure: step, errno, detail ───────────│  if one fails: exit 1
@@ -25,6 +27,7 @@ import "syscall"
 const (
 	SettingsFD = 3
 	StatusFD   = 4
+	ListenFD   = 5 // the first of the listening sockets
 )
 
 // Step is what nines-exec was doing. The numbers are part of the format.
@@ -33,6 +36,7 @@ type Step uint8
 // The steps, in the order in which they are done.
 const (
 	StepSettings Step = iota + 1 // read them
+	StepListen                   // put the listening sockets where the service looks for them
 	StepRlimit                   // Detail: the resource
 	StepNice
 	StepOOMScoreAdj

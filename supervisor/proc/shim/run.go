@@ -24,23 +24,31 @@ func Run() (status int) {
 	// execs is what the service becomes.
 	runtime.LockOSThread()
 	unix.CloseOnExec(StatusFD)
+	say := speaker(StatusFD)
 
 	s, err := read()
 	if err != 0 {
-		return fail(Failure{Step: StepSettings, Errno: err})
+		return say.fail(Failure{Step: StepSettings, Errno: err})
+	}
+	// First of all: a limit on descriptors is the service's.
+	if say, err = s.listen(say); err != 0 {
+		return say.fail(Failure{Step: StepListen, Errno: err})
 	}
 	if f := s.apply(); f.Errno != 0 {
-		return fail(f)
+		return say.fail(f)
 	}
 	// Tells the spawner that what ends the process from here on is no longer
 	// us. If it cannot be told, there is nobody to tell.
-	_, _ = unix.Write(StatusFD, []byte{recordReached})
-	return fail(Failure{Step: StepExec, Errno: errno(syscall.Exec(s.Path, s.Argv, s.Env))})
+	_, _ = unix.Write(int(say), []byte{recordReached})
+	return say.fail(Failure{Step: StepExec, Errno: errno(syscall.Exec(s.Path, s.Argv, s.Env))})
 }
 
+// speaker is the descriptor of the status pipe.
+type speaker int
+
 // fail tells the spawner and gives the exit status.
-func fail(f Failure) int {
-	if _, err := unix.Write(StatusFD, appendFailure(nil, f)); err == unix.EBADF {
+func (say speaker) fail(f Failure) int {
+	if _, err := unix.Write(int(say), appendFailure(nil, f)); err == unix.EBADF {
 		// Not started by the spawner. Any other error means that it is gone,
 		// and there is nobody to tell.
 		_, _ = unix.Write(unix.Stderr, []byte("nines-exec: cannot read its settings: only the supervisor can start it\n"))
@@ -52,6 +60,34 @@ func fail(f Failure) int {
 		return exitNotFound
 	}
 	return exitNotExecutable
+}
+
+// listen moves the listening sockets from ListenFD to where sd_listen_fds(3)
+// looks for them, and adds LISTEN_PID: our pid is the service's. The status
+// pipe, which is in their way, moves behind them.
+func (s *Settings) listen(say speaker) (speaker, syscall.Errno) {
+	if s.Listen == 0 {
+		return say, 0
+	}
+	moved, err := unix.FcntlInt(uintptr(say), unix.F_DUPFD_CLOEXEC, ListenFD+s.Listen)
+	if err != nil {
+		return say, errno(err)
+	}
+	say = speaker(moved)
+	// Ascending: what is overwritten was moved before, or is StatusFD's copy.
+	const passOn = 0 // not close-on-exec: the service is to have it
+	for i := range s.Listen {
+		if err := unix.Dup3(ListenFD+i, SettingsFD+i, passOn); err != nil {
+			return say, errno(err)
+		}
+	}
+	for fd := SettingsFD + s.Listen; fd < ListenFD+s.Listen; fd++ {
+		if err := unix.Close(fd); err != nil {
+			return say, errno(err)
+		}
+	}
+	s.Env = append(s.Env, "LISTEN_PID="+strconv.Itoa(unix.Getpid()))
+	return say, 0
 }
 
 // errno is the errno in an error of a system call.

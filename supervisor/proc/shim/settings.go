@@ -13,9 +13,13 @@ type Settings struct {
 	Nice        *int
 	OOMScoreAdj *int
 	Rlimits     []Rlimit
-	Dir         string // "": where we are
-	Path        string // what is executed; relative to Dir
-	Argv, Env   []string
+	// Listen is how many listening sockets come behind StatusFD. They become 3
+	// and those that follow, and LISTEN_PID is added to Env, with the pid that
+	// the service has: the other variables of sd_listen_fds(3) are in Env.
+	Listen    int
+	Dir       string // "": where we are
+	Path      string // what is executed; relative to Dir
+	Argv, Env []string
 }
 
 // Credential is who to become.
@@ -36,16 +40,19 @@ const (
 	MaxSize      = 8 << 20
 	maxGroups    = 65536
 	maxResources = 16
+	// MaxListen is the most listening sockets that one service may be given.
+	MaxListen = 256
 )
 
 // magic ends in the version: another version is another magic.
-const magic = "NEX1"
+const magic = "NEX2"
 
 const (
 	hasCredential = 1 << iota
 	hasUmask
 	hasNice
 	hasOOMScoreAdj
+	hasListen
 	allFlags = 1<<iota - 1
 )
 
@@ -56,7 +63,7 @@ var ErrSettings = errors.New("not settings of this version of nines-exec")
 // storing: both ends come from one build.
 //
 //	magic  flags  uid gid groups…  umask  nice  oom_score_adj
-//	(resource soft hard)…  dir  path  argv…  env…
+//	listen  (resource soft hard)…  dir  path  argv…  env…
 //
 // Numbers are little endian, of 32 bits but for soft and hard; lists and
 // strings have their length in front.
@@ -95,6 +102,10 @@ func (s *Settings) Encode() ([]byte, error) {
 	if s.OOMScoreAdj != nil {
 		flags |= hasOOMScoreAdj
 		b = appendUint32(b, uint32(int32(*s.OOMScoreAdj)))
+	}
+	if s.Listen != 0 {
+		flags |= hasListen
+		b = appendUint32(b, uint32(s.Listen))
 	}
 	b = appendUint32(b, uint32(len(s.Rlimits)))
 	for _, r := range s.Rlimits {
@@ -152,6 +163,11 @@ func Decode(b []byte) (*Settings, error) {
 		v := int(int32(r.uint32()))
 		r.must(v >= -1000 && v <= 1000)
 		s.OOMScoreAdj = &v
+	}
+	if flags&hasListen != 0 {
+		v := r.uint32()
+		r.must(v >= 1 && v <= MaxListen)
+		s.Listen = int(v)
 	}
 	if n := r.count(20, maxResources); n > 0 {
 		s.Rlimits = make([]Rlimit, n)

@@ -38,6 +38,16 @@
 //	http                   serves on 127.0.0.1:$NINES_PORT_http: / answers JSON
 //	                       with pid, instance, service, incarnation; /exit?code=N
 //	                       exits, /hang does not answer, /status?code=N answers N
+//	listen                 answers a line with a line of words on each socket that
+//	                       it was given as sd_listen_fds(3) has it: socket NAME,
+//	                       pid, instance, the sockets' names and the descriptor
+//	                       that NINES_FD_NAME says. It checks LISTEN_PID
+//	ask NETWORK ADDRESS N  connects and asks N times, one after the other, and
+//	                       prints each answer; exits 1 if it was refused
+//	ask NETWORK ADDRESS until FILE
+//	                       goes on until FILE exists, then prints "asked N lost M
+//	                       pids P"; lost are those accepted and not answered.
+//	                       Exits 1 if it was refused
 //	report FILE [stay]     writes what it was started with (arguments,
 //	                       environment, descriptors, limits, ids, signals, …) to
 //	                       FILE as JSON, see Report; then exits 0, or goes on
@@ -91,6 +101,8 @@ func modes() map[string]func(args []string) {
 		"print":       printOdd,
 		"echo":        echo,
 		"http":        serve,
+		"listen":      listen,
+		"ask":         ask,
 		"report":      report,
 		".sleep":      func([]string) { forever() },
 		".daemon":     func([]string) { left(child(false, os.Environ(), ".sleep")) },

@@ -119,6 +119,9 @@ service "data" {
     address = "unix:///run/u.sock?user=nobody-here"
     share   = "reuseport"
   }
+  listen "d" {
+    address = "udp://127.0.0.1:5353"
+  }
   memory {
     high = "0"
   }
