@@ -37,10 +37,12 @@ func TestKillPoints(t *testing.T) {
 }
 
 // The service writes a line for each start. With "exit" it exits 7 at its
-// first start; so the second is the one that stays.
+// first start; so the second is the one that stays. It exits after a moment: an
+// exit that is reaped before the clone has returned has no pid that anybody
+// knows, and a supervisor that dies right then takes it along.
 const killPointSpec = `
 service "one" {
-  command = ["sh", "-c", "echo $$ >>starts; if test $EXIT = 1 && test $(wc -l <starts) = 1; then exit 7; fi; exec sleep 100000"]
+  command = ["sh", "-c", "echo $$ >>starts; if test $EXIT = 1 && test $(wc -l <starts) = 1; then sleep 0.3; exit 7; fi; exec sleep 100000"]
   directory = env.WORK
   env = {
     EXIT = env.EXIT
