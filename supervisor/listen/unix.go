@@ -147,7 +147,7 @@ func fileID(path string) (string, error) {
 
 // idOf is a name for the file: its device and inode.
 func idOf(st *unix.Stat_t) string {
-	return strconv.FormatUint(uint64(st.Dev), 16) + "-" + strconv.FormatUint(st.Ino, 16)
+	return strconv.FormatUint(st.Dev, 16) + "-" + strconv.FormatUint(st.Ino, 16)
 }
 
 func explainUnix(a spec.ListenAddress, no syscall.Errno) error {
