@@ -128,7 +128,8 @@ func (k *keeper) rest() {
 		k.panicked = false
 		time.Sleep(panicPause)
 	}
-	if k.work >= workToSave {
+	// A collection looks at all that is kept, so with more kept there are fewer.
+	if k.work >= workToSave+k.store.valueBytes {
 		k.work = 0
 		runtime.GC()
 	}
