@@ -66,7 +66,7 @@ func (k kept) take(t fataler, m *Machine, o *Output) {
 func (k kept) value(r *Record) {
 	key := fmt.Sprintf("%d:%s", r.Kind, r.ID)
 	k[key] = fmt.Sprintf("%d %d", r.Value, r.Deadline)
-	if r.Value == 0 && (r.Kind == RecordStopped || r.Kind == RecordStarted) {
+	if r.Value == 0 && (r.Kind == RecordStopped || r.Kind == RecordStarted || r.Kind == RecordGroup) {
 		delete(k, key)
 	}
 }
@@ -81,7 +81,7 @@ func (k kept) String() string {
 		}
 		n, _ := strconv.Atoi(kind) // value made it
 		fmt.Fprintf(&b, "%s %s = %s\n", [...]string{
-			RecordIncarnations: "incarnations", RecordStopped: "stopped", RecordScale: "scale", RecordStarted: "started", RecordShutdown: "shutdown",
+			RecordIncarnations: "incarnations", RecordStopped: "stopped", RecordScale: "scale", RecordStarted: "started", RecordShutdown: "shutdown", RecordGroup: "group",
 		}[n], id, k[key])
 	}
 	return b.String()
@@ -92,7 +92,7 @@ func (k kept) past(t fataler) Past {
 	t.Helper()
 	p := Past{
 		Slots: map[string]SlotMemory{}, Incarnations: map[string]uint64{},
-		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{},
+		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{}, Groups: map[string]int64{},
 	}
 	for key, text := range k {
 		kind, id, other := strings.Cut(key, ":")
@@ -120,6 +120,8 @@ func (k kept) past(t fataler) Past {
 			p.Stopped[id] = true
 		case RecordStarted:
 			p.Started[id] = true
+		case RecordGroup:
+			p.Groups[id] = int64(n)
 		case RecordScale:
 			p.Scale[id] = n
 		case RecordShutdown:

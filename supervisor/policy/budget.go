@@ -1,0 +1,315 @@
+package policy
+
+import "nines/spec"
+
+// Every automatic act that takes an instance down passes here: it is asked for
+// (ask), waits in line, and begins when mayDisrupt says so. Whatever comes to be
+// an automatic act asks the same way, or, where it has an order of its own (an
+// update), asks mayDisrupt.
+
+// act is an automatic act that waits.
+type act struct {
+	cause Cause // 0: there is none
+	dump  bool
+	told  bool // that it waits
+	why   Reason
+}
+
+// line says in which order acts of a service are looked at. In one line all are
+// alike: if its head may not go, nor may the others, so that only heads are ever
+// looked at.
+type line uint8
+
+const (
+	lineCheck    line = iota // the instance is not healthy: it needs no budget
+	lineResource             // it serves still
+	linePlanned
+	numLines
+)
+
+func (c Cause) line() line {
+	switch c {
+	case CauseCheck:
+		return lineCheck
+	case CauseOutlier, CauseMemory, CauseLeak:
+		return lineResource
+	case CauseRecycle:
+	}
+	return linePlanned
+}
+
+// kind is the event that tells of a cause; "": none.
+func (c Cause) kind() Kind {
+	switch c {
+	case CauseCheck, CauseOutlier:
+		return KindCheckFailed
+	case CauseMemory:
+		return KindMemoryHigh
+	case CauseLeak:
+		return KindLeak
+	case CauseRecycle:
+	}
+	return ""
+}
+
+// turn says that an act has taken a slot down and its replacement is not up yet.
+// It is remembered by the next supervisor.
+type turn uint8
+
+const (
+	turnNone     turn = iota
+	turnPlanned       // the next planned one waits until the replacement is up
+	turnAct           // the next act waits until the replacement is up, or has ended
+	turnFaltered      // of a planned one: the replacement has ended, or is stuck
+)
+
+func (t turn) String() string { return [...]string{"", "planned", "act", "faltered"}[t] }
+
+// gate is what a service needs for its automatic acts.
+type gate struct {
+	lines     [numLines]queue[*slot]
+	waiting   int // acts
+	replacing int // slots whose turn is turnPlanned or turnAct
+	faltered  int // … turnFaltered
+	last      *slot
+}
+
+// mayDisrupt is the one gate: the zero Reason if an automatic act may take s
+// down now; else what it waits for.
+func (m *Machine) mayDisrupt(s *slot, c Cause) Reason {
+	v := s.svc
+	g := &v.gate
+	switch {
+	case !v.mayStart() || m.desired(s) != wantRun:
+		// It would not come up again.
+		return Reason{kind: whyActNeeds, name: m.whyWaiting(v).name}
+	case g.replacing > 0:
+		return Reason{kind: whyActTurn, name: g.last.name}
+	case c.line() == linePlanned && g.faltered > 0:
+		return Reason{kind: whyActFaltered, name: g.last.name}
+	case s.counted.healthy && v.healthy <= v.atLeast() && bug != 7:
+		return Reason{kind: whyActBudget, count: int32(v.healthy), code: int32(v.atLeast())}
+	}
+	return Reason{}
+}
+
+// atLeast is the disruption budget: as given, or by how many instances there are
+// now.
+func (v *service) atLeast() int {
+	switch {
+	case v.spec.AvailableSet:
+		return v.spec.AvailableAtLeast
+	case v.instances > 1:
+		return v.instances - 1
+	}
+	return 0
+}
+
+// actAsked takes the word of those who judge instances.
+func (m *Machine) actAsked(e Act) {
+	s := m.current(e.Ref)
+	if s == nil || e.Cause == 0 || e.Cause >= CauseRecycle {
+		return
+	}
+	c := e.Cause
+	why := Reason{kind: whyJudged, text: e.Reason}
+	if c == CauseCheck && !s.unhealthy {
+		s.unhealthy = true
+		m.touch(s)
+	}
+	if s.act.cause == c {
+		return // told again
+	}
+	m.notice(c.kind(), s, why)
+	if e.On != spec.OnFailureAlert {
+		m.ask(s, act{cause: c, why: why, dump: e.On == spec.OnFailureDump})
+	}
+}
+
+// current is the slot of a ref, if it is about the incarnation that runs and is
+// not being ended.
+func (m *Machine) current(ref Ref) *slot {
+	if ref.Slot < 0 || int(ref.Slot) >= len(m.slots) || ref.Incarnation == 0 {
+		return nil
+	}
+	s := m.slots[ref.Slot]
+	if s.ref != ref || s.phase != phaseStarting && s.phase != phaseReady {
+		return nil
+	}
+	return s
+}
+
+func (m *Machine) withdraw(e Withdraw) {
+	s := m.current(e.Ref)
+	if s == nil {
+		return
+	}
+	if s.act.cause == e.Cause {
+		m.dropAct(s)
+		m.armRecycle(s) // one that gave way comes back
+	}
+	if e.Cause == CauseCheck && s.unhealthy {
+		s.unhealthy = false
+		m.notice(KindCheckPassed, s, Reason{kind: whyPasses})
+		m.touch(s)
+	}
+}
+
+// ask puts an act in line. The stronger of two for one slot stays; it is asked
+// for again by whoever judges, if it is still true of the next incarnation.
+func (m *Machine) ask(s *slot, a act) {
+	if s.act.cause != 0 && s.act.cause.line() <= a.cause.line() {
+		return
+	}
+	m.dropAct(s)
+	s.act = a
+	g := &s.svc.gate
+	g.waiting++
+	if l := a.cause.line(); !s.lined[l] {
+		s.lined[l] = true
+		g.lines[l].push(s)
+	}
+	m.markActs(s.svc)
+}
+
+// dropAct: what waited for s is over, since its incarnation is.
+func (m *Machine) dropAct(s *slot) {
+	if s.act.cause != 0 {
+		s.act = act{}
+		s.svc.gate.waiting--
+		m.markActs(s.svc)
+	}
+}
+
+func (m *Machine) markActs(v *service) {
+	if !v.actsDirty {
+		v.actsDirty = true
+		m.dirtyActs.push(v)
+	}
+}
+
+// head is the first act of a line; nil: there is none. Those that were dropped
+// are still there.
+func (g *gate) head(l line) *slot {
+	for {
+		s, ok := g.lines[l].peek()
+		if !ok || s.act.cause != 0 && s.act.cause.line() == l {
+			return s
+		}
+		g.lines[l].pop()
+		s.lined[l] = false
+	}
+}
+
+// progressActs begins the acts of v that may begin, and says of the first of a
+// line that it waits.
+func (m *Machine) progressActs(v *service) {
+	for l := range numLines {
+		for {
+			s := v.gate.head(l)
+			if s == nil || m.down.on {
+				break
+			}
+			if why := m.mayDisrupt(s, s.act.cause); why != (Reason{}) {
+				if !s.act.told {
+					s.act.told = true
+					m.notice(KindBudgetWait, s, s.act.waits(why))
+				}
+				break
+			}
+			m.beginAct(s)
+		}
+	}
+}
+
+// beginAct takes s down. What is planned is no failure: it comes back at once.
+// What was judged is one: it counts for backoff and crash loops.
+func (m *Machine) beginAct(s *slot) {
+	a := s.act
+	m.dropAct(s)
+	t, how := turnAct, endCheck
+	switch a.cause {
+	case CauseRecycle:
+		t, how = turnPlanned, endStop
+	case CauseMemory, CauseLeak:
+		how = endMemory
+	case CauseCheck, CauseOutlier:
+	}
+	s.svc.gate.last = s
+	m.setTurn(s, t)
+	s.dump = a.dump
+	m.notice(KindRestarting, s, a.why)
+	m.stop(s, how, a.why)
+}
+
+func (m *Machine) setTurn(s *slot, t turn) {
+	if s.turn == t {
+		return
+	}
+	g := &s.svc.gate
+	is := func(t turn) (replacing bool) { return t == turnPlanned || t == turnAct }
+	g.replacing += delta(is(s.turn), is(t))
+	g.faltered += delta(s.turn == turnFaltered, t == turnFaltered)
+	s.turn = t
+	m.save(s)
+	m.markActs(s.svc)
+}
+
+// replaced ends the turn of s once its replacement is up, or none is to come.
+func (m *Machine) replaced(s *slot) {
+	if s.turn == turnNone {
+		return
+	}
+	d := m.desired(s)
+	task := s.svc.spec.Type == spec.TypeTask
+	switch {
+	case s.counted.settled, task && s.phase == phaseReady,
+		d != wantRun && d != wantYield, s.phase == phaseCompleted, s.phase == phaseFailed:
+		m.setTurn(s, turnNone)
+	case s.phase == phaseStuck:
+		m.falter(s)
+	}
+}
+
+// faltered: an incarnation of s ended that nobody had asked to. If it was a
+// replacement, what is planned waits until there is one that stays up, and
+// nothing else waits for it any more.
+func (m *Machine) faltered(s *slot) {
+	if s.end != endCheck && s.end != endMemory {
+		m.falter(s)
+	}
+}
+
+func (m *Machine) falter(s *slot) {
+	switch s.turn {
+	case turnPlanned:
+		m.setTurn(s, turnFaltered)
+	case turnAct:
+		m.setTurn(s, turnNone)
+	case turnNone, turnFaltered:
+	}
+}
+
+// waits adds to what an act is what it waits for.
+func (a *act) waits(why Reason) Reason {
+	why.how, why.delay, why.text = a.why.kind, a.why.delay, a.why.text
+	return why
+}
+
+// whyActWaits words what the act of s waits for, if there is one.
+func (m *Machine) whyActWaits(s *slot) Reason {
+	switch head := s.act.head(s); {
+	case s.act.cause == 0:
+		return Reason{}
+	case head != nil && head != s:
+		return s.act.waits(Reason{kind: whyActLine, name: head.name})
+	}
+	return s.act.waits(m.mayDisrupt(s, s.act.cause))
+}
+
+func (a *act) head(s *slot) *slot {
+	if a.cause == 0 {
+		return nil
+	}
+	return s.svc.gate.head(a.cause.line())
+}
