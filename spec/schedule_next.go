@@ -62,7 +62,7 @@ func (c *Schedule) inDay(day, t time.Time) (first time.Time, ok bool) {
 			if plain {
 				consider(at)
 			} else {
-				early, late := passes(at, h, m)
+				early, late := passes(at, time.Date(y, mo, d, h, m, 0, 0, time.UTC))
 				consider(early)
 				if hourly {
 					consider(late)
@@ -76,12 +76,12 @@ func (c *Schedule) inDay(day, t time.Time) (first time.Time, ok bool) {
 	return first, ok
 }
 
-// passes are the moments at which the clock shows h:m, which is at or near at:
-// one, two, or where it skips that, the moment at which it does.
-func passes(at time.Time, h, m int) (first, last time.Time) {
+// passes are the moments at which the clock shows what wanted shows, which is at
+// or near at: one, two, or where it skips that, the moment at which it does.
+func passes(at, wanted time.Time) (first, last time.Time) {
 	begin, end := at.ZoneBounds()
-	if at.Hour() != h || at.Minute() != m { // skipped
-		if at.Hour()*60+at.Minute() < h*60+m {
+	if shown := reading(at); !shown.Equal(wanted) { // skipped
+		if shown.Before(wanted) {
 			return end, end
 		}
 		return begin, begin
@@ -101,4 +101,10 @@ func passes(at time.Time, h, m int) (first, last time.Time) {
 		}
 	}
 	return first, last
+}
+
+// reading is what the clock shows at t, as if it were UTC.
+func reading(t time.Time) time.Time {
+	_, offset := t.Zone()
+	return t.UTC().Add(time.Duration(offset) * time.Second)
 }
