@@ -10,6 +10,7 @@ import "nines/spec"
 // act is an automatic act that waits.
 type act struct {
 	cause Cause // 0: there is none
+	line  line
 	dump  bool
 	told  bool // that it waits
 	why   Reason
@@ -21,21 +22,33 @@ type act struct {
 type line uint8
 
 const (
-	lineCheck    line = iota // the instance is not healthy: it needs no budget
-	lineResource             // it serves still
+	lineUnhealthy line = iota // the instance is not healthy: it needs no budget
+	lineJudged                // it serves still
 	linePlanned
 	numLines
 )
 
-func (c Cause) line() line {
+// line is the one for an act on s.
+func (s *slot) line(c Cause) line {
+	switch {
+	case c == CauseRecycle:
+		return linePlanned
+	case s.unhealthy:
+		return lineUnhealthy
+	}
+	return lineJudged
+}
+
+// strength orders the acts of one instance: of two the stronger stays.
+func (c Cause) strength() int {
 	switch c {
 	case CauseCheck:
-		return lineCheck
+		return 2
 	case CauseOutlier, CauseMemory, CauseLeak:
-		return lineResource
+		return 1
 	case CauseRecycle:
 	}
-	return linePlanned
+	return 0
 }
 
 // kind is the event that tells of a cause; "": none.
@@ -85,7 +98,7 @@ func (m *Machine) mayDisrupt(s *slot, c Cause) Reason {
 		return Reason{kind: whyActNeeds, name: m.whyWaiting(v).name}
 	case g.replacing > 0:
 		return Reason{kind: whyActTurn, name: g.last.name}
-	case c.line() == linePlanned && g.faltered > 0:
+	case c == CauseRecycle && g.faltered > 0:
 		return Reason{kind: whyActFaltered, name: g.last.name}
 	case s.counted.healthy && v.healthy <= v.atLeast() && bug != 7:
 		return Reason{kind: whyActBudget, count: int32(v.healthy), code: int32(v.atLeast())}
@@ -114,8 +127,7 @@ func (m *Machine) actAsked(e Act) {
 	c := e.Cause
 	why := Reason{kind: whyJudged, text: e.Reason}
 	if c == CauseCheck && !s.unhealthy {
-		s.unhealthy = true
-		m.touch(s)
+		m.health(s, false)
 	}
 	if s.act.cause == c {
 		return // told again
@@ -149,25 +161,39 @@ func (m *Machine) withdraw(e Withdraw) {
 		m.armRecycle(s) // one that gave way comes back
 	}
 	if e.Cause == CauseCheck && s.unhealthy {
-		s.unhealthy = false
 		m.notice(KindCheckPassed, s, Reason{kind: whyPasses})
-		m.touch(s)
+		m.health(s, true)
 	}
 }
 
-// ask puts an act in line. The stronger of two for one slot stays; it is asked
-// for again by whoever judges, if it is still true of the next incarnation.
+// health notes what a check says of s, and has its act wait in the right line.
+func (m *Machine) health(s *slot, well bool) {
+	s.unhealthy = !well
+	if a := s.act; a.cause != 0 {
+		m.dropAct(s)
+		m.enqueue(s, a)
+	}
+	m.touch(s)
+}
+
+// ask puts an act in line, unless one that is as strong waits for s. What gives
+// way is asked for again by whoever judges, if it is still true.
 func (m *Machine) ask(s *slot, a act) {
-	if s.act.cause != 0 && s.act.cause.line() <= a.cause.line() {
+	if s.act.cause != 0 && s.act.cause.strength() >= a.cause.strength() {
 		return
 	}
 	m.dropAct(s)
+	m.enqueue(s, a)
+}
+
+func (m *Machine) enqueue(s *slot, a act) {
+	a.line = s.line(a.cause)
 	s.act = a
 	g := &s.svc.gate
 	g.waiting++
-	if l := a.cause.line(); !s.lined[l] {
-		s.lined[l] = true
-		g.lines[l].push(s)
+	if !s.lined[a.line] {
+		s.lined[a.line] = true
+		g.lines[a.line].push(s)
 	}
 	m.markActs(s.svc)
 }
@@ -193,7 +219,7 @@ func (m *Machine) markActs(v *service) {
 func (g *gate) head(l line) *slot {
 	for {
 		s, ok := g.lines[l].peek()
-		if !ok || s.act.cause != 0 && s.act.cause.line() == l {
+		if !ok || s.act.cause != 0 && s.act.line == l {
 			return s
 		}
 		g.lines[l].pop()
@@ -311,5 +337,5 @@ func (a *act) head(s *slot) *slot {
 	if a.cause == 0 {
 		return nil
 	}
-	return s.svc.gate.head(a.cause.line())
+	return s.svc.gate.head(a.line)
 }

@@ -160,7 +160,7 @@ func checkGate(t fataler, v *service) {
 		if s.act.cause != 0 && (s.phase != phaseReady && s.phase != phaseStarting || s.end != endNone) {
 			t.Fatalf("%s is %s, and an act waits for it", s.name, s.phase)
 		}
-		if s.act.cause != 0 && !s.lined[s.act.cause.line()] {
+		if s.act.cause != 0 && (!s.lined[s.act.line] || s.act.line != s.line(s.act.cause)) {
 			t.Fatalf("%s: its act is in no line", s.name)
 		}
 		if s.turn == turnPlanned && s.phase == phaseStuck {

@@ -23,7 +23,7 @@
 // forgets with it: he too then knows only what was so at the last record that was
 // kept, so that every invariant below holds across deaths as it does else.
 //
-// Six faults can be built into the machine (policy/bug.go); a test requires that
+// Nine faults can be built into the machine (policy/bug.go); a test requires that
 // the simulator finds each.
 //
 // # The invariants
