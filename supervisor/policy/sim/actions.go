@@ -29,6 +29,7 @@ func (k *checker) after(ev policy.Event, out *policy.Output) {
 	case policy.Shutdown:
 		k.shutsDown(ev.Code, true)
 	}
+	k.turns()
 	k.advance()
 	for i := range out.Then {
 		if a := &out.Then[i]; a.Kind == policy.ActDone && a.Request == own {
@@ -38,6 +39,8 @@ func (k *checker) after(ev policy.Event, out *policy.Output) {
 	for i := range out.Notices {
 		k.notice(&out.Notices[i])
 	}
+	k.turns()
+	k.advance()
 	// What is asked for in one step was decided in an order that cannot be seen.
 	// Spawns come first here: what a restart takes down in the same step may
 	// still have been ready for them; a stop may not, and turn sees that.

@@ -205,6 +205,8 @@ func (k *checker) byTime(sl *slot, tick bool) {
 			sl.first = false
 		}
 		sl.starts = 0
+		// If it was told to end while it was being made, it never was ready.
+		sl.ambiguous = sl.ambiguous || sl.cur.doomed
 	}
 }
 

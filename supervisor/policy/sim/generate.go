@@ -114,7 +114,7 @@ func generateService(c *chance, i int) *spec.Service {
 	switch {
 	case svc.Type == spec.TypeTask:
 	case c.of(200):
-		svc.Recycle = &spec.Recycle{MaxAge: pick(c, 5*time.Second, 30*time.Second, 5*time.Minute, time.Hour), Jitter: pick(c, 0, 0.1, 0.5)}
+		svc.Recycle = &spec.Recycle{MaxAge: pick(c, 20*time.Second, 20*time.Second, time.Minute, time.Hour), Jitter: pick(c, 0, 0.1, 0.5)}
 	case c.of(150):
 		svc.Recycle = &spec.Recycle{Schedule: pick(c, "* * * * *", "*/5 * * * *", "30 4 * * *")}
 	}

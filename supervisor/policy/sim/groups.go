@@ -1,6 +1,9 @@
 package sim
 
-import "nines/spec"
+import (
+	"nines/spec"
+	"nines/supervisor/policy"
+)
 
 // group is what the observer knows of a group with a strategy. A failure of a
 // member dooms what was asked for before it: doomedBy of each service that has
@@ -70,11 +73,12 @@ func (sl *slot) old() bool {
 // mayBeOld says the same where it cannot be known.
 func (sl *slot) mayBeOld() bool { return sl.lives() && sl.cur.step < sl.svc.maybeBy }
 
-// down says whether all that must go down is down, but for what is stuck.
-func (g *group) down(k *checker) bool {
+// down says whether all that must go down is down, but for what is stuck at that
+// time.
+func (g *group) down(at policy.Time) bool {
 	for _, s := range g.members {
 		for _, sl := range s.slots {
-			if sl.old() && !sl.stuck(k.w.now) {
+			if sl.old() && !sl.stuck(at) {
 				return false
 			}
 		}
@@ -99,7 +103,7 @@ func (k *checker) advance() {
 		if g.hazy {
 			settled := true
 			for _, s := range g.members {
-				settled = settled && s.passes()
+				settled = settled && s.passes() && !s.unsure()
 				for _, sl := range s.slots {
 					settled = settled && !sl.mayBeOld()
 				}
@@ -108,10 +112,12 @@ func (k *checker) advance() {
 				g.hazy, g.on = false, false
 			}
 		}
-		if !g.on || !g.down(k) {
+		if !g.on || !g.down(k.w.now) {
 			continue
 		}
 		for g.cursor < len(g.members) && g.members[g.cursor].passes() {
+			// When something counts as stuck depends on the machine's ticks.
+			g.hazy = g.hazy || g.members[g.cursor].unsure() || !g.down(0)
 			g.cursor++
 		}
 		g.on = g.cursor < len(g.members)
@@ -121,7 +127,7 @@ func (k *checker) advance() {
 // heldBack says whether its group does not let s start yet, or may not.
 func (s *service) heldBack(k *checker) bool {
 	g := s.group
-	return g != nil && (g.hazy || g.on && s.place >= g.from && (s.place > g.cursor || !g.down(k)))
+	return g != nil && (g.hazy || g.on && s.place >= g.from && (s.place > g.cursor || !g.down(0))) // what is stuck is not waited for from some moment on
 }
 
 // groupStart checks that a member starts in its turn.
@@ -132,7 +138,7 @@ func (k *checker) groupStart(sl *slot) {
 		return
 	}
 	switch {
-	case !g.down(k):
+	case !g.down(k.w.now):
 		k.fail("group", "%s is spawned, but something of group %s from before the failure lives", sl.id, g.name)
 	case s.place > g.cursor:
 		k.fail("group", "%s is spawned, but %s, which comes before it in group %s, is not up", sl.id, g.members[g.cursor].spec.Name, g.name)
