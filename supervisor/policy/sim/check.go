@@ -201,6 +201,7 @@ func (k *checker) byTime(sl *slot, tick bool) {
 	r := sl.svc.spec.Ready
 	if r == nil || t.saidReady || tick && r.Delay > 0 && k.w.now >= t.spawnedAt.Add(r.Delay) {
 		t.ready, t.readyAt = true, k.w.now
+		sl.turn = turnNone
 		if sl.svc.spec.Type != taskType {
 			sl.first = false
 		}
