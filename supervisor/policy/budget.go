@@ -9,7 +9,7 @@ import "nines/spec"
 
 // act is an automatic act that waits.
 type act struct {
-	cause Cause // 0: there is none
+	cause Cause
 	line  line
 	dump  bool
 	told  bool // that it waits
@@ -87,11 +87,18 @@ type gate struct {
 	last      *slot
 }
 
+func (v *service) theGate() *gate {
+	if v.gate == nil {
+		v.gate = new(gate)
+	}
+	return v.gate
+}
+
 // mayDisrupt is the one gate: the zero Reason if an automatic act may take s
 // down now; else what it waits for.
 func (m *Machine) mayDisrupt(s *slot, c Cause) Reason {
 	v := s.svc
-	g := &v.gate
+	g := v.theGate()
 	switch {
 	case !v.mayStart() || m.desired(s) != wantRun:
 		// It would not come up again.
@@ -129,12 +136,12 @@ func (m *Machine) actAsked(e Act) {
 	if c == CauseCheck && !s.unhealthy {
 		m.health(s, false)
 	}
-	if s.act.cause == c {
+	if s.act != nil && s.act.cause == c {
 		return // told again
 	}
 	m.notice(c.kind(), s, why)
 	if e.On != spec.OnFailureAlert {
-		m.ask(s, act{cause: c, why: why, dump: e.On == spec.OnFailureDump})
+		m.ask(s, &act{cause: c, why: why, dump: e.On == spec.OnFailureDump})
 	}
 }
 
@@ -156,7 +163,7 @@ func (m *Machine) withdraw(e Withdraw) {
 	if s == nil {
 		return
 	}
-	if s.act.cause == e.Cause {
+	if s.act != nil && s.act.cause == e.Cause {
 		m.dropAct(s)
 		m.armRecycle(s) // one that gave way comes back
 	}
@@ -169,7 +176,7 @@ func (m *Machine) withdraw(e Withdraw) {
 // health notes what a check says of s, and has its act wait in the right line.
 func (m *Machine) health(s *slot, well bool) {
 	s.unhealthy = !well
-	if a := s.act; a.cause != 0 {
+	if a := s.act; a != nil {
 		m.dropAct(s)
 		m.enqueue(s, a)
 	}
@@ -178,18 +185,18 @@ func (m *Machine) health(s *slot, well bool) {
 
 // ask puts an act in line, unless one that is as strong waits for s. What gives
 // way is asked for again by whoever judges, if it is still true.
-func (m *Machine) ask(s *slot, a act) {
-	if s.act.cause != 0 && s.act.cause.strength() >= a.cause.strength() {
+func (m *Machine) ask(s *slot, a *act) {
+	if s.act != nil && s.act.cause.strength() >= a.cause.strength() {
 		return
 	}
 	m.dropAct(s)
 	m.enqueue(s, a)
 }
 
-func (m *Machine) enqueue(s *slot, a act) {
+func (m *Machine) enqueue(s *slot, a *act) {
 	a.line = s.line(a.cause)
 	s.act = a
-	g := &s.svc.gate
+	g := s.svc.theGate()
 	g.waiting++
 	if !s.lined[a.line] {
 		s.lined[a.line] = true
@@ -200,8 +207,8 @@ func (m *Machine) enqueue(s *slot, a act) {
 
 // dropAct: what waited for s is over, since its incarnation is.
 func (m *Machine) dropAct(s *slot) {
-	if s.act.cause != 0 {
-		s.act = act{}
+	if s.act != nil {
+		s.act = nil
 		s.svc.gate.waiting--
 		m.markActs(s.svc)
 	}
@@ -219,7 +226,7 @@ func (m *Machine) markActs(v *service) {
 func (g *gate) head(l line) *slot {
 	for {
 		s, ok := g.lines[l].peek()
-		if !ok || s.act.cause != 0 && s.act.line == l {
+		if !ok || s.act != nil && s.act.line == l {
 			return s
 		}
 		g.lines[l].pop()
@@ -261,7 +268,7 @@ func (m *Machine) beginAct(s *slot) {
 		how = endMemory
 	case CauseCheck, CauseOutlier:
 	}
-	s.svc.gate.last = s
+	s.svc.theGate().last = s
 	m.setTurn(s, t)
 	s.dump = a.dump
 	m.notice(KindRestarting, s, a.why)
@@ -272,7 +279,7 @@ func (m *Machine) setTurn(s *slot, t turn) {
 	if s.turn == t {
 		return
 	}
-	g := &s.svc.gate
+	g := s.svc.theGate()
 	is := func(t turn) (replacing bool) { return t == turnPlanned || t == turnAct }
 	g.replacing += delta(is(s.turn), is(t))
 	g.faltered += delta(s.turn == turnFaltered, t == turnFaltered)
@@ -324,18 +331,12 @@ func (a *act) waits(why Reason) Reason {
 
 // whyActWaits words what the act of s waits for, if there is one.
 func (m *Machine) whyActWaits(s *slot) Reason {
-	switch head := s.act.head(s); {
-	case s.act.cause == 0:
+	a := s.act
+	if a == nil {
 		return Reason{}
-	case head != nil && head != s:
-		return s.act.waits(Reason{kind: whyActLine, name: head.name})
 	}
-	return s.act.waits(m.mayDisrupt(s, s.act.cause))
-}
-
-func (a *act) head(s *slot) *slot {
-	if a.cause == 0 {
-		return nil
+	if head := s.svc.gate.head(a.line); head != s {
+		return a.waits(Reason{kind: whyActLine, name: head.name})
 	}
-	return s.svc.gate.head(a.line)
+	return a.waits(m.mayDisrupt(s, a.cause))
 }

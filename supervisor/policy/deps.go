@@ -74,7 +74,7 @@ func (m *Machine) touch(s *slot) {
 	if len(v.ops) > 0 {
 		m.markOps(v)
 	}
-	if v.gate.waiting > 0 {
+	if v.gate != nil && v.gate.waiting > 0 {
 		m.markActs(v)
 	}
 	if c == old {
@@ -214,7 +214,7 @@ func (m *Machine) relevel(v *service) {
 
 // concern: a neighbour of v changed. It matters only where something waits.
 func (m *Machine) concern(v *service) {
-	if v.gate.waiting > 0 {
+	if v.gate != nil && v.gate.waiting > 0 {
 		m.markActs(v)
 	}
 	if v.waiting == 0 && len(v.ops) == 0 {

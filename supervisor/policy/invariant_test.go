@@ -151,16 +151,16 @@ type fataler interface {
 // checkGate: acts and turns are counted, and no act that may begin waits.
 func checkGate(t fataler, v *service) {
 	t.Helper()
-	g := &v.gate
+	g := v.theGate()
 	acts, replacing, faltered := 0, 0, 0
 	for _, s := range v.slots {
-		acts += delta(false, s.act.cause != 0)
+		acts += delta(false, s.act != nil)
 		replacing += delta(false, s.turn == turnPlanned || s.turn == turnAct)
 		faltered += delta(false, s.turn == turnFaltered)
-		if s.act.cause != 0 && (s.phase != phaseReady && s.phase != phaseStarting || s.end != endNone) {
+		if s.act != nil && (s.phase != phaseReady && s.phase != phaseStarting || s.end != endNone) {
 			t.Fatalf("%s is %s, and an act waits for it", s.name, s.phase)
 		}
-		if s.act.cause != 0 && (!s.lined[s.act.line] || s.act.line != s.line(s.act.cause)) {
+		if s.act != nil && (!s.lined[s.act.line] || s.act.line != s.line(s.act.cause)) {
 			t.Fatalf("%s: its act is in no line", s.name)
 		}
 		if s.turn == turnPlanned && s.phase == phaseStuck {

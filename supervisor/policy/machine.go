@@ -120,7 +120,7 @@ type service struct {
 	groupDead bool   // … and the member that it waits for does not come up unless a person acts
 
 	schedule *spec.Schedule // of recycle; nil: none
-	gate     gate           // through which every automatic act passes; see budget.go
+	gate     *gate          // of its automatic acts; nil: there has been none. See budget.go
 
 	dirty, opsDirty, actsDirty bool
 }
@@ -182,7 +182,7 @@ type slot struct {
 	scaling bool // a scale operation waits for it
 
 	// Automatic acts; see budget.go.
-	act       act  // that waits
+	act       *act // that waits; nil: none
 	turn      turn // an act has taken it down, and its replacement is awaited
 	unhealthy bool // by a check
 	dump      bool // it is to end by SIGABRT

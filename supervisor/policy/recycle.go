@@ -32,7 +32,7 @@ func (m *Machine) clockChanged(e ClockChanged) {
 			if s.phase != phaseReady || s.end != endNone {
 				continue
 			}
-			if s.act.cause == CauseRecycle {
+			if s.act != nil && s.act.cause == CauseRecycle {
 				m.dropAct(s) // if it is still due, it is asked for again at once
 			}
 			m.armRecycle(s)
@@ -103,5 +103,5 @@ func (m *Machine) recycle(s *slot) {
 	if r.Schedule != "" {
 		why = Reason{kind: whySchedule, text: r.Schedule}
 	}
-	m.ask(s, act{cause: CauseRecycle, why: why})
+	m.ask(s, &act{cause: CauseRecycle, why: why})
 }

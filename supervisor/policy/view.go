@@ -191,7 +191,7 @@ func (m *Machine) viewService(v *service, list []SlotView) ServiceView {
 		case x.State == IsReady:
 			ready++
 			wrong = 0
-			if s.act.cause != 0 && waits == (Reason{}) {
+			if s.act != nil && waits == (Reason{}) {
 				waits = x.Reason
 			}
 		case x.State == Completed:
