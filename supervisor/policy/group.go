@@ -225,7 +225,12 @@ func (m *Machine) progressGroup(g *group) {
 		if g.at != was {
 			m.record(Record{Kind: RecordGroup, ID: g.name, Value: g.value()})
 		}
-		for _, v := range g.members[was:] {
+		// Those further on wait as before, unless what they wait for is dead now.
+		changed := g.members[was : g.at+1]
+		if g.dead != dead {
+			changed = g.members[was:]
+		}
+		for _, v := range changed {
 			m.holdGroup(v)
 		}
 	case g.state == groupIdle:

@@ -97,6 +97,16 @@ func (s *service) passes() bool {
 	return true
 }
 
+// doomed says whether something of s may have been told to end while it was made.
+func (s *service) doomed() bool {
+	for _, sl := range s.slots[:s.instances] {
+		if sl.cur != nil && sl.cur.doomed {
+			return true
+		}
+	}
+	return false
+}
+
 // advance moves what is known of groups on, as far as their members are.
 func (k *checker) advance() {
 	for _, g := range k.groups {
@@ -117,7 +127,7 @@ func (k *checker) advance() {
 		}
 		for g.cursor < len(g.members) && g.members[g.cursor].passes() {
 			// When something counts as stuck depends on the machine's ticks.
-			g.hazy = g.hazy || g.members[g.cursor].unsure() || !g.down(0)
+			g.hazy = g.hazy || g.members[g.cursor].unsure() || g.members[g.cursor].doomed() || !g.down(0)
 			g.cursor++
 		}
 		g.on = g.cursor < len(g.members)
