@@ -135,8 +135,8 @@ func (m *Machine) reconsider(s *slot) {
 
 // settle works until nothing is left to do: first the sums, so that no decision
 // rests on half of a change (a service would be started while what it needs is
-// on its way down), then one slot, then again the sums; groups, automatic acts
-// and operations when all else is quiet. There is no recursion, so the depth of the dependencies costs no
+// on its way down), then one slot, then again the sums; groups, operations, and
+// last automatic acts when all else is quiet. There is no recursion, so the depth of the dependencies costs no
 // stack. It ends, because a slot that was started or stopped waits for the
 // driver, and levels follow the dependencies, which have no cycle.
 func (m *Machine) settle() {
@@ -150,12 +150,12 @@ func (m *Machine) settle() {
 		} else if g, ok := m.dirtyGroups.pop(); ok {
 			g.dirty = false
 			m.progressGroup(g)
-		} else if v, ok := m.dirtyActs.pop(); ok {
-			v.actsDirty = false
-			m.progressActs(v)
 		} else if v, ok := m.dirtyOps.pop(); ok {
 			v.opsDirty = false
 			m.progress(v)
+		} else if v, ok := m.dirtyActs.pop(); ok {
+			v.actsDirty = false
+			m.progressActs(v)
 		} else {
 			return
 		}

@@ -113,7 +113,7 @@ func (k *checker) advance() {
 		if g.hazy {
 			settled := true
 			for _, s := range g.members {
-				settled = settled && s.passes() && !s.unsure()
+				settled = settled && s.passes() && !s.unsure() && !s.doomed()
 				for _, sl := range s.slots {
 					settled = settled && !sl.mayBeOld()
 				}
