@@ -84,7 +84,8 @@ type gate struct {
 	waiting   int // acts
 	replacing int // slots whose turn is turnPlanned or turnAct
 	faltered  int // … turnFaltered
-	last      *slot
+	last      *slot // … that took its turn last
+	broken    *slot // … that faltered last
 }
 
 func (v *service) theGate() *gate {
@@ -106,7 +107,7 @@ func (m *Machine) mayDisrupt(s *slot, c Cause) Reason {
 	case g.replacing > 0:
 		return Reason{kind: whyActTurn, name: g.last.name}
 	case c == CauseRecycle && g.faltered > 0:
-		return Reason{kind: whyActFaltered, name: g.last.name}
+		return Reason{kind: whyActFaltered, name: g.broken.name}
 	case s.counted.healthy && v.healthy <= v.atLeast() && bug != 7:
 		return Reason{kind: whyActBudget, count: int32(v.healthy), code: int32(v.atLeast())}
 	}
@@ -268,7 +269,6 @@ func (m *Machine) beginAct(s *slot) {
 		how = endMemory
 	case CauseCheck, CauseOutlier:
 	}
-	s.svc.theGate().last = s
 	m.setTurn(s, t)
 	s.dump = a.dump
 	m.notice(KindRestarting, s, a.why)
@@ -283,6 +283,12 @@ func (m *Machine) setTurn(s *slot, t turn) {
 	is := func(t turn) (replacing bool) { return t == turnPlanned || t == turnAct }
 	g.replacing += delta(is(s.turn), is(t))
 	g.faltered += delta(s.turn == turnFaltered, t == turnFaltered)
+	switch {
+	case is(t):
+		g.last = s
+	case t == turnFaltered:
+		g.broken = s
+	}
 	s.turn = t
 	m.save(s)
 	m.markActs(s.svc)

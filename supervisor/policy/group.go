@@ -268,7 +268,7 @@ func (g *group) why() Reason {
 	return Reason{kind: whyGroup, name: g.name, text: g.cause}
 }
 
-// whyHeld words what a member waits for.
+// whyHeldBack words what a member waits for.
 func (m *Machine) whyHeldBack(v *service) Reason {
 	g := v.group
 	if g.state == groupStopping {

@@ -155,9 +155,6 @@ func (m *Machine) restore(s *slot, w *SlotMemory) {
 	for t := range turnFaltered + 1 {
 		if t.String() == w.Turn {
 			m.setTurn(s, t)
-			if t != turnNone {
-				s.svc.gate.last = s
-			}
 		}
 	}
 	if bug == 9 {
