@@ -202,12 +202,12 @@ func (w *writer) failed(err error) {
 	w.requests = nil
 	w.trouble = text
 	w.mu.Unlock()
-	for i := range waiting {
-		waiting[i].done(err)
-	}
 	if w.since.IsZero() {
 		w.since, w.pause = time.Now(), retryFirst
 		w.say(KindJournalFailed, fmt.Sprintf("%s: the newest %d stay in memory, and are written when they can be", text, w.limit))
+	}
+	for i := range waiting {
+		waiting[i].done(err)
 	}
 }
 
