@@ -80,7 +80,7 @@ func (w *writer) gather() {
 func (w *writer) open() bool {
 	set, err := w.store.open()
 	w.mu.Lock()
-	if w.store.db == nil {
+	if w.store.db == nil || set != nil { // nobody can say where numbers were
 		w.numberByClock()
 	} else {
 		gap := w.limit
