@@ -67,9 +67,11 @@ const (
 )
 
 const (
-	// gatherTime is how long an entry waits for company before both are written:
-	// what is lost when the supervisor is killed, against an fsync for each.
-	gatherTime = 100 * time.Millisecond
+	// gatherFirst is how long an entry that comes after a while waits for company
+	// (an exit and its backoff), gatherTime how far apart transactions are: what is
+	// lost when the supervisor is killed, against an fsync for each.
+	gatherFirst = 5 * time.Millisecond
+	gatherTime  = 100 * time.Millisecond
 	// openPatience bounds what a sick disk may cost a start.
 	openPatience = 200 * time.Millisecond
 	// retryFirst and retryMax bound the time until a disk that failed is tried

@@ -27,9 +27,10 @@ type request struct {
 // writer is the state of the one goroutine that writes.
 type writer struct {
 	*Journal
-	since time.Time     // when what cannot be written began; zero: it can be
-	pause time.Duration // until it is tried again
-	lost  uint64        // entries that memory lost before they were written
+	since   time.Time     // when what cannot be written began; zero: it can be
+	pause   time.Duration // until it is tried again
+	lost    uint64        // entries that memory lost before they were written
+	wroteAt time.Time     // the last transaction
 }
 
 // write is the writer. It closes opened when the file was opened for the first
@@ -66,7 +67,7 @@ func (j *Journal) write(opened chan<- struct{}) {
 
 // gather waits for company, as long as nobody waits for the disk.
 func (w *writer) gather() {
-	t := time.NewTimer(gatherTime)
+	t := time.NewTimer(max(gatherFirst, time.Until(w.wroteAt.Add(gatherTime))))
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -165,6 +166,7 @@ func (w *writer) next() ([]Entry, []request) {
 
 // wrote: all of that is on disk.
 func (w *writer) wrote(entries []Entry, due []request) {
+	w.wroteAt = time.Now()
 	w.mu.Lock()
 	w.written += uint64(len(entries))
 	w.requests = w.requests[len(due):]
