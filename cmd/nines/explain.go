@@ -161,8 +161,6 @@ func stateText(state string) string {
 		return "is down, in backoff"
 	case "failed", "completed":
 		return "has " + state
-	case "held":
-		return "is held after a crash loop"
 	}
 	return "is " + state
 }

@@ -105,7 +105,7 @@ func (s *story) add(e *ipc.Event) {
 	default:
 		s.close(t)
 		text := e.Message
-		if e.Kind == "crash_loop" {
+		if e.Kind == "crash_loop" && !strings.Contains(text, "fatal_codes") {
 			text = "crash loop: " + text
 		}
 		s.tell(e, text)

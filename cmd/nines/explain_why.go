@@ -100,7 +100,7 @@ func (c *explained) whyService(worst *ipc.Instance) []string {
 			continue
 		}
 		if others++; others <= most {
-			why = append(why, in.ID+" is "+in.State+": "+whyInstance(in))
+			why = append(why, in.ID+" "+stateText(in.State)+": "+whyInstance(in))
 		}
 	}
 	if others > most {
@@ -137,7 +137,7 @@ func (c *explained) chain(svc *ipc.Service, reason string) []string {
 		}
 		seen[name] = true
 		reason = need.Reason
-		text := name + " is " + need.State
+		text := name + " " + stateText(need.State)
 		if reason != "" {
 			text += ": " + reason
 		}
