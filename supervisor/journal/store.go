@@ -44,6 +44,7 @@ type store struct {
 
 	file     *os.File    // db's
 	info     fs.FileInfo // of file, when it was opened
+	patience time.Duration
 	writable bool
 	last     uint64 // the number of the newest event in it
 	clean    bool
@@ -55,8 +56,13 @@ type size struct {
 }
 
 func newStore(cfg Config) *store {
-	return &store{path: filepath.Join(cfg.Dir, fileName), cfg: cfg}
+	return &store{path: filepath.Join(cfg.Dir, fileName), cfg: cfg, patience: lockPatience}
 }
+
+// lockPatience is how long a first opening waits for the lock, which is tried
+// three times: a process that a killed supervisor was just making holds a copy of
+// its descriptor until it has exec'ed. Later the writer waits between tries.
+const lockPatience = openPatience - 50*time.Millisecond
 
 // errNotOpen: there is no file to read.
 var errNotOpen = errors.New("the journal is not open")
@@ -251,9 +257,10 @@ func (s *store) openToRead() {
 func (s *store) attach(readOnly bool) error {
 	s.file = nil
 	var db *bolt.DB
+	defer func() { s.patience = time.Nanosecond }() // none would be for ever
 	err := guarded(func() (err error) {
 		db, err = bolt.Open(s.path, 0o600, &bolt.Options{
-			Timeout:  time.Nanosecond, // one try: retrying is the writer's
+			Timeout:  s.patience,
 			ReadOnly: readOnly, FreelistType: bolt.FreelistMapType, OpenFile: s.openFile,
 			NoStatistics: true,
 		})
