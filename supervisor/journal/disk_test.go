@@ -198,6 +198,9 @@ func TestSinceOnDisk(t *testing.T) {
 func TestSlowFollowerReadsOnInTheFile(t *testing.T) {
 	j := openJournal(t, Config{Dir: t.TempDir(), Limit: 4})
 	appendTexts(j, "1")
+	if err := flushed(t, j); err != nil {
+		t.Fatal(err)
+	}
 	var got []string
 	err := j.Read(t.Context(), Query{}, func(e Entry) error {
 		got = append(got, e.Message())
@@ -539,5 +542,60 @@ func TestRecords(t *testing.T) {
 	}
 	if _, err := memory.Get("b", "k"); err == nil {
 		t.Error("memory has no records")
+	}
+}
+
+// Numbers by a clock that stands before those of the file do not overwrite what
+// is there.
+func TestFileAheadOfTheClock(t *testing.T) {
+	dir := t.TempDir()
+	first := openJournal(t, Config{Dir: dir})
+	first.mu.Lock()
+	first.begun, first.last, first.written = 1<<60, 1<<60, 1<<60
+	first.mu.Unlock()
+	appendTexts(first, "far ahead")
+	if err := flushed(t, first); err != nil {
+		t.Fatal(err)
+	}
+	second := openJournal(t, Config{Dir: dir}) // the lock is held
+	closeJournal(t, first)
+	appendTexts(second, "mine")
+	until(t, "the file is looked at", func() bool {
+		err := flushed(t, second)
+		return err != nil && strings.Contains(err.Error(), "numbered beyond")
+	})
+	closeJournal(t, second)
+	third := openJournal(t, Config{Dir: dir})
+	if got := read(t, third, time.Time{}); len(got) != 1 || got[0].Seq != 1<<60+1 {
+		t.Errorf("the file holds %+v", got)
+	}
+}
+
+// A disk that takes too long does not hold up a start: numbers are the clock's,
+// and are not begun a second time.
+func TestNumbersBeginOnce(t *testing.T) {
+	j := &Journal{limit: 3}
+	j.numberByClock()
+	begun := j.Begun()
+	j.numberAfter(5)
+	if j.Begun() != begun || begun < 1e15 {
+		t.Errorf("numbered after %d, then after %d", begun, j.Begun())
+	}
+}
+
+// What came in one turn is one transaction, and so is what came until the next.
+func TestGathers(t *testing.T) {
+	j := openJournal(t, Config{Dir: t.TempDir()})
+	for range 3000 {
+		appendTexts(j, "x")
+	}
+	if err := flushed(t, j); err != nil {
+		t.Fatal(err)
+	}
+	tx := 0
+	err := j.view(func(t *bolt.Tx) error { tx = t.ID(); return nil })
+	// One makes the file, and a batch is bounded.
+	if err != nil || tx > 8 {
+		t.Errorf("3000 entries took %d transactions, %v", tx, err)
 	}
 }

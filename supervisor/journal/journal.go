@@ -202,11 +202,15 @@ func (j *Journal) Append(e Entry) {
 	}
 	changed := j.changed
 	j.changed = nil
+	hurry := j.last-j.written > j.limit/2 && j.trouble == ""
 	j.mu.Unlock()
 	if changed != nil {
 		close(changed)
 	}
 	signal(j.wake)
+	if hurry {
+		signal(j.flush)
+	}
 }
 
 // signal sends without waiting; nil takes nothing.

@@ -77,7 +77,7 @@ func TestSlowReaderIsToldWhatItMissed(t *testing.T) {
 		}
 		return nil
 	})
-	want := string(KindLost) + "5 events were lost: the reader is slower than they came"
+	want := string(KindLost) + "5 events are missing here: they came faster than they were read, or could be written"
 	if err != nil || len(kinds) != 6 || kinds[1] != want {
 		t.Fatalf("got %q, %v; want second %q", kinds, err, want)
 	}

@@ -120,7 +120,7 @@ func (r *reader) skipTo(n, begun uint64) {
 	if r.next = max(r.next, n); from >= n || !r.met {
 		return
 	}
-	r.note(strconv.FormatUint(n-from, 10) + " events were lost: the reader is slower than they came")
+	r.note(strconv.FormatUint(n-from, 10) + " events are missing here: they came faster than they were read, or could be written")
 }
 
 func (r *reader) note(text string) {

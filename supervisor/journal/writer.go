@@ -172,7 +172,7 @@ func (w *writer) wrote(entries []Entry, due []request) {
 	w.requests = w.requests[len(due):]
 	w.trouble = ""
 	w.mu.Unlock()
-	if !w.since.IsZero() {
+	if !w.since.IsZero() || w.lost > 0 {
 		w.recovered()
 	}
 	for i := range due {
@@ -183,7 +183,10 @@ func (w *writer) wrote(entries []Entry, due []request) {
 // recovered says that all is well again, and what is missing.
 func (w *writer) recovered() {
 	text := "events are written to " + w.store.path + " again, also those that had to wait"
-	if w.lost > 0 {
+	switch {
+	case w.lost > 0 && w.since.IsZero():
+		text = fmt.Sprintf("%d events are not in %s: they came faster than the disk takes them", w.lost, w.store.path)
+	case w.lost > 0:
 		text = fmt.Sprintf("events are written to %s again; %d of those since %s are not there: there were more than memory holds",
 			w.store.path, w.lost, w.since.UTC().Format(time.RFC3339))
 	}
