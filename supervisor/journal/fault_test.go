@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 // writeForEver appends, and tells on stdout what was shown to somebody and what
 // is on disk.
 func writeForEver(dir string) {
-	j := Open(Config{Dir: dir, Limit: 1000, MaxEvents: 500})
+	j := Open(Config{Dir: dir, Limit: 1000, MaxEvents: 500, patience: patience})
 	for n := 0; ; n++ {
 		for range 1 + n%7 {
 			appendTexts(j, "x")
@@ -93,7 +93,7 @@ func TestKilledAtAnyPoint(t *testing.T) {
 			}
 		}
 		_ = cmd.Wait() // it was killed
-		j := Open(Config{Dir: dir, Limit: 1000, MaxEvents: 500})
+		j := Open(Config{Dir: dir, Limit: 1000, MaxEvents: 500, patience: patience})
 		var last, prev uint64
 		for _, e := range read(t, j, time.Time{}) {
 			if e.Seq <= prev {

@@ -93,6 +93,8 @@ type Config struct {
 	MaxEvents int
 	MaxAge    time.Duration
 	MaxBytes  int64
+
+	patience time.Duration // openPatience, but in tests, which a loaded machine must not fail
 }
 
 func (c Config) withDefaults() Config {
@@ -107,6 +109,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxBytes <= 0 {
 		c.MaxBytes = 40 << 20
+	}
+	if c.patience <= 0 {
+		c.patience = openPatience
 	}
 	return c
 }
@@ -154,7 +159,7 @@ func Open(cfg Config) *Journal {
 	j.stop, j.ended = make(chan struct{}), make(chan struct{})
 	opened := make(chan struct{})
 	go j.write(opened)
-	late := time.NewTimer(openPatience)
+	late := time.NewTimer(cfg.patience)
 	defer late.Stop()
 	select {
 	case <-opened:
