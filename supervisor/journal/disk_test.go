@@ -133,13 +133,13 @@ func TestNumbersAfterAKill(t *testing.T) {
 	j = openJournal(t, Config{Dir: dir, Limit: 50})
 	appendTexts(j, "three")
 	got := read(t, j, time.Time{})
-	if messages(got) != "one|two|three" || got[2].Seq != 2+50+1 {
+	if len(got) != 4 || got[2].Seq != 2+50+1 || !strings.Contains(got[2].Message(), "may be missing after number 2; numbers go on after 52") || got[3].Message() != "three" {
 		t.Fatalf("got %+v, want the third at %d", got, 2+50+1)
 	}
 	closeJournal(t, j)
 	j = openJournal(t, Config{Dir: dir, Limit: 50})
 	appendTexts(j, "four")
-	if got := read(t, j, time.Time{}); messages(got) != "one|two|three|four" || got[3].Seq != 54 {
+	if got := read(t, j, time.Time{}); len(got) != 5 || got[4].Seq != 55 {
 		t.Fatalf("got %+v, want no gap after an orderly end", got)
 	}
 }
@@ -534,7 +534,7 @@ func TestRecords(t *testing.T) {
 		t.Errorf("a deleted value came back as %v, %v", v, err)
 	}
 	// What was appended before is on disk too.
-	if got := read(t, j, time.Time{}); messages(got) != "before" {
+	if got := read(t, j, time.Time{}); len(got) != 2 || got[0].Message() != "before" {
 		t.Errorf("events are %q", messages(got))
 	}
 	memory := New(3)

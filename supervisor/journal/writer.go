@@ -81,6 +81,7 @@ func (w *writer) gather() {
 func (w *writer) open() bool {
 	set, err := w.store.open()
 	w.mu.Lock()
+	first := !w.numbered
 	if w.store.db == nil || set != nil { // nobody can say where numbers were
 		w.numberByClock()
 	} else {
@@ -103,6 +104,10 @@ func (w *writer) open() bool {
 	}
 	if set != nil {
 		w.say(KindJournalReplaced, fmt.Sprintf("cannot use %s: %s: it was set aside as %s with the events before this one, and a new one begun", w.store.path, set.why, set.path))
+	}
+	if first && set == nil && w.store.db != nil && !w.store.clean {
+		w.say(KindJournalRecovered, fmt.Sprintf("the supervisor before this one did not end in order: events of its last %v may be missing after number %d; numbers go on after %d",
+			gatherTime, w.store.last, w.Begun()))
 	}
 	if err != nil {
 		w.failed(err)
