@@ -66,8 +66,11 @@ func (s *Supervisor) Do(ctx context.Context, c policy.Command, wait bool) (Answe
 }
 
 // noteCommand keeps who asked for what, before what comes of it. A restart is
-// told by each instance's turn.
+// told by each instance's turn, and what names nothing is refused.
 func (s *Supervisor) noteCommand(c *policy.Command) {
+	if !s.machine.Has(c.Service, c.Instance) {
+		return
+	}
 	text := ""
 	switch c.Verb {
 	case policy.VerbStart:

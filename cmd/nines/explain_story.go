@@ -29,6 +29,7 @@ type story struct {
 	only     string // the instance that it is about; "": all
 	chapters []chapter
 	slots    map[string]*thread
+	began    time.Time // the last supervisor
 }
 
 // thread is where an instance stands in the story; indices into chapters, -1:
@@ -63,8 +64,13 @@ func (s *story) add(e *ipc.Event) {
 	switch {
 	case e.Service == "" && !aboutAll(e.Kind), s.only != "" && e.Instance != "" && e.Instance != s.only:
 		return
+	case e.Kind == "spec_applied" && e.Time.Sub(s.began) < time.Second:
+		return // a supervisor begins with it
 	case e.Instance == "":
-		if e.Service == "" && e.Kind != "log_lost" {
+		if e.Kind == "supervisor_started" {
+			s.began = e.Time
+		}
+		if e.Service == "" && e.Kind != "log_lost" && e.Kind != "spec_rejected" {
 			// What the supervisor's end may have cost stands beside it.
 			s.breakAll()
 		}
@@ -133,7 +139,7 @@ func (s *story) refused(t *thread, e *ipc.Event) {
 // aboutAll: what concerns every service.
 func aboutAll(kind string) bool {
 	switch kind {
-	case "supervisor_started", "supervisor_recovered", "shutdown", "log_lost":
+	case "supervisor_started", "supervisor_recovered", "spec_applied", "spec_rejected", "shutdown", "log_lost":
 		return true
 	}
 	return false

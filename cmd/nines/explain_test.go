@@ -78,6 +78,9 @@ func TestExplanation(t *testing.T) {
 			s.at(50*time.Minute, "", "spec_applied", "specification applied: 1 service")
 			s.at(50*time.Minute, "web/0", "starting", "started")
 			s.at(50*time.Minute, "web/0", "ready", "ready after 12ms")
+			s.at(40*time.Minute, "", "spec_rejected", "the specification is wrong")
+			s.at(30*time.Minute, "", "spec_applied", "specification applied: 2 services")
+			s.at(20*time.Minute, "", "journal_failed", "no matter of web's")
 		}},
 		"silent": {"web", func(s *tale) { s.service("web", "running", "", ready) }},
 		"backoff": {"web/0", func(s *tale) {
