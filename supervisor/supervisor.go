@@ -142,6 +142,8 @@ func (s *Supervisor) Run() (int, error) {
 		return 1, fmt.Errorf("cannot tell the keeper that all is ready: %w", err)
 	}
 	go s.listenToKeeper()
+	stopWatch := s.watchClock()
+	defer stopWatch()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for s.exit == nil {
