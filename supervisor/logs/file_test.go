@@ -103,13 +103,17 @@ func logFiles(t testing.TB, path string) []string {
 }
 
 func newLog(fsys filesystem, dir string, said *syncBuffer) *logFile {
-	return &logFile{fs: fsys, clean: true, vol: newVolume(dir, func(s string) { fmt.Fprintln(said, s) })}
+	return &logFile{fs: fsys, clean: true, vol: newVolume(dir, fsys, func(s string) { fmt.Fprintln(said, s) }, newNotices())}
 }
 
 // put is what a sink does with a buffer.
 func put(l *logFile, s *Settings, src any, b string, now time.Time) {
 	if !l.prepare(s, now) {
-		l.drop(src, []byte(b))
+		l.dropHeld(src, []byte(b))
+		return
+	}
+	if s.Format == FormatJSON {
+		l.appendObjects(s, src, []byte(b), nil, now)
 		return
 	}
 	l.append(s, src, []byte(b), nil, now)
