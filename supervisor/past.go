@@ -27,6 +27,7 @@ import (
 //	exit:812    "START STATUS": how it ended; written by whoever reaps it
 //	cgroups     the folder of our cgroup tree, which the keeper kills if all else
 //	            fails
+//	logs        "EPOCH SEQ": what was heard of nines-log, see heard
 //	shutdown    "EXIT DEADLINE": one is in progress, to end by DEADLINE on
 //	            CLOCK_MONOTONIC in nanoseconds
 const (
@@ -41,6 +42,7 @@ const (
 	keyMain        = "main:"
 	keyExit        = "exit:"
 	keyCgroups     = "cgroups"
+	keyHeard       = "logs"
 )
 
 // Past is what an earlier supervisor left with the keeper.
@@ -50,6 +52,7 @@ type Past struct {
 	Ports map[string]map[string]int // by instance id: the free ports it was given
 	// Sockets is by name in the store: what each listened on, see sockets.record.
 	Sockets map[string]string
+	Heard   heard
 }
 
 // exitRecord is how a main process ended.
@@ -153,6 +156,8 @@ func ReadPast(values map[string]string) (Past, error) {
 			if ok = err == nil && n >= 0; ok {
 				p.Scale[key[len(keyScale):]] = n
 			}
+		case key == keyHeard:
+			p.Heard, ok = parseHeard(value)
 		case key == keyShutdown:
 			sd, err := parseShutdown(value)
 			if ok = err == nil; ok {

@@ -144,6 +144,9 @@ func (s *Supervisor) Run() (int, error) {
 		return 1, fmt.Errorf("cannot tell the keeper that all is ready: %w", err)
 	}
 	go s.listenToKeeper()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go s.listenToLogs(ctx)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for s.exit == nil {

@@ -57,7 +57,7 @@ func (m *meter) allow(want int) int {
 		if m.tokens >= least {
 			return int(min(float64(want), m.tokens))
 		}
-		t := time.NewTimer(time.Duration((least - m.tokens) / float64(rate) * float64(time.Second)))
+		t := time.NewTimer(time.Duration((least-m.tokens)/float64(rate)*float64(time.Second)) + time.Microsecond) // never a moment too early
 		select {
 		case <-t.C:
 		case <-m.moved:
