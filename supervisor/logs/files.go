@@ -13,6 +13,9 @@ import (
 const (
 	scanBlock = 32 << 10
 	fileBlock = 16 << 10
+	// The kernel's clock for files lags behind the one of the stamps, by a tick;
+	// that of a network file system may by more.
+	mtimeLag = 2 * time.Second
 )
 
 // errTooMany: all queries together have too many files open.
@@ -140,7 +143,7 @@ func (y *history) scan(f *kept, rot int64, n int, since time.Time) (found int, o
 	off = f.size
 	if rot == y.end.rot {
 		off = min(off, y.end.off)
-	} else if f.mod.Before(since) {
+	} else if f.mod.Add(mtimeLag).Before(since) {
 		return 0, 0, true, nil
 	}
 	if n < 0 {
