@@ -32,6 +32,7 @@ import (
 //	            reaped and told
 //	cgroups     the folder of our cgroup tree, which the keeper kills if all else
 //	            fails
+//	logs        "EPOCH SEQ": what was heard of nines-log, see heard
 //	shutdown    "EXIT DEADLINE": one is in progress, to end by DEADLINE on
 //	            CLOCK_MONOTONIC in nanoseconds
 const (
@@ -47,6 +48,7 @@ const (
 	keyMain        = "main:"
 	keyExit        = "exit:"
 	keyCgroups     = "cgroups"
+	keyHeard       = "logs"
 	keySync        = "sync"
 )
 
@@ -57,6 +59,7 @@ type Past struct {
 	Ports map[string]map[string]int // by instance id: the free ports it was given
 	// Sockets is by name in the store: what each listened on, see sockets.record.
 	Sockets map[string]string
+	Heard   heard
 }
 
 // exitRecord is how a main process ended.
@@ -189,6 +192,8 @@ func ReadPast(values map[string]string) (Past, error) {
 			if ok = err == nil; ok {
 				p.Groups[key[len(keyGroup):]] = n
 			}
+		case key == keyHeard:
+			p.Heard, ok = parseHeard(value)
 		case key == keySync: // a predecessor died while it waited for it
 			ok = true
 		case key == keyShutdown:

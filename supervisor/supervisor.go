@@ -144,6 +144,9 @@ func (s *Supervisor) Run() (int, error) {
 	go s.listenToKeeper()
 	stopWatch := s.watchClock()
 	defer stopWatch()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go s.listenToLogs(ctx)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for s.exit == nil {

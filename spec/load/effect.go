@@ -43,14 +43,6 @@ func notYet(path string) (meanwhile string, ok bool) {
 		return "The file itself is run, not a snapshot of it.", true
 	case "service.data":
 		return "Nothing is snapshotted or restored.", true
-	case "service.log.rate":
-		return "Output is not slowed down.", true
-	case "service.log.compress=true":
-		return "Rotated files are kept as they are.", true
-	case "service.log.streams=split":
-		return "stdout and stderr are carried in one stream.", true
-	case "service.log.format=json":
-		return "Lines are kept as text.", true
 	}
 	return "", false
 }
