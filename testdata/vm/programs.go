@@ -10,7 +10,7 @@ import (
 
 // packages are built into every guest, each into /usr/bin.
 var packages = [][]string{
-	{"nines/cmd/nines", "nines/cmd/nines-exec", "nines/cmd/nines-log", "nines/testdata/programs/misbehave", "nines/testdata/vm/guest"},
+	{"-ldflags=-s -w", "nines/cmd/nines", "nines/cmd/nines-exec", "nines/cmd/nines-log", "nines/testdata/programs/misbehave", "nines/testdata/vm/guest"},
 	// As the Makefile builds it.
 	{"-ldflags=-s -w -X=runtime.godebugDefault=asyncpreemptoff=1 -E=nines_start", "nines/cmd/nines-init"},
 }
