@@ -5,6 +5,7 @@
 //	guest script        as PID 1: the same, then run the script without nines
 //	guest drive         run the script, as a task under nines
 //	guest modules       load the modules
+//	guest orphans N     leave N children to PID 1, waiting for a signal
 //	go build …          see gobuild.go
 package main
 
@@ -50,6 +51,8 @@ func run(args []string) error {
 		return drive(false)
 	case "modules":
 		return loadModules()
+	case "orphans":
+		return orphans(args[2:])
 	}
 	return fmt.Errorf("cannot run %q: there is no such mode", args[1])
 }
