@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"nines/ipc"
 )
@@ -242,24 +243,29 @@ func TestManyAdopted(t *testing.T) {
 service "many" {
   command   = ["sleep", "100000"]
   instances = %d
+  # It counts from the request: the last ones wait long for their turn.
+  start {
+    timeout = "10m"
+  }
 }
 `, n), Script: `
 t() { cut -d' ' -f1 /proc/uptime; }
 echo "begun $(t)"
-await 300 nines ready many
+await 1500 nines ready many
 echo "ready $(t)"
 nines status --json >/out/before.json
 old=$(sed 's/.*"supervisor":{[^}]*"pid":\([0-9]*\).*/\1/' /out/before.json)
 kill -9 $old
 back() { p=$(nines status --json | sed 's/.*"supervisor":{[^}]*"pid":\([0-9]*\).*/\1/') && [ -n "$p" ] && [ "$p" != "$old" ]; }
-await 300 back
-await 300 nines ready many
+await 1500 back
+await 1500 nines ready many
 echo "adopted $(t)"
 nines status --json >/out/after.json
 grep VmRSS /proc/1/status
 `}
+	m.Timeout = 4 * time.Minute
 	if n > 2000 {
-		m.Timeout = 10 * 60e9
+		m.Timeout = 30 * time.Minute
 		m.Cmdline = "sysctl.kernel.pid_max=4194304"
 	}
 	r := Run(t, m)

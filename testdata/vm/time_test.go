@@ -92,9 +92,6 @@ nines status --json >/out/status.json
 	if !held {
 		t.Errorf("no crash_loop among %d events", len(all))
 	}
-	if r.Took > time.Minute {
-		t.Logf("slow: %s", r.Took)
-	}
 	t.Logf("3 h in %.1fs, %d starts", r.Took.Seconds(), len(starts("failing")))
 }
 
