@@ -29,7 +29,7 @@ func Exec(binary string, args []string, out io.Writer) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(dir)
+	defer removeAll(dir, &err)
 	m, profile, err := execMachine(binary, args)
 	if err != nil {
 		return 0, err

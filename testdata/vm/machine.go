@@ -170,7 +170,7 @@ func (m *Machine) initramfs(path string, k *Kernel) error {
 	return nil
 }
 
-func (m *Machine) extraPrograms(a *archive) error {
+func (m *Machine) extraPrograms(a *archive) (err error) {
 	if len(m.Programs) == 0 {
 		return nil
 	}
@@ -178,7 +178,7 @@ func (m *Machine) extraPrograms(a *archive) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer removeAll(dir, &err)
 	if err := build(dir, m.Programs...); err != nil {
 		return err
 	}
