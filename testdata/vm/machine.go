@@ -96,6 +96,9 @@ const driverSpec = `service "driver" {
   type        = "task"
   command     = ["/usr/bin/guest", "drive"]
   inherit_env = true
+  start {
+    timeout = "1h"
+  }
   restart {
     policy = "never"
   }
@@ -147,7 +150,7 @@ func (m *Machine) initramfs(path string, k *Kernel) error {
 	if m.Init != ScriptOnly {
 		a.file("/etc/nines/nines.hcl", []byte(m.Spec), 0o644)
 		if m.Script != "" {
-			a.file("/etc/nines/zz-driver.hcl", []byte(driverSpec), 0o644)
+			a.file("/etc/nines/00-driver.hcl", []byte(driverSpec), 0o644)
 		}
 	}
 	a.file("/etc/vm/script", []byte(". /etc/vm/lib.sh\n"+m.Script+"\n"), 0o644)

@@ -232,7 +232,7 @@ up sibling
 // TestManyAdopted: the supervisor dies over so many instances as
 // NINES_VM_INSTANCES says, and the next one takes them all as they are.
 func TestManyAdopted(t *testing.T) {
-	n := 2000
+	n := 1000
 	if text := os.Getenv("NINES_VM_INSTANCES"); text != "" {
 		var err error
 		if n, err = strconv.Atoi(text); err != nil {
@@ -264,7 +264,7 @@ nines status --json >/out/after.json
 grep VmRSS /proc/1/status
 `}
 	m.Timeout = 4 * time.Minute
-	if n > 2000 {
+	if n > 5000 {
 		m.Timeout = 30 * time.Minute
 		m.Cmdline = "sysctl.kernel.pid_max=4194304"
 	}
