@@ -314,6 +314,7 @@ func inMemory(pid int, word string) (string, error) {
 		return "", err
 	}
 	defer mem.Close()
+	piece := make([]byte, 1<<20)
 	for line := range strings.Lines(string(maps)) {
 		var from, to int64
 		var mode string
@@ -323,14 +324,13 @@ func inMemory(pid int, word string) (string, error) {
 		if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); err != nil {
 			return "", err
 		}
-		b := make([]byte, to-from)
-		// What was never touched, or was given back meanwhile, holds nothing.
-		n, err := mem.ReadAt(b, from)
-		if n == 0 && err != nil {
-			continue
-		}
-		if bytes.Contains(b[:n], []byte(word)) {
-			return strings.TrimSpace(line), nil
+		// In pieces that overlap: a reserved range may be large.
+		for at := from; at < to; at += int64(len(piece) - len(word)) {
+			// What cannot be read was given back meanwhile, and holds nothing.
+			n, _ := mem.ReadAt(piece[:min(int64(len(piece)), to-at)], at)
+			if bytes.Contains(piece[:n], []byte(word)) {
+				return strings.TrimSpace(line), nil
+			}
 		}
 	}
 	return "", nil
