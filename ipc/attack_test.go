@@ -191,7 +191,7 @@ func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 // bounded part of memory, for a bounded time, and do not disturb the owner.
 func TestUnreadAnswersAreBounded(t *testing.T) {
 	f := &fake{status: sampleStatus(10_000)} // some MB: no socket holds that
-	socket, who := readerServer(t, f, Limits{MaxHeld: 1 << 20, WriteTimeout: 300 * time.Millisecond, MaxUserConns: 16})
+	socket, who := readerServer(t, f, Limits{MaxHeld: 1 << 20, WriteTimeout: 4 * time.Second, MaxUserConns: 16})
 	slow := dial(t, socket)
 	if _, err := io.WriteString(slow, "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 		t.Fatal(err)

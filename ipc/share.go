@@ -15,6 +15,7 @@ type share[T any] struct {
 	mu      sync.Mutex
 	keep    bool     // somebody was content with an older one since the last
 	last    *made[T] // the newest, if it has no error and is worth its memory
+	current *made[T] // being made; nil: none
 	next    *made[T] // not begun; nil: nobody waits for it
 	running bool
 }
@@ -39,10 +40,13 @@ func (s *share[T]) get(ctx context.Context, age time.Duration) (T, error) {
 		s.mu.Unlock()
 		return m.value, nil
 	}
-	if s.next == nil {
-		s.next = &made[T]{done: make(chan struct{})}
-	}
 	m := s.next
+	if s.current != nil && age > 0 && time.Since(s.current.begun) < age {
+		m = s.current
+	} else if m == nil {
+		m = &made[T]{done: make(chan struct{})}
+		s.next = m
+	}
 	if !s.running {
 		s.running = true
 		// A goroutine of its own: who asked first may leave first.
@@ -69,13 +73,14 @@ func (s *share[T]) run() {
 			return
 		}
 		m.begun = time.Now()
+		s.current = m
 		s.mu.Unlock()
 		m.value, m.err = s.make(context.Background())
 		s.mu.Lock()
 		if s.last = nil; m.err == nil && s.keep {
 			s.last = m
 		}
-		s.keep = false
+		s.keep, s.current = false, nil
 		s.mu.Unlock()
 		close(m.done)
 	}
