@@ -81,9 +81,9 @@ func (t turn) String() string { return [...]string{"", "planned", "act", "falter
 // gate is what a service needs for its automatic acts.
 type gate struct {
 	lines     [numLines]queue[*slot]
-	waiting   int // acts
-	replacing int // slots whose turn is turnPlanned or turnAct
-	faltered  int // … turnFaltered
+	waiting   int   // acts
+	replacing int   // slots whose turn is turnPlanned or turnAct
+	faltered  int   // … turnFaltered
 	last      *slot // … that took its turn last
 	broken    *slot // … that faltered last
 }
