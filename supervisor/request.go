@@ -59,10 +59,11 @@ func (s *Supervisor) Do(ctx context.Context, c policy.Command, wait bool) (Answe
 	return s.ask(ctx, wait, func(id policy.Request) policy.Event { c.Request = id; return c })
 }
 
-// Shutdown ends everything in order. Exit is the keeper's exit status.
-func (s *Supervisor) Shutdown(ctx context.Context, cause string, exit int, wait bool) (Answer, error) {
+// Shutdown ends everything in order. Exit is the keeper's exit status, action
+// what then becomes of the machine, if it is our keeper's; "": what that has.
+func (s *Supervisor) Shutdown(ctx context.Context, cause string, exit int, action string, wait bool) (Answer, error) {
 	return s.ask(ctx, wait, func(id policy.Request) policy.Event {
-		return policy.Shutdown{Request: id, Code: exit, Cause: cause}
+		return policy.Shutdown{Request: id, Code: exit, Cause: cause, Action: action}
 	})
 }
 
