@@ -8,16 +8,22 @@ import (
 // errTimeout says that something was left behind in the kernel.
 var errTimeout = errors.New("it did not return in time")
 
-// maxLeft is how many threads may be left behind: PID 1 has some made
+// maxLeft is how many threads limited may leave behind: PID 1 has some made
 // beforehand, and may find no others.
 const maxLeft = 6
+
+// limited is bounded for what there may be many of, and the machine can end
+// without.
+func (m *Machine) limited(d time.Duration, f func() error) error {
+	if m.left >= maxLeft {
+		return errors.New("too much hangs already")
+	}
+	return m.bounded(d, f)
+}
 
 // bounded runs f and waits at most d for it. After that f is left behind, with
 // its thread. A panic of f is an error of it.
 func (m *Machine) bounded(d time.Duration, f func() error) error {
-	if m.left >= maxLeft {
-		return errors.New("too much hangs already")
-	}
 	done := make(chan error, 1)
 	go func() {
 		defer func() {

@@ -151,7 +151,7 @@ func (kernel) console(tty bool) error {
 		// Nonblocking only so that the opening waits for no carrier.
 		err = unix.SetNonblock(con, false)
 		for n := range 3 {
-			err = errors.Join(err, unix.Dup3(con, n, 0)) // stdio is inherited
+			err = errors.Join(err, unix.Dup3(con, n, unix.O_CLOEXEC)) // children are given it by name
 		}
 		closeFD(con)
 		if err != nil {

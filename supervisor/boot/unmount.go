@@ -92,14 +92,18 @@ func (m *Machine) unmountAll() {
 		if mt.readOnly || hung[mt.target] {
 			continue
 		}
-		err := m.bounded(callPatience, func() error {
+		call := m.limited
+		if mt.target == "/" {
+			call = m.bounded
+		}
+		err := call(callPatience, func() error {
 			return m.sys.mount("", mt.target, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
 		})
 		m.try("cannot make "+mt.target+" read-only: ", err)
 	}
 	for i := len(left) - 1; i >= 0; i-- {
 		if mt := left[i]; mt.target != "/" {
-			err := m.bounded(callPatience, func() error { return m.sys.unmount(mt.target, unix.MNT_DETACH) })
+			err := m.limited(callPatience, func() error { return m.sys.unmount(mt.target, unix.MNT_DETACH) })
 			m.try("cannot detach "+mt.target+": ", err)
 		}
 	}
@@ -132,7 +136,7 @@ func (m *Machine) unmountPass(hung map[string]bool, said map[string]string) (fre
 		if hung[target] {
 			continue
 		}
-		err := m.bounded(callPatience, func() error { return m.sys.unmount(target, 0) })
+		err := m.limited(callPatience, func() error { return m.sys.unmount(target, 0) })
 		switch {
 		case err == nil:
 			freed++
@@ -158,7 +162,7 @@ func (m *Machine) swapOff(hung map[string]bool) (freed int) {
 			continue
 		}
 		path := unescape(f[0])
-		if err := m.bounded(callPatience, func() error { return m.sys.swapoff(path) }); err != nil {
+		if err := m.limited(callPatience, func() error { return m.sys.swapoff(path) }); err != nil {
 			hung[f[0]] = true
 			m.say("cannot turn the swap " + path + " off: " + err.Error())
 			continue
@@ -177,7 +181,7 @@ func (m *Machine) detachLoops(hung map[string]bool) (freed int) {
 		}
 		// One in use is detached when its mount goes; a second try says nothing
 		// new, so errors are not said: its mount's are.
-		if m.bounded(callPatience, func() error { return m.sys.detachLoop(d) }) == nil {
+		if m.limited(callPatience, func() error { return m.sys.detachLoop(d) }) == nil {
 			hung[d] = true
 			freed++
 		}

@@ -94,7 +94,9 @@ func Run(o Options, place Place) int {
 	k.signals, k.children = signals, children
 	code := k.run()
 	k.ending()
-	k.close()
+	if o.Machine != nil && !o.Machine.Begun {
+		k.close() // another one begins in this process
+	}
 	return code
 }
 
