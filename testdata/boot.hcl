@@ -31,7 +31,7 @@ service "mdev" {
 
 service "fsck" {
   type    = "task"
-  command = ["sh", "-c", "root=$(awk '$2 == \"/\" && $1 ~ /^[/]dev[/]/ { print $1 }' /etc/fstab); e2fsck -p $root"]
+  command = ["sh", "-c", "e2fsck -p $(awk '$2 == \"/\" { print $1 }' /etc/fstab)"]
   needs   = ["coldplug"]
   restart {
     policy        = "never"

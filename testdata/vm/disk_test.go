@@ -138,7 +138,7 @@ func rootDisk(t *testing.T) Disk {
 	write("etc/network/interfaces", "auto lo\niface lo inet loopback\n", 0o644)
 	write("etc/nines/boot.hcl", read("../boot.hcl"), 0o644)
 	// The host's port has no name until mdev runs, and /out is to be written to.
-	write("etc/nines/driver.hcl", strings.Replace(driverSpec, "/usr/bin/guest", "/sbin/guest", 1), 0o644)
+	write("etc/nines/driver.hcl", strings.Replace(strings.Replace(driverSpec, "/usr/bin/guest", "/sbin/guest", 1), "inherit_env", "needs = [\"mounts\"]\n  inherit_env", 1), 0o644)
 	write("etc/vm/script", bootScript, 0o644)
 	write("etc/vm/lib.sh", guestLibrary, 0o644)
 	write("etc/vm/then", "nines shutdown --poweroff", 0o644)
