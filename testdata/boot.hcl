@@ -68,10 +68,11 @@ service "sysctl" {
 
 service "tmp" {
   type    = "task"
-  command = ["find", "/tmp", "-mindepth", "1", "-delete"]
+  command = ["sh", "-c", "rm -rf /tmp/* /tmp/.[!.]*"]
   needs   = ["mounts"]
 }
 
+# lo is up already: it has no place in /etc/network/interfaces.
 service "network" {
   type    = "task"
   command = ["sh", "-c", "[ ! -e /etc/network/interfaces ] || { mkdir -p /run/network; ifup -a -f; }"]

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,7 +27,10 @@ func (kernel) readFile(path string) (string, error) {
 	return string(b), err
 }
 
-func (kernel) hostname() (string, error) { return os.Hostname() }
+func (k kernel) hostname() (string, error) {
+	name, err := k.readFile("/proc/sys/kernel/hostname")
+	return trimLine(name), err
+}
 
 func (kernel) exists(path string) bool { return unix.Access(path, unix.X_OK) == nil }
 
@@ -67,10 +69,18 @@ func (kernel) swapoff(path string) error {
 }
 
 func (kernel) loopDevices() ([]string, error) {
-	files, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	dir, err := os.Open("/sys/block")
+	if err != nil {
+		return nil, err
+	}
+	names, err := dir.Readdirnames(-1)
+	_ = dir.Close() // was only read
 	var all []string
-	for _, f := range files {
-		all = append(all, "/dev/"+strings.Split(f, "/")[3])
+	for _, name := range names {
+		// The folder loop is there while a file is attached.
+		if strings.HasPrefix(name, "loop") && unix.Access("/sys/block/"+name+"/loop/backing_file", unix.F_OK) == nil {
+			all = append(all, "/dev/"+name)
+		}
 	}
 	return all, err
 }

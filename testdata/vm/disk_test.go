@@ -15,7 +15,7 @@ func TestMachineBootsFromDisk(t *testing.T) {
 	root, home := rootDisk(t), NewDisk(t, 32, "")
 	m := Machine{Init: Direct, Disks: []Disk{root, home}, Modules: []string{"virtio_blk"}, Cmdline: "ro",
 		Files: map[string]string{"/init": `#!/bin/busybox sh
-export PATH=/bin:/usr/bin
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 mount -t proc proc /proc
 guest modules
 mount -t devtmpfs dev /dev
@@ -135,7 +135,6 @@ func rootDisk(t *testing.T) Disk {
 	write("etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n", 0o644)
 	write("etc/fstab", "/dev/vda / ext4 ro 0 1\n/dev/vdb /home ext4 defaults 0 2\n", 0o644)
 	write("etc/sysctl.conf", "kernel.panic = 10\n", 0o644)
-	write("etc/network/interfaces", "auto lo\niface lo inet loopback\n", 0o644)
 	write("etc/nines/boot.hcl", read("../boot.hcl"), 0o644)
 	// The host's port has no name until mdev runs, and /out is to be written to.
 	write("etc/nines/driver.hcl", strings.Replace(strings.Replace(driverSpec, "/usr/bin/guest", "/sbin/guest", 1), "inherit_env", "needs = [\"mounts\"]\n  inherit_env", 1), 0o644)

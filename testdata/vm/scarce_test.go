@@ -17,7 +17,7 @@ service "bomb" {
 up sleeper
 echo 400 >/proc/sys/kernel/pid_max
 nines start --no-wait bomb
-n=0; while [ $n -lt 300 ]; do set -- /proc/[0-9]*; n=$#; done
+n=0; while [ $n -lt 150 ]; do set -- /proc/[0-9]*; n=$#; done
 `, Then: "kill -PWR 1"}).Wait()
 	if r.Exit != 0 || r.End != PowerOff {
 		r.Fatal(t, "exit status %d, the machine's end: %s", r.Exit, r.End)
