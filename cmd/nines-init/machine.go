@@ -40,14 +40,18 @@ func machine(args, env []string) {
 	for {
 		why := "nothing could be started"
 		state := keeper.Machine{Power: boot.Asked}
-		if o, place, err := machineOptions(args, m, &state); err != nil {
-			why = err.Error()
-		} else {
+		// What the keeper does not survive itself is not the end of the machine.
+		m.Guard("the keeper", func() {
+			o, place, err := machineOptions(args, m, &state)
+			if err != nil {
+				why = err.Error()
+				return
+			}
 			o.Hardware, o.Device = dog, cmdline.Watchdog
 			keeper.Run(o, place)
-			if state.Begun {
-				m.End(boot.ParseAction(state.Action))
-			}
+		})
+		if state.Begun {
+			m.End(boot.ParseAction(state.Action))
 		}
 		if action := m.Shell(why); action != "" {
 			m.End(action)

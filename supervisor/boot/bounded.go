@@ -54,6 +54,9 @@ func panicText(r any) string {
 	return "panic"
 }
 
+// Guard runs f. A panic is said, and costs f alone.
+func (m *Machine) Guard(what string, f func()) { m.step(what, f) }
+
 // step runs one part of a sequence. A panic costs this part alone.
 func (m *Machine) step(what string, f func()) {
 	defer func() {
