@@ -33,7 +33,7 @@ RACE     ?= $(if $(CC_FOUND),-race)
 TESTFLAGS ?=
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test vet gofmt lint fuzz bench cover clean install uninstall help check-go
+.PHONY: build demo test vm vet gofmt lint fuzz bench cover clean install uninstall help check-go
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ demo: build ## kill a real web service and watch it come back, in under a minute
 test: build vet gofmt ## every test, with the race detector where there is a C compiler
 	@$(if $(RACE),,echo "note: no C compiler found: testing without the race detector")
 	$(GO) test $(RACE) -count=1 -timeout 15m $(TESTFLAGS) $(PACKAGES)
+
+vm: check-go ## the tests in a virtual machine alone (testdata/vm/README.md)
+	$(GO) test -count=1 -timeout 15m -v $(TESTFLAGS) ./testdata/vm
 
 vet: check-go
 	$(GO) vet $(PACKAGES)

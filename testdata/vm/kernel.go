@@ -68,7 +68,7 @@ func open(cache string) (*Kernel, error) {
 
 // download puts both packages into the cache, unpacked, all or nothing: two at
 // once each make their own, and the first one's stays.
-func download(cache string) error {
+func download(cache string) (err error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func download(cache string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
+	defer removeAll(tmp, &err)
 	if err := os.Mkdir(filepath.Join(tmp, "unpacked"), 0o755); err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ type Machine struct {
 	// VirtualTime lets the guest's clock jump to the next timer when nothing runs,
 	// so that an hour of waiting takes seconds. It is for one CPU.
 	VirtualTime bool
-	// Timeout is when the machine is killed; 90s.
+	// Timeout is when the machine is killed; 120s.
 	Timeout time.Duration
 }
 
@@ -96,6 +96,9 @@ const driverSpec = `service "driver" {
   type        = "task"
   command     = ["/usr/bin/guest", "drive"]
   inherit_env = true
+  start {
+    timeout = "1h"
+  }
   restart {
     policy = "never"
   }
@@ -147,7 +150,7 @@ func (m *Machine) initramfs(path string, k *Kernel) error {
 	if m.Init != ScriptOnly {
 		a.file("/etc/nines/nines.hcl", []byte(m.Spec), 0o644)
 		if m.Script != "" {
-			a.file("/etc/nines/zz-driver.hcl", []byte(driverSpec), 0o644)
+			a.file("/etc/nines/00-driver.hcl", []byte(driverSpec), 0o644)
 		}
 	}
 	a.file("/etc/vm/script", []byte(". /etc/vm/lib.sh\n"+m.Script+"\n"), 0o644)
@@ -170,7 +173,7 @@ func (m *Machine) initramfs(path string, k *Kernel) error {
 	return nil
 }
 
-func (m *Machine) extraPrograms(a *archive) error {
+func (m *Machine) extraPrograms(a *archive) (err error) {
 	if len(m.Programs) == 0 {
 		return nil
 	}
@@ -178,7 +181,7 @@ func (m *Machine) extraPrograms(a *archive) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer removeAll(dir, &err)
 	if err := build(dir, m.Programs...); err != nil {
 		return err
 	}

@@ -120,7 +120,7 @@ func Start(t testing.TB, m Machine) *VM {
 // start starts QEMU; dir is for what it reads and writes.
 func start(m Machine, k *Kernel, dir string) (*VM, error) {
 	if m.Timeout == 0 {
-		m.Timeout = 90 * time.Second
+		m.Timeout = 2 * time.Minute
 	}
 	if err := m.initramfs(filepath.Join(dir, "initramfs"), k); err != nil {
 		return nil, err
@@ -137,11 +137,14 @@ func start(m Machine, k *Kernel, dir string) (*VM, error) {
 			return nil, os.NewSyscallError("socketpair", err)
 		}
 		theirs := os.NewFile(uintptr(fds[1]), "qemu")
-		defer theirs.Close()
 		ours = append(ours, os.NewFile(uintptr(fds[0]), "vm"))
 		v.cmd.ExtraFiles = append(v.cmd.ExtraFiles, theirs)
 	}
-	if err := v.cmd.Start(); err != nil {
+	err := v.cmd.Start()
+	for _, f := range v.cmd.ExtraFiles {
+		f.Close() // so that ours end when QEMU does
+	}
+	if err != nil {
 		return nil, fmt.Errorf("cannot start QEMU: %w", err)
 	}
 	v.console, v.output = newStream(ours[0]), newStream(ours[1])

@@ -5,7 +5,7 @@
 //	guest script        as PID 1: the same, then run the script without nines
 //	guest drive         run the script, as a task under nines
 //	guest modules       load the modules
-//	guest orphans N     leave N children to PID 1 that all end at once
+//	guest orphans N     leave N children to PID 1, waiting for a signal
 //	guest limit PID nofile N
 //	                    set a process's soft limit of open files
 //	go build …          see gobuild.go
