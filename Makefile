@@ -31,6 +31,7 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 CC_FOUND := $(shell command -v $${CC:-gcc} 2>/dev/null)
 RACE     ?= $(if $(CC_FOUND),-race)
 TESTFLAGS ?=
+BENCHFLAGS ?=
 
 .DEFAULT_GOAL := build
 .PHONY: build demo test vm vet gofmt lint fuzz bench cover clean install uninstall help check-go
@@ -68,7 +69,7 @@ fuzz: check-go ## each fuzz target for FUZZTIME (default 10s)
 	GO='$(GO)' FUZZTIME=$(FUZZTIME) testdata/fuzz.sh
 
 bench: build ## figures beside a C floor and, where installed, runit and s6 (root)
-	testdata/bench/run.sh
+	testdata/bench/run.sh $(BENCHFLAGS)
 
 cover: build ## test coverage: coverage.html, and the total
 	$(GO) test -count=1 -timeout 15m -coverpkg=./... -coverprofile=coverage.out ./...

@@ -53,6 +53,7 @@ func (s *Supervisor) begin() {
 	for _, ev := range r.report {
 		s.step(ev)
 	}
+	s.step(policy.ClockChanged{Wall: time.Now()})
 	if r.lives+r.ended+r.began+leftovers > 0 {
 		text := fmt.Sprintf("the supervisor before this one ended: %d instances go on undisturbed, %d ended meanwhile, %d were being started; leftovers ended: %d",
 			r.lives, r.ended, r.began, leftovers)

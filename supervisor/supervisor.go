@@ -142,6 +142,11 @@ func (s *Supervisor) Run() (int, error) {
 		return 1, fmt.Errorf("cannot tell the keeper that all is ready: %w", err)
 	}
 	go s.listenToKeeper()
+	stopWatch := s.watchClock()
+	defer stopWatch()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go s.listenToLogs(ctx)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for s.exit == nil {
