@@ -39,6 +39,8 @@ func (s *Supervisor) begin() {
 	if t := s.cfg.Cgroups; t != nil {
 		s.values = append(s.values, keyCgroups+" "+t.Path())
 	}
+	// Also where there is none any more: the keeper may hold an earlier one's.
+	s.values = append(s.values, keyWatchdog+" "+s.cfg.Spec.Supervisor.Watchdog)
 	r := &recovery{s: s}
 	for _, v := range s.machine.Snapshot().Instances {
 		if m, ok := s.cfg.Past.Slots[v.ID]; ok && m.Lives() {

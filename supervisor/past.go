@@ -33,8 +33,9 @@ import (
 //	cgroups     the folder of our cgroup tree, which the keeper kills if all else
 //	            fails
 //	logs        "EPOCH SEQ": what was heard of nines-log, see heard
-//	shutdown    "EXIT DEADLINE": one is in progress, to end by DEADLINE on
-//	            CLOCK_MONOTONIC in nanoseconds
+//	shutdown    "EXIT DEADLINE [ACTION]": one is in progress, to end by DEADLINE on
+//	            CLOCK_MONOTONIC in nanoseconds; ACTION becomes of the machine
+//	watchdog    the hardware watchdog that the keeper is to pet
 const (
 	keySlot        = "slot:"
 	keyIncarnation = "inc:"
@@ -48,6 +49,7 @@ const (
 	keyMain        = "main:"
 	keyExit        = "exit:"
 	keyCgroups     = "cgroups"
+	keyWatchdog    = "watchdog"
 	keyHeard       = "logs"
 	keySync        = "sync"
 )
@@ -125,7 +127,7 @@ func encode(records []policy.Record, values []string) [][]byte {
 				value = strconv.FormatInt(r.Value, 10)
 			}
 		case policy.RecordShutdown:
-			key, value = keyShutdown, fmt.Sprintf("%d %d", r.Value, r.Deadline)
+			key, value = keyShutdown, strings.TrimSpace(fmt.Sprintf("%d %d %s", r.Value, r.Deadline, r.Action))
 			add(notify.KeyStopping + "=1\n") // also the word to whoever keeps the keeper
 		}
 		add(notify.KeyValue + "=" + key + " " + value + "\n")
@@ -168,7 +170,7 @@ func ReadPast(values map[string]string) (Past, error) {
 			p.Ports[key[len(keyPorts):]], ok = parsePorts(value)
 		case strings.HasPrefix(key, keyListen):
 			p.Sockets[key] = value
-		case strings.HasPrefix(key, keyMain), key == keyCgroups:
+		case strings.HasPrefix(key, keyMain), key == keyCgroups, key == keyWatchdog:
 			// For the keeper; the slot knows the pid as well.
 		case strings.HasPrefix(key, keyExit):
 			pid, e, err := parseExit(key[len(keyExit):], value)
@@ -248,11 +250,12 @@ func parsePorts(value string) (map[string]int, bool) {
 }
 
 func parseShutdown(value string) (*policy.Shutdown, error) {
-	code, deadline, ok := strings.Cut(value, " ")
+	code, rest, ok := strings.Cut(value, " ")
+	deadline, action, _ := strings.Cut(rest, " ")
 	c, err1 := strconv.Atoi(code)
 	d, err2 := strconv.ParseInt(deadline, 10, 64)
 	if !ok || err1 != nil || err2 != nil {
 		return nil, fmt.Errorf("malformed shutdown value %q", value)
 	}
-	return &policy.Shutdown{Code: c, Deadline: policy.Time(d), Cause: "the shutdown that the supervisor before this one had begun"}, nil
+	return &policy.Shutdown{Code: c, Deadline: policy.Time(d), Action: action, Cause: "the shutdown that the supervisor before this one had begun"}, nil
 }

@@ -49,7 +49,7 @@ func TestPast(t *testing.T) {
 	step(policy.Command{Request: 3, Verb: policy.VerbScale, Service: "web", Instances: 1})
 	step(policy.Exited{Ref: policy.Ref{Slot: 1, Incarnation: 1}, Empty: true})
 	keep([]policy.Record{{Kind: policy.RecordGroup, ID: "app", Value: 5}, {Kind: policy.RecordGroup, ID: "gone", Value: 5}, {Kind: policy.RecordGroup, ID: "gone"}})
-	step(policy.Shutdown{Code: 3, Cause: "SIGTERM"})
+	step(policy.Shutdown{Code: 3, Cause: "SIGTERM", Action: "reboot"})
 	if stopping != 1 {
 		t.Errorf("the keeper was told %d times that we stop", stopping)
 	}
@@ -78,7 +78,7 @@ func TestPast(t *testing.T) {
 	if !reflect.DeepEqual(got.Past, want) {
 		t.Errorf("got  %+v\nwant %+v", got.Past, want)
 	}
-	if sd := got.Shutdown; sd == nil || sd.Code != 3 || sd.Deadline != policy.Time(time.Hour+time.Minute) {
+	if sd := got.Shutdown; sd == nil || sd.Code != 3 || sd.Action != "reboot" || sd.Deadline != policy.Time(time.Hour+time.Minute) {
 		t.Errorf("the shutdown is %+v", sd)
 	}
 	values["slot:bad/0"], values["what"] = "2 ready 1", "1"

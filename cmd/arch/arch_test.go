@@ -39,11 +39,12 @@ var layers = map[string][]string{
 	"supervisor/logs":       {"supervisor/notify"},
 	"supervisor/keeper":     {"supervisor/notify", "supervisor/wait"},
 	"supervisor/entry":      {},
+	"supervisor/boot":       {},
 	"supervisor":            {"spec", "spec/load", "cgroups", "supervisor/..."},
 	"cmd":                   {}, // scripts that run the programs
 	"cmd/arch":              {},
 	"cmd/nines":             {"spec", "spec/load", "cgroups", "ipc", "supervisor", "supervisor/..."},
-	"cmd/nines-init":        {"supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/entry"},
+	"cmd/nines-init":        {"supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/entry", "supervisor/boot"},
 	"cmd/nines-exec":        {"supervisor/proc/shim"},
 	"cmd/nines-log":         {"supervisor/logs", "supervisor/notify"},
 }
@@ -52,7 +53,7 @@ var layers = map[string][]string{
 var modules = map[string][]string{
 	// Descriptors, signals and processes are handled where they are owned.
 	"golang.org/x/sys": {"cgroups", "ipc", "supervisor/proc", "supervisor/proc/shim", "supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/listen",
-		"supervisor/entry", "supervisor/logs", "cmd/nines-init", "cmd/nines-exec", "cmd/nines-log"},
+		"supervisor/entry", "supervisor/boot", "supervisor/logs", "cmd/nines-init", "cmd/nines-exec", "cmd/nines-log"},
 	// HCL is read in one place; all else sees plain values.
 	"github.com/hashicorp/hcl/v2":  {"spec/load"},
 	"github.com/zclconf/go-cty":    {"spec/load"},

@@ -22,6 +22,8 @@ usage: nines-init [flags]
       --socket PATH     the control socket (default DIR/control.sock; NINES_SOCKET)
       --state-dir DIR   what must last (default /var/lib/nines; NINES_STATE_DIR)
       --log-dir DIR     the services' logs (default /var/log/nines; NINES_LOG_DIR)
+      --machine yes|no  whether to be the init of a machine: mounts, console, power-off
+                        (default: as PID 1 outside of containers)
   -v, --verbose         say more
       --version         print the version
   -h, --help            print this
@@ -89,7 +91,7 @@ func parse(args []string) (flags, error) {
 			if attached {
 				return f, usageError("cannot use "+arg, name+" takes no value")
 			}
-		case "-f", "--supervisor", "--runtime-dir", "--socket", "--state-dir", "--log-dir", "-p", "-r", "-e":
+		case "-f", "--supervisor", "--runtime-dir", "--socket", "--state-dir", "--log-dir", "--machine", "-p", "-r", "-e":
 			if !attached {
 				if len(args) == 0 {
 					return f, usageError("cannot use "+name, "its value is missing")
@@ -121,8 +123,12 @@ func parse(args []string) (flags, error) {
 				f.supervisor = value
 			case "--runtime-dir":
 				f.runtimeDir = value
+			case "--machine":
+				if value != "yes" && value != "no" {
+					return f, usageError("cannot use --machine "+value, "it takes yes or no")
+				}
 			}
-			if name != "--supervisor" {
+			if name != "--supervisor" && name != "--machine" {
 				f.pass = append(f.pass, name, value)
 			}
 		}
@@ -199,4 +205,20 @@ func commandFlag(cmd *entry.Options, name, value string) error {
 
 func noSignal(flag, text string) error {
 	return usageError("cannot use "+flag, "there is no signal "+strconv.Quote(text))
+}
+
+// machineChoice is the value of --machine, before anything else is read: whether
+// this is the init of a machine decides how.
+func machineChoice(args []string) string {
+	for i, arg := range args {
+		switch {
+		case arg == "--":
+			return ""
+		case arg == "--machine" && i+1 < len(args):
+			return args[i+1]
+		case strings.HasPrefix(arg, "--machine="):
+			return arg[len("--machine="):]
+		}
+	}
+	return ""
 }

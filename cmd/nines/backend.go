@@ -26,11 +26,12 @@ type backend struct {
 	services  map[string]*spec.Service
 	about     ipc.Supervisor // what does not change
 	logSocket string
+	machine   bool // nines is its init
 	usage     usageCache
 }
 
-func newBackend(sup *supervisor.Supervisor, sp *spec.Spec, about ipc.Supervisor, runtimeDir string) *backend {
-	b := &backend{sup: sup, spec: sp, about: about, services: map[string]*spec.Service{}, logSocket: filepath.Join(runtimeDir, "log.sock")}
+func newBackend(sup *supervisor.Supervisor, sp *spec.Spec, about ipc.Supervisor, runtimeDir string, machine bool) *backend {
+	b := &backend{machine: machine, sup: sup, spec: sp, about: about, services: map[string]*spec.Service{}, logSocket: filepath.Join(runtimeDir, "log.sock")}
 	for _, s := range sp.Services {
 		b.services[s.Name] = s
 	}
@@ -118,13 +119,13 @@ func (b *backend) Do(ctx context.Context, by ipc.Caller, service, verb string, c
 }
 
 func (b *backend) Shutdown(ctx context.Context, by ipc.Caller, r ipc.ShutdownRequest) (ipc.Result, error) {
-	if r.Action != "" {
+	if r.Action != "" && !b.machine {
 		return ipc.Result{}, &ipc.Error{
 			Code: ipc.CodeConflict, Message: "cannot " + r.Action + ": nines is not the init of this machine",
 			Hint: "`nines shutdown` alone stops all services and ends nines",
 		}
 	}
-	a, err := b.sup.Shutdown(ctx, "nines shutdown by "+caller(by), 0, !r.NoWait)
+	a, err := b.sup.Shutdown(ctx, "nines shutdown by "+caller(by), 0, r.Action, !r.NoWait)
 	return answer(a, err)
 }
 

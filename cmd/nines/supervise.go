@@ -152,11 +152,13 @@ func superviseWith(a *app, files []string, conn *notify.Conn, generation int, lo
 	for _, d := range diags {
 		about.Warnings = append(about.Warnings, fmt.Sprintf("%s:%d: %s", d.File, d.Line, d.Summary))
 	}
+	machine := a.getenv("NINES_MACHINE") == "1"
+	container := keeperPID == 1 && !machine
 	sup, err := supervisor.New(supervisor.Config{
 		Spec: sp, Keeper: conn, KeeperPID: keeperPID, RuntimeDir: runtimeDir, LogDir: logDir,
 		Shim: beside("nines-exec"), Environ: os.Environ(),
-		InheritEnv: keeperPID == 1 || a.getenv("NINES_UP") == "1",
-		Stdout:     keeperPID == 1 || a.getenv("NINES_LOG_STDOUT") == "1",
+		InheritEnv: container || a.getenv("NINES_UP") == "1",
+		Stdout:     container || a.getenv("NINES_LOG_STDOUT") == "1",
 		Past:       past, Sockets: sockets, Cgroups: tree, Seed: seed(), Journal: events, Log: log,
 		Watchdog: time.Duration(atoiOr(a.getenv("WATCHDOG_USEC"), 0)) * time.Microsecond,
 	})
@@ -177,7 +179,7 @@ func superviseWith(a *app, files []string, conn *notify.Conn, generation int, lo
 		log.Warn("the control socket takes as many connections as by default, which may leave too few descriptors", "err", err)
 	}
 	srv := ipc.NewServer(ipc.ServerConfig{
-		Backend: newBackend(sup, sp, about, runtimeDir), Path: socket,
+		Backend: newBackend(sup, sp, about, runtimeDir, machine), Path: socket,
 		Mode: sp.Supervisor.Control.Mode, Group: sp.Supervisor.Control.Group, UID: uint32(a.uid), Log: log, Limits: limits,
 	})
 	served := make(chan error, 1)

@@ -5,8 +5,6 @@ package load
 // happens meanwhile. Whoever gives it one deletes its row.
 func notYet(path string) (meanwhile string, ok bool) {
 	switch path {
-	case "supervisor.watchdog":
-		return "The hardware watchdog is not opened.", true
 	case "supervisor.metrics":
 		return "Nothing listens there.", true
 	case "supervisor.web":

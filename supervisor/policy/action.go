@@ -100,7 +100,7 @@ const (
 	RecordStopped                 // ID (service or instance) is stopped by a person: Value 1, or no more: 0
 	RecordScale                   // ID (service) was scaled to Value
 	RecordStarted                 // ID (service), which the spec disables, was started by a person: Value 1, or no more: 0
-	RecordShutdown                // a shutdown is in progress: exit status Value, ends by Deadline
+	RecordShutdown                // a shutdown is in progress: exit status Value, ends by Deadline, Action for the machine
 	RecordGroup                   // ID (group) is being restarted: Value says where that is, or no more: 0
 )
 
@@ -112,7 +112,8 @@ type Record struct {
 	Value    int64
 	Deadline Time
 
-	slot *slot
+	slot   *slot
+	Action string // RecordShutdown: as Shutdown has it
 }
 
 // Output is what one Step asks for.

@@ -175,12 +175,14 @@ type Command struct {
 	By        string // who asked, for the reason: "root (uid 0)"
 }
 
-// Shutdown ends everything in reverse order. A second one changes nothing but
-// is answered when the first is done.
+// Shutdown ends everything in reverse order. A second one changes nothing, but
+// that it may say what becomes of the machine where the first did not, and is
+// answered when the first is done.
 type Shutdown struct {
 	Request Request // 0: nobody waits
 	Code    int     // exit status of the keeper
 	Cause   string  // "SIGTERM", "nines shutdown", "essential service web …"
+	Action  string  // what then becomes of the machine: "poweroff", "reboot", "halt"; "": as its init has it
 	// For Past: when whatever is left is killed. 0: ShutdownTimeout from now.
 	Deadline Time
 }

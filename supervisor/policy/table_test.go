@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -246,6 +247,33 @@ func TestBeforeAndAfter(t *testing.T) {
 	e.step(Shutdown{Request: 1, Code: 2})
 	if got := e.out.String(); !strings.Contains(got, "done #1") || !strings.HasSuffix(got, "end 2\n") {
 		t.Errorf("%s", got)
+	}
+}
+
+// What becomes of the machine may be said by a second shutdown where the first
+// did not; another is refused.
+func TestShutdownAction(t *testing.T) {
+	m := New(Config{})
+	m.Step(1, SpecChanged{Spec: parseSpec(t, "web")})
+	actions := func(out *Output) (all []string) {
+		for _, r := range out.Records {
+			if r.Kind == RecordShutdown {
+				all = append(all, r.Action)
+			}
+		}
+		return all
+	}
+	if got := actions(m.Step(2, Shutdown{Request: 1})); !slices.Equal(got, []string{""}) {
+		t.Errorf("the first: %q", got)
+	}
+	for _, want := range [][]string{{"reboot"}, nil} {
+		if got := actions(m.Step(3, Shutdown{Request: 2, Action: "reboot"})); !slices.Equal(got, want) {
+			t.Errorf("one that says it: %q, want %q", got, want)
+		}
+	}
+	out := m.Step(4, Shutdown{Request: 4, Action: "halt"})
+	if len(out.Now) != 1 || out.Now[0].Kind != ActRefused || out.Now[0].Code != Conflict || out.Now[0].Message != "cannot halt: nines is shutting down already, for a reboot" {
+		t.Errorf("another: %+v", out.Now)
 	}
 }
 
