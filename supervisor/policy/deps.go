@@ -22,6 +22,7 @@ type counted struct {
 	surplus  bool
 	waiting  bool
 	settled  bool
+	outdated bool
 }
 
 // level is what the neighbours of a service need to know of it.
@@ -45,13 +46,14 @@ func (m *Machine) assess(s *slot) counted {
 		c.surplus = c.occupied
 		return c
 	}
+	c.outdated = s.phase.lives() && s.revision != v.revision
 	d := m.desired(s)
 	c.waiting = (d == wantRun || d == wantYield) && s.phase == phaseDown
 	task := v.spec.Type == spec.TypeTask
 	switch {
 	case task && s.phase == phaseCompleted, !task && s.phase == phaseReady:
 		c.standing = standsUp
-	case d == wantStopped, d == wantDisabled, d == wantEnd,
+	case d == wantStopped, d == wantDisabled, d == wantEnd, d == wantRemoved,
 		s.phase == phaseCompleted, s.phase == phaseFailed, s.phase == phaseStuck, s.held:
 		c.standing = standsDead
 	case s.first:
@@ -67,8 +69,11 @@ func (m *Machine) assess(s *slot) counted {
 // ends with it.
 func (m *Machine) touch(s *slot) {
 	v, old, c := s.svc, s.counted, m.assess(s)
-	if len(v.ops) > 0 {
+	if v.watched() {
 		m.markOps(v)
+	}
+	if v.updating {
+		m.markRoll(v)
 	}
 	if c == old {
 		return
@@ -83,6 +88,7 @@ func (m *Machine) touch(s *slot) {
 	v.surplus += delta(old.surplus, c.surplus)
 	v.waiting += delta(old.waiting, c.waiting)
 	v.settled += delta(old.settled, c.settled)
+	v.outdated += delta(old.outdated, c.outdated)
 	if c.settled && s.scaling {
 		m.scaled(s)
 	}
@@ -135,6 +141,9 @@ func (m *Machine) settle() {
 		} else if s, ok := m.dirtySlots.pop(); ok {
 			s.queued = false
 			m.evaluate(s)
+		} else if v, ok := m.dirtyRolls.pop(); ok {
+			v.rollDirty = false
+			m.roll(v)
 		} else if v, ok := m.dirtyOps.pop(); ok {
 			v.opsDirty = false
 			m.progress(v)
@@ -147,7 +156,7 @@ func (m *Machine) settle() {
 // relevel derives what the neighbours of v need to know, and tells those whom
 // a change concerns.
 func (m *Machine) relevel(v *service) {
-	if leaving := v.stopped || v.leavingNeeds > 0; leaving != v.leaving {
+	if leaving := v.stopped || v.disabled() || v.leavingNeeds > 0; leaving != v.leaving {
 		v.leaving = leaving
 		for _, o := range v.needers {
 			o.leavingNeeds += delta(!leaving, leaving)
@@ -168,11 +177,11 @@ func (m *Machine) relevel(v *service) {
 				m.wake(o)
 			}
 			m.markDirty(o)
-			if len(o.ops) > 0 {
+			if o.watched() {
 				m.markOps(o)
 			}
 		}
-		if len(v.ops) > 0 {
+		if v.watched() {
 			m.markOps(v)
 		}
 	}
@@ -195,14 +204,17 @@ func (m *Machine) relevel(v *service) {
 
 // concern: a neighbour of v changed. It matters only where something waits.
 func (m *Machine) concern(v *service) {
-	if v.waiting == 0 && len(v.ops) == 0 {
+	if v.updating {
+		m.markRoll(v)
+	}
+	if v.waiting == 0 && !v.watched() {
 		return
 	}
 	m.markDirty(v)
 	if v.mayStart() {
 		m.wake(v)
 	}
-	if len(v.ops) > 0 {
+	if v.watched() {
 		m.markOps(v)
 	}
 }
@@ -261,6 +273,9 @@ func (m *Machine) mayEnd(s *slot, d desire) bool {
 	switch {
 	case d == wantEnd:
 		return s.svc.holders[byAll] == 0
+	case d == wantRemoved:
+		// All that depends on it is no more either: what is kept cannot name it.
+		return s.svc.holders[byAll] == 0
 	case d == wantGone, d == wantStopped && !s.svc.stopped:
 		return true
 	}
@@ -272,6 +287,8 @@ func (m *Machine) whyEnd(s *slot, d desire) Reason {
 	switch d {
 	case wantEnd:
 		return Reason{kind: whyShutdown, name: m.down.cause}
+	case wantRemoved:
+		return Reason{kind: whyRemoved}
 	case wantGone:
 		return Reason{kind: whyGone, count: int32(s.svc.instances)}
 	case wantStopped:

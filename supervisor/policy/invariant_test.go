@@ -60,7 +60,7 @@ func checkInvariants(t fataler, m *Machine) {
 		checkService(t, m, v)
 	}
 	if m.dirtyServices.head != len(m.dirtyServices.items) || m.dirtySlots.head != len(m.dirtySlots.items) ||
-		m.dirtyOps.head != len(m.dirtyOps.items) {
+		m.dirtyOps.head != len(m.dirtyOps.items) || m.dirtyRolls.head != len(m.dirtyRolls.items) {
 		t.Fatalf("work is left")
 	}
 	n := 0
@@ -75,7 +75,7 @@ func checkInvariants(t fataler, m *Machine) {
 func checkService(t fataler, m *Machine, v *service) {
 	t.Helper()
 	name := v.spec.Name
-	var sums struct{ up, first, stalled, dead, occupied, stuck, surplus, waiting, settled int }
+	var sums struct{ up, first, stalled, dead, occupied, stuck, surplus, waiting, settled, outdated int }
 	for _, s := range v.slots {
 		c := s.counted
 		switch c.standing {
@@ -94,11 +94,12 @@ func checkService(t fataler, m *Machine, v *service) {
 		sums.surplus += delta(false, c.surplus)
 		sums.waiting += delta(false, c.waiting)
 		sums.settled += delta(false, c.settled)
+		sums.outdated += delta(false, c.outdated)
 	}
 	if sums.up != v.standing[standsUp] || sums.first != v.standing[standsFirst] ||
 		sums.stalled != v.standing[standsStalled] || sums.dead != v.standing[standsDead] ||
 		sums.occupied != v.occupied || sums.stuck != v.stuck || sums.surplus != v.surplus ||
-		sums.waiting != v.waiting || sums.settled != v.settled {
+		sums.waiting != v.waiting || sums.settled != v.settled || sums.outdated != v.outdated {
 		t.Fatalf("%s: sums are %+v, kept %+v", name, sums, v)
 	}
 	if l := v.derive(); l != v.level {
@@ -118,7 +119,7 @@ func checkService(t fataler, m *Machine, v *service) {
 		leaving != v.leavingNeeds || pending != v.afterPending {
 		t.Fatalf("%s: neighbours are %d %d %d %d %d, kept %+v", name, down, dead, stalled, leaving, pending, v)
 	}
-	if v.leaving != (v.stopped || leaving > 0) {
+	if v.leaving != (v.stopped || v.disabled() || leaving > 0) {
 		t.Fatalf("%s: leaving %t", name, v.leaving)
 	}
 	for rel := range v.present {
