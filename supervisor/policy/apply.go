@@ -46,10 +46,13 @@ func (m *Machine) apply(e SpecChanged) {
 	old := m.services
 	m.services = make([]*service, 0, len(e.Spec.Services)+m.removing)
 	kept := make(map[*service]bool, len(e.Spec.Services)) // looked up only
+	disabled := make([]bool, 0, len(e.Spec.Services))
 	for _, sp := range e.Spec.Services {
 		v := m.takeUp(sp, old)
 		kept[v] = true
 		m.services = append(m.services, v)
+		disabled = append(disabled, v.disabled())
+		v.spec = sp
 	}
 	for _, v := range old {
 		if kept[v] {
@@ -61,8 +64,8 @@ func (m *Machine) apply(e SpecChanged) {
 		}
 	}
 	m.relink()
-	for _, sp := range e.Spec.Services {
-		m.change(m.byName[sp.Name], sp, e.Digests[sp.Name])
+	for i, sp := range e.Spec.Services {
+		m.change(m.byName[sp.Name], e.Digests[sp.Name], disabled[i])
 	}
 	for _, v := range m.services {
 		m.touchAll(v)
@@ -86,8 +89,7 @@ func (m *Machine) applied(e SpecChanged) {
 }
 
 // takeUp returns the service that sp describes: the one that is there, one that
-// is on its way out and is wanted again, or a new one. One without a spec is for
-// change to begin with.
+// is on its way out and is wanted again, or a new one.
 func (m *Machine) takeUp(sp *spec.Service, old []*service) *service {
 	if v := m.byName[sp.Name]; v != nil {
 		return v
@@ -97,21 +99,18 @@ func (m *Machine) takeUp(sp *spec.Service, old []*service) *service {
 		v = old[i]
 		v.removed = false
 		m.removing--
-		if v.awaited != awaitNothing {
-			v.awaited = awaitNothing
-		}
 		if v.remembered() {
 			m.recordRevision(v)
 		}
 	} else if v = m.retired[sp.Name]; v != nil {
 		delete(m.retired, sp.Name)
-		*v = service{slots: v.slots, floor: v.floor, spec: sp, revision: 1, top: 1, level: levelPending}
+		*v = service{slots: v.slots, floor: v.floor, spec: sp, revision: 1, top: 1, level: levelPending, fresh: true}
 		for _, s := range v.slots {
 			s.revision, s.last, s.how, s.why, s.restarts = 0, LastExit{}, Reason{}, Reason{}, 0
 			m.forget(s)
 		}
 	} else {
-		v = &service{spec: sp, revision: 1, top: 1, level: levelPending, floor: m.past.Incarnations[sp.Name]}
+		v = &service{spec: sp, revision: 1, top: 1, level: levelPending, fresh: true, floor: m.floors[sp.Name]}
 	}
 	m.byName[sp.Name] = v
 	return v
@@ -162,18 +161,16 @@ func (m *Machine) unscale(v *service) {
 	}
 }
 
-// change gives v what the specification says now.
-func (m *Machine) change(v *service, sp *spec.Service, digest string) {
-	fresh := v.slots == nil || v.instances == 0 && v.spec == sp
-	wasDisabled, old := v.disabled(), v.instances
-	v.spec = sp
+// change gives v what its new spec says.
+func (m *Machine) change(v *service, digest string, wasDisabled bool) {
+	sp, old := v.spec, v.instances
 	if v.started && sp.Enabled {
 		v.started = false
 		m.record(Record{Kind: RecordStarted, ID: sp.Name})
 	}
 	m.unscale(v)
 	m.failAll(v, "superseded by an apply"+by(m.applying.by), func(o *operation) bool {
-		return o.verb == VerbScale || o.index >= sp.Instances
+		return o.verb == VerbScale || o.index >= sp.Instances || v.disabled() && rises(o)
 	})
 	if v.instances = sp.Instances; v.instances != old {
 		m.resize(v, old)
@@ -181,8 +178,8 @@ func (m *Machine) change(v *service, sp *spec.Service, digest string) {
 	update := false
 	switch {
 	case v.digest == digest:
-	case old == 0 && v.occupied == 0 && v.digest == "":
-		v.digest = digest // nothing of it has run
+	case v.fresh:
+		v.digest = digest
 	default:
 		update = true
 		m.update(v, digest)
@@ -190,8 +187,9 @@ func (m *Machine) change(v *service, sp *spec.Service, digest string) {
 	m.rearm(v)
 	a := m.applying
 	switch {
-	case fresh:
+	case v.fresh:
 		a.added++
+		v.fresh = false
 	case update:
 		a.updated++
 	case v.instances != old || v.disabled() != wasDisabled:
@@ -209,9 +207,14 @@ func (m *Machine) change(v *service, sp *spec.Service, digest string) {
 	}
 }
 
-// rearm gives what is on its way up the readiness that counts now.
+// rearm gives what is on its way up the readiness that counts now, and forgets
+// ends that can be part of no crash loop any more.
 func (m *Machine) rearm(v *service) {
 	for _, s := range v.slots {
+		if over := len(s.ends) - max(v.spec.CrashLoop.Failures, 0); over > 0 {
+			s.ends = s.ends[:copy(s.ends, s.ends[over:])]
+			m.save(s)
+		}
 		switch {
 		case s.phase != phaseStarting:
 		case v.spec.Ready == nil || v.spec.Type == spec.TypeTask:
@@ -243,7 +246,9 @@ func (m *Machine) retire() {
 	if m.down.on {
 		return
 	}
-	gone := func(v *service) bool { return v.removed && v.occupied == 0 && v.awaited == awaitNothing }
+	gone := func(v *service) bool {
+		return v.removed && !v.present[byNeeds] && !v.present[byAll] && v.awaited == awaitNothing
+	}
 	for _, v := range m.services {
 		if gone(v) {
 			for _, o := range v.needs {

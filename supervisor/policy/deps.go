@@ -173,7 +173,7 @@ func (m *Machine) relevel(v *service) {
 		v.present[rel] = p
 		for _, o := range v.below[rel] {
 			o.holders[rel] += delta(!p, p)
-			if o.holders[rel] == 0 && (o.leaving || m.down.on) {
+			if o.holders[rel] == 0 && (o.leaving || o.removed || m.down.on) {
 				m.wake(o)
 			}
 			m.markDirty(o)

@@ -14,6 +14,9 @@ import (
 // left; or another one.
 func (m *Machine) specChanged(e SpecChanged) {
 	switch {
+	case e.Spec == nil:
+		m.refuse(e.Request, BadRequest, "cannot apply: there is no specification", "")
+		return
 	case m.down.on:
 		m.refuse(e.Request, Conflict, "cannot apply: nines is shutting down ("+m.down.cause+")", "")
 		return
@@ -23,6 +26,8 @@ func (m *Machine) specChanged(e SpecChanged) {
 	}
 	m.loaded = true
 	m.past = e.Past
+	m.floors = map[string]uint64{}
+	maps.Copy(m.floors, e.Past.Incarnations)
 	m.services = make([]*service, 0, len(e.Spec.Services))
 	services := make([]service, len(e.Spec.Services))
 	for i, sp := range e.Spec.Services {
@@ -32,7 +37,7 @@ func (m *Machine) specChanged(e SpecChanged) {
 		if n, ok := e.Past.Scale[sp.Name]; ok && n >= 0 && n <= MaxInstances && sp.Type != spec.TypeTask {
 			v.instances, v.scaled = n, true
 		}
-		v.floor = e.Past.Incarnations[sp.Name]
+		v.floor = m.floors[sp.Name]
 		v.started = e.Past.Started[sp.Name]
 		v.stopped = e.Past.Stopped[sp.Name]
 		m.services = append(m.services, v)
@@ -86,6 +91,11 @@ func (m *Machine) knownPast() map[*service]int {
 		switch v, index := m.place(id); {
 		case v == nil:
 			m.unknown = append(m.unknown, id)
+			// Its numbers are not used again, should its service come back.
+			if at := strings.LastIndexByte(id, '/'); at > 0 && m.past.Slots[id].Incarnation > m.floors[id[:at]] {
+				m.floors[id[:at]] = m.past.Slots[id].Incarnation
+				m.record(Record{Kind: RecordIncarnations, ID: id[:at], Value: int64(m.floors[id[:at]])})
+			}
 		case index >= max(v.instances, tops[v]):
 			m.forgetSlot(v, id, Ref{Slot: NoSlot, Incarnation: m.past.Slots[id].Incarnation})
 		}
@@ -134,7 +144,7 @@ func (m *Machine) lingering() {
 	for _, sp := range m.past.Before.Services {
 		if m.byName[sp.Name] == nil && lives[sp.Name] {
 			m.services = append(m.services, &service{
-				spec: sp, revision: 1, level: levelPending, removed: true, floor: m.past.Incarnations[sp.Name],
+				spec: sp, revision: 1, level: levelPending, removed: true, floor: m.floors[sp.Name],
 			})
 			m.removing++
 		}

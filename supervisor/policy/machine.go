@@ -47,7 +47,8 @@ type Machine struct {
 	ended      bool // ActEnd was given: nothing is done any more
 	past       Past // what is said of slots that a later scale makes
 	unknown    []string
-	timeout    time.Duration // of a shutdown, as the spec says
+	floors     map[string]uint64 // Past.Incarnations, and of unknown: for services that come back
+	timeout    time.Duration     // of a shutdown, as the spec says
 	services   []*service
 	retired    map[string]*service // removed from the spec, and gone: their slots are used again
 	removing   int                 // services that are no more in the spec and still in services
@@ -84,6 +85,7 @@ type service struct {
 	removed   bool     // it is no more in the specification: it goes down, and is forgotten
 	scaled    bool     // instances is what a person scaled it to
 	awaited   awaited  // what an apply waits for
+	fresh     bool     // the apply under way has added it
 	updating  bool     // a new revision has not come to all of its instances
 	instances int      // wanted: the spec's, or what a person scaled it to
 	started   bool     // by a person, although the spec disables it

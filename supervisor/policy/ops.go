@@ -158,6 +158,9 @@ func (m *Machine) finish(o *operation, failed bool, message, hint string) {
 		}
 	}
 	m.markOps(o.svc)
+	if o.svc.updating {
+		m.markRoll(o.svc) // it had waited for a restart
+	}
 }
 
 func without(list []*operation, o *operation) []*operation {

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,7 +94,7 @@ func (c *chaos) feed(ev Event) {
 	c.printf("%s", c.format(o))
 	if c.ended && len(o.Now)+len(o.Then)+len(o.Records) > 0 {
 		switch ev.(type) {
-		case Command, Shutdown: // answered, and that is all
+		case Command, Shutdown, SpecChanged: // answered, and that is all
 		default:
 			c.t.Fatalf("output after the end: %s", c.format(o))
 		}
@@ -231,7 +232,12 @@ func (c *chaos) heal() {
 		c.feed(Tick{})
 	}
 	if len(c.waiting) > 0 {
-		c.t.Fatalf("not answered in an hour: %v\n%s", c.waiting, c.snapshot())
+		c.t.Fatalf("not answered in an hour: %v\n%s\n%+v", c.waiting, c.snapshot(), func() (l []operation) {
+			for _, o := range c.m.operations {
+				l = append(l, *o)
+			}
+			return
+		}())
 	}
 	if c.ended || c.m.down.on {
 		return
@@ -242,6 +248,9 @@ func (c *chaos) heal() {
 		}
 		for _, s := range v.slots[:v.instances] {
 			up := s.phase == phaseReady || s.phase == phaseCompleted || s.phase == phaseFailed
+			if m := c.m; m.desired(s) == wantRun && s.phase == phaseReady && s.revision != v.revision && v.standing[standsUp] == v.instances {
+				c.t.Fatalf("%s is not of revision %d an hour after the faults stopped\n%s\n%+v", s.name, v.revision, c.snapshot(), v)
+			}
 			if m := c.m; m.desired(s) == wantRun && !up {
 				c.t.Fatalf("%s is %s an hour after the faults stopped\n%s", s.name, s.phase, c.snapshot())
 			}
@@ -286,6 +295,8 @@ func (c *chaos) once(services int) {
 			Request: c.request, Verb: VerbStart + Verb(r.IntN(6)), Service: fmt.Sprintf("s%d", r.IntN(services+1)),
 			Instance: index, Instances: r.IntN(6), Signal: "SIGUSR1",
 		})
+	case r.IntN(3) == 0:
+		c.applyAnother()
 	case r.IntN(4) == 0:
 		c.die()
 	case r.IntN(60) == 0:
@@ -298,7 +309,7 @@ func (c *chaos) once(services int) {
 func (c *chaos) run(n int) string {
 	sp := randomSpec(c.rng)
 	c.spec = sp
-	c.feed(SpecChanged{Spec: sp})
+	c.feed(SpecChanged{Spec: sp, Digests: digests(sp)})
 	for range n {
 		c.once(len(sp.Services))
 		c.m.Snapshot()
@@ -345,4 +356,60 @@ func TestDeterminism(t *testing.T) {
 			t.Fatalf("seed %d: two runs differ", seed)
 		}
 	}
+}
+
+// applyAnother applies a specification that differs in a few things.
+func (c *chaos) applyAnother() {
+	r := c.rng
+	sp := *c.spec
+	sp.Services = nil
+	drop := func(list []string, name string) []string {
+		return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == name })
+	}
+	for _, old := range c.spec.Services {
+		v := *old
+		switch r.IntN(10) {
+		case 0:
+			v.Instances = r.IntN(4)
+		case 1:
+			v.Enabled = !v.Enabled
+		case 2, 3:
+			v.Process.Command = spec.Expr(fmt.Sprint(r.IntN(3)))
+		case 4:
+			if len(v.Needs) > 0 {
+				v.Needs, v.After = v.Needs[1:], append(slices.Clone(v.After), v.Needs[0])
+			} else if len(v.After) > 0 {
+				v.After, v.Needs = drop(v.After, v.After[0]), append(slices.Clone(v.Needs), v.After[0])
+			}
+		case 5:
+			v.Ready = []*spec.Ready{nil, {Notify: "systemd"}, {Delay: time.Second}}[r.IntN(3)]
+		case 6:
+			v.CrashLoop.Failures = 1 + r.IntN(5)
+			v.Restart.Delay = time.Duration(r.IntN(3)) * 100 * time.Millisecond
+		}
+		sp.Services = append(sp.Services, &v)
+	}
+	if n := len(sp.Services); n > 1 && r.IntN(3) == 0 {
+		gone := r.IntN(n)
+		name := sp.Services[gone].Name
+		sp.Services = slices.Delete(sp.Services, gone, gone+1)
+		for _, v := range sp.Services {
+			v.Needs, v.After = drop(v.Needs, name), drop(v.After, name)
+		}
+	} else if r.IntN(3) == 0 {
+		for i := range 9 { // one that was there before, or never
+			v := newService(fmt.Sprintf("s%d", i))
+			if sp.Service(v.Name) == nil {
+				v.Instances = 1 + r.IntN(2)
+				if n > 0 && r.IntN(2) == 0 {
+					v.Needs = []string{sp.Services[0].Name}
+				}
+				sp.Services = append(sp.Services, v)
+				break
+			}
+		}
+	}
+	c.before, c.spec = c.spec, &sp
+	c.request++
+	c.feed(SpecChanged{Spec: &sp, Digests: digests(&sp), Request: c.request, By: "ann", Number: uint64(c.request)})
 }
