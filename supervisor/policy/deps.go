@@ -156,7 +156,7 @@ func (m *Machine) settle() {
 // relevel derives what the neighbours of v need to know, and tells those whom
 // a change concerns.
 func (m *Machine) relevel(v *service) {
-	if leaving := v.stopped || v.disabled() || v.leavingNeeds > 0; leaving != v.leaving {
+	if leaving := v.stopped || v.disabled() && v.occupied > 0 || v.leavingNeeds > 0; leaving != v.leaving {
 		v.leaving = leaving
 		for _, o := range v.needers {
 			o.leavingNeeds += delta(!leaving, leaving)

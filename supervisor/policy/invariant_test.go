@@ -119,7 +119,7 @@ func checkService(t fataler, m *Machine, v *service) {
 		leaving != v.leavingNeeds || pending != v.afterPending {
 		t.Fatalf("%s: neighbours are %d %d %d %d %d, kept %+v", name, down, dead, stalled, leaving, pending, v)
 	}
-	if v.leaving != (v.stopped || v.disabled() || leaving > 0) {
+	if v.leaving != (v.stopped || v.disabled() && v.occupied > 0 || leaving > 0) {
 		t.Fatalf("%s: leaving %t", name, v.leaving)
 	}
 	for rel := range v.present {
