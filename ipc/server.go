@@ -22,6 +22,8 @@ type Limits struct {
 	MaxWaits      int           // requests that wait or stream, at once: half of MaxConns
 	MaxHeader     int           // bytes of a request's header: 64 KiB
 	MaxBody       int64         // bytes of a request's body: 64 KiB
+	MaxSpec       int64         // … of one that brings a specification: 16 MiB
+	MaxSpecs      int           // such requests that are read at once: 2
 	ReadTimeout   time.Duration // for a request's header, and then for its body: 5 s
 	IdleTimeout   time.Duration // between requests of one connection: 15 s
 	WriteTimeout  time.Duration // for an answer, or for one write of a stream: 10 s
@@ -33,6 +35,8 @@ func (l Limits) withDefaults() Limits {
 	def(&l.MaxWaits, max(1, l.MaxConns/2))
 	def(&l.MaxHeader, 64<<10)
 	def(&l.MaxBody, 64<<10)
+	def(&l.MaxSpec, 16<<20)
+	def(&l.MaxSpecs, 2)
 	def(&l.ReadTimeout, 5*time.Second)
 	def(&l.IdleTimeout, 15*time.Second)
 	def(&l.WriteTimeout, 10*time.Second)
@@ -67,6 +71,7 @@ type Server struct {
 	table  []route
 	log    *slog.Logger
 	waits  chan struct{}
+	specs  chan struct{}
 	http   *http.Server
 
 	done     chan struct{} // closed when Shutdown begins
@@ -87,6 +92,7 @@ func NewServer(cfg ServerConfig) *Server {
 	s := &Server{
 		cfg: cfg, limits: l, table: routes(), log: cfg.Log,
 		waits: make(chan struct{}, l.MaxWaits),
+		specs: make(chan struct{}, l.MaxSpecs),
 		done:  make(chan struct{}),
 	}
 	s.http = &http.Server{
@@ -217,22 +223,24 @@ func (r *request) notFound(allow []string) error {
 }
 
 // body reads the whole body within its limits.
-func (r *request) body() ([]byte, error) {
+func (r *request) body() ([]byte, error) { return r.bodyUpTo(r.srv.limits.MaxBody) }
+
+func (r *request) bodyUpTo(most int64) ([]byte, error) {
 	l := r.srv.limits
-	if r.ContentLength > l.MaxBody {
-		return nil, tooLarge(l.MaxBody)
+	if r.ContentLength > most {
+		return nil, tooLarge(most)
 	}
 	if err := r.rc.SetReadDeadline(time.Now().Add(l.ReadTimeout)); err != nil {
 		return nil, fmt.Errorf("cannot bound the read: %w", err)
 	}
-	b, err := io.ReadAll(io.LimitReader(r.Body, l.MaxBody+1))
+	b, err := io.ReadAll(io.LimitReader(r.Body, most+1))
 	if err != nil {
 		// Half a request: what follows on this connection cannot be trusted.
 		r.w.Header().Set("Connection", "close")
 		return nil, badRequest("", "cannot read the request's body: %v", err)
 	}
-	if int64(len(b)) > l.MaxBody {
-		return nil, tooLarge(l.MaxBody)
+	if int64(len(b)) > most {
+		return nil, tooLarge(most)
 	}
 	// Else the deadline would end the request while it waits.
 	if err := r.rc.SetReadDeadline(time.Time{}); err != nil {

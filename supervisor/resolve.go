@@ -65,6 +65,22 @@ func newResolver(cfg Config, mark string) *resolver {
 	return r
 }
 
+// apply forgets what was of another specification, and the ports of services that
+// are no more.
+func (r *resolver) apply(s *Supervisor, sp *spec.Spec) {
+	clear(r.units)
+	names := map[string]bool{}
+	for _, svc := range sp.Services {
+		names[svc.Name] = true
+	}
+	for id := range r.ports {
+		if name, _, _ := strings.Cut(id, "/"); !names[name] {
+			delete(r.ports, id)
+			s.tellPorts(id, nil)
+		}
+	}
+}
+
 func (r *resolver) getenv(name string) (string, bool) {
 	v, ok := r.env[name]
 	return v, ok

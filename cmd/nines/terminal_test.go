@@ -316,12 +316,12 @@ func TestExplain(t *testing.T) {
 
 func TestInitArgs(t *testing.T) {
 	a := &app{}
-	if d := cmp.Diff([]string{"/i", "-f", "x"}, a.initArgs("/i", "", []string{"x"})); d != "" {
+	if d := cmp.Diff([]string{"/i", "-f", "x"}, a.initArgs("/i", "", []string{"x"}, false)); d != "" {
 		t.Error(d)
 	}
 	a.flags.socket, a.flags.runtimeDir, a.flags.stateDir, a.flags.logDir = "s", "r", "st", "l"
 	want := []string{"/i", "-f", "x", "-f", "y", "--runtime-dir", "r", "--socket", "s", "--state-dir", "st", "--log-dir", "l", "--supervisor", "/n"}
-	if d := cmp.Diff(want, a.initArgs("/i", "/n", []string{"x", "y"})); d != "" {
+	if d := cmp.Diff(want, a.initArgs("/i", "/n", []string{"x", "y"}, true)); d != "" {
 		t.Error(d)
 	}
 }
