@@ -257,12 +257,7 @@ func (r *resolver) envFile(e spec.Expr, sc *load.Scope) (map[string]string, erro
 	if err != nil {
 		return nil, err
 	}
-	path, optional := strings.CutPrefix(path, "-")
-	m, err := load.EnvFile(path)
-	if optional && os.IsNotExist(err) {
-		return nil, nil
-	}
-	return m, err
+	return load.EnvFile(path)
 }
 
 // instancePorts gives an instance its ports: base + index, or a free one, which

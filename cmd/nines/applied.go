@@ -146,8 +146,10 @@ func changeTo(v *applied.Version, sp *spec.Spec) supervisor.Change {
 
 // begin is what the supervisor begins with.
 func (r *running) begin() supervisor.Change {
+	c := changeTo(&r.state.Now, r.spec)
 	if r.next != nil {
-		return r.begins
+		c = r.begins
 	}
-	return changeTo(&r.state.Now, r.spec)
+	c.By = "" // nobody asks now
+	return c
 }

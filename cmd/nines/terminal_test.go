@@ -320,7 +320,7 @@ func TestInitArgs(t *testing.T) {
 		t.Error(d)
 	}
 	a.flags.socket, a.flags.runtimeDir, a.flags.stateDir, a.flags.logDir = "s", "r", "st", "l"
-	want := []string{"/i", "-f", "x", "-f", "y", "--runtime-dir", "r", "--socket", "s", "--state-dir", "st", "--log-dir", "l", "--supervisor", "/n"}
+	want := []string{"/i", "-f", "x", "-f", "y", "--runtime-dir", "r", "--socket", "s", "--state-dir", "st", "--log-dir", "l", "--supervisor", "/n", "--watch"}
 	if d := cmp.Diff(want, a.initArgs("/i", "/n", []string{"x", "y"}, true)); d != "" {
 		t.Error(d)
 	}

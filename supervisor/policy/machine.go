@@ -79,17 +79,17 @@ type Machine struct {
 type service struct {
 	spec      *spec.Service
 	revision  int
-	digest    string   // of it
-	prior     Revision // the one before; Number 0: none
-	top       int      // the highest number that a revision of it has had
-	removed   bool     // it is no more in the specification: it goes down, and is forgotten
-	scaled    bool     // instances is what a person scaled it to
-	awaited   awaited  // what an apply waits for
-	fresh     bool     // the apply under way has added it
-	updating  bool     // a new revision has not come to all of its instances
-	instances int      // wanted: the spec's, or what a person scaled it to
-	started   bool     // by a person, although the spec disables it
-	stopped   bool     // by a person, all of it
+	digest    string     // of it
+	prior     []Revision // earlier ones, the newest first
+	top       int        // the highest number that a revision of it has had
+	removed   bool       // it is no more in the specification: it goes down, and is forgotten
+	scaled    bool       // instances is what a person scaled it to
+	awaited   awaited    // what an apply waits for
+	fresh     bool       // the apply under way has added it
+	updating  bool       // a new revision has not come to all of its instances
+	instances int        // wanted: the spec's, or what a person scaled it to
+	started   bool       // by a person, although the spec disables it
+	stopped   bool       // by a person, all of it
 	stoppedBy string
 	lastCode  int // of its last failure, as the keeper's exit status
 	slots     []*slot

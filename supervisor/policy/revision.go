@@ -17,44 +17,51 @@ type Revision struct {
 // service. Which digest the current one has, it is told with the specification.
 type RevisionMemory struct {
 	Current int
-	Top     int      // the highest number that was given
-	Prior   Revision // the one before; Number 0: none
+	Top     int        // the highest number that was given
+	Prior   []Revision // earlier ones, the newest first; at most maxPrior
 }
 
-// Append appends w as text: "3 3 2 DIGEST", the current number, the highest, and
-// the one before with its digest, or 0 and "-".
+// maxPrior is how many earlier revisions are known by their digest: one of these
+// comes back under its own number.
+const maxPrior = 4
+
+// Append appends w as text: "3 3 2:DIGEST 1:DIGEST", the current number, the
+// highest, and earlier ones.
 func (w *RevisionMemory) Append(dst []byte) []byte {
 	dst = strconv.AppendInt(dst, int64(w.Current), 10)
 	dst = strconv.AppendInt(append(dst, ' '), int64(w.Top), 10)
-	dst = strconv.AppendInt(append(dst, ' '), int64(w.Prior.Number), 10)
-	digest := w.Prior.Digest
-	if digest == "" {
-		digest = "-"
+	for _, r := range w.Prior {
+		dst = strconv.AppendInt(append(dst, ' '), int64(r.Number), 10)
+		dst = append(append(dst, ':'), r.Digest...)
 	}
-	return append(append(dst, ' '), digest...)
+	return dst
 }
 
 var errRevision = errors.New("cannot read the memory of a revision")
 
 // ParseRevisionMemory reads what Append wrote.
 func ParseRevisionMemory(text string) (RevisionMemory, error) {
+	bad := func() (RevisionMemory, error) {
+		return RevisionMemory{}, fmt.Errorf("%w: %.40q", errRevision, text)
+	}
 	f := strings.Fields(text)
-	if len(f) != 4 || len(f[3]) > 128 {
-		return RevisionMemory{}, fmt.Errorf("%w: %.40q", errRevision, text)
+	if len(f) < 2 || len(f) > 2+maxPrior || len(text) > MaxMemory {
+		return bad()
 	}
-	var n [3]int
-	for i := range n {
-		var err error
-		if n[i], err = parseCount(f[i]); err != nil {
-			return RevisionMemory{}, fmt.Errorf("%w: %.40q", errRevision, text)
+	var w RevisionMemory
+	var err1, err2 error
+	w.Current, err1 = parseCount(f[0])
+	w.Top, err2 = parseCount(f[1])
+	if errors.Join(err1, err2) != nil || w.Current < 1 || w.Top < w.Current {
+		return bad()
+	}
+	for _, p := range f[2:] {
+		number, digest, ok := strings.Cut(p, ":")
+		n, err := parseCount(number)
+		if !ok || err != nil || n < 1 || n > w.Top {
+			return bad()
 		}
-	}
-	w := RevisionMemory{Current: n[0], Top: n[1], Prior: Revision{n[2], strings.Clone(f[3])}}
-	if f[3] == "-" {
-		w.Prior.Digest = ""
-	}
-	if w.Current < 1 || w.Top < w.Current || w.Top < w.Prior.Number {
-		return RevisionMemory{}, fmt.Errorf("%w: %.40q", errRevision, text)
+		w.Prior = append(w.Prior, Revision{n, strings.Clone(digest)})
 	}
 	return w, nil
 }
@@ -66,17 +73,20 @@ func (m *Machine) recallRevision(v *service, digest string, w RevisionMemory) {
 	v.prior, v.digest = w.Prior, digest
 }
 
-// newRevision makes digest the one that v is to run. One that was before the
-// current one comes back under its own number.
+// newRevision makes digest the one that v is to run. An earlier one comes back
+// under its own number.
 func (m *Machine) newRevision(v *service, digest string) {
-	old := Revision{v.revision, v.digest}
-	if v.prior.Number > 0 && v.prior.Digest == digest {
-		v.revision = v.prior.Number
-	} else {
-		v.top++
-		v.revision = v.top
+	number := v.top + 1
+	earlier := []Revision{{v.revision, v.digest}}
+	for _, r := range v.prior {
+		if r.Digest == digest {
+			number = r.Number
+		} else if len(earlier) < maxPrior {
+			earlier = append(earlier, r)
+		}
 	}
-	v.prior, v.digest = old, digest
+	v.revision, v.digest, v.prior = number, digest, earlier
+	v.top = max(v.top, number)
 	m.recordRevision(v)
 }
 
