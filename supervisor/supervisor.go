@@ -73,7 +73,7 @@ type Supervisor struct {
 	live     map[policy.Slot]*incarnation // from Spawn until nothing of it lives
 	pids     map[int]owner                // unreaped children
 	adopted  map[int]*incarnation         // by pid: main processes that are the keeper's children
-	early    []proc.Exit                  // exits of children whose spawn has not been answered yet
+	unreaped bool                         // a child has ended whose spawn has not been answered yet
 	inFlight int                          // spawns and hooks handed to the spawner and not answered
 	hooks    map[uint64]*hookRun
 	replies  map[policy.Request]*pending
@@ -166,7 +166,7 @@ func (s *Supervisor) Run() (int, error) {
 			child = true
 		default:
 		}
-		if child {
+		if child || s.unreaped {
 			s.reap()
 		}
 		if at, ok := s.machine.Deadline(); ok && at <= s.clock.now() {

@@ -32,19 +32,20 @@ var layers = map[string][]string{
 	"supervisor/policy":     {"spec"},
 	"supervisor/policy/sim": {"spec", "supervisor/policy"},
 	"supervisor/notify":     {},
+	"supervisor/wait":       {},
 	"supervisor/journal":    {"supervisor/policy"}, // it keeps policy's records
 	"supervisor/proc/shim":  {},
 	"supervisor/proc":       {"spec", "cgroups", "supervisor/proc/shim"},
 	"supervisor/listen":     {"spec"},
 	"supervisor/applied":    {"spec/load"},
 	"supervisor/logs":       {"supervisor/notify"},
-	"supervisor/keeper":     {"supervisor/notify"},
+	"supervisor/keeper":     {"supervisor/notify", "supervisor/wait"},
 	"supervisor/entry":      {},
 	"supervisor":            {"spec", "spec/load", "cgroups", "supervisor/..."},
 	"cmd":                   {}, // scripts that run the programs
 	"cmd/arch":              {},
 	"cmd/nines":             {"spec", "spec/load", "spec/diff", "cgroups", "ipc", "supervisor", "supervisor/..."},
-	"cmd/nines-init":        {"supervisor/keeper", "supervisor/notify", "supervisor/entry"},
+	"cmd/nines-init":        {"supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/entry"},
 	"cmd/nines-exec":        {"supervisor/proc/shim"},
 	"cmd/nines-log":         {"supervisor/logs", "supervisor/notify"},
 }
@@ -52,7 +53,7 @@ var layers = map[string][]string{
 // modules says which packages may import what is not ours, outside tests.
 var modules = map[string][]string{
 	// Descriptors, signals and processes are handled where they are owned.
-	"golang.org/x/sys": {"cgroups", "ipc", "supervisor/proc", "supervisor/proc/shim", "supervisor/keeper", "supervisor/notify", "supervisor/listen",
+	"golang.org/x/sys": {"cgroups", "ipc", "supervisor/proc", "supervisor/proc/shim", "supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/listen",
 		"supervisor/entry", "supervisor/logs", "cmd/nines-init", "cmd/nines-exec", "cmd/nines-log"},
 	// HCL is read in one place; all else sees plain values.
 	"github.com/hashicorp/hcl/v2":  {"spec/load"},

@@ -346,7 +346,7 @@ func TestFindInit(t *testing.T) {
 	if got, self, err := a.findInit(); err != nil || got != init || self != "" {
 		t.Errorf("%s, %s, %v", got, self, err)
 	}
-	err := a.execInit([]string{"x"})
+	err := a.execInit([]string{"x"}, false)
 	if !errors.As(err, &f) || f.code != exitFailed || !strings.Contains(f.Error(), "cannot start "+init) {
 		t.Errorf("an empty program: %v", err)
 	}

@@ -78,7 +78,7 @@ func TestCases(t *testing.T) {
 				if d.Input != "" {
 					e.spec = parseSpec(t, d.Input)
 				}
-				e.m = New(Config{})
+				e.m = New(Config{SpawnPatience: -1})
 				left := e.kept.past(t)
 				left.Before = e.before
 				e.step(SpecChanged{Spec: e.spec, Digests: digests(e.spec), Past: left})
