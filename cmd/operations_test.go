@@ -63,6 +63,10 @@ func TestRandomOperations(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatalf("nines-init does not end\n%s", r.out.String())
 	}
+	if code := r.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("nines-init exited with %d\n%s", code, r.out.String())
+	}
+	r.cmd = nil
 }
 
 // wants is what the model knows of a service.
