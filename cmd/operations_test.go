@@ -194,6 +194,14 @@ func (o *operations) one(i int, m model, pids map[string]int) (model, map[string
 		}
 	}
 	what = fmt.Sprintf("operation %d, %s", i, what)
+	if pid := pids[touched]; pid != 0 {
+		waitFor(o.t, what+": its end is known", func() error {
+			if in := o.find(touched); in == nil || in.PID == pid {
+				return fmt.Errorf("%s still has pid %d", touched, pid)
+			}
+			return nil
+		})
+	}
 	is, now := o.settle(what, candidates)
 	for id, pid := range pids {
 		service, _, _ := strings.Cut(id, "/")
@@ -254,6 +262,16 @@ func (o *operations) settle(what string, candidates []model) (model, map[string]
 		}
 		<-time.After(5 * time.Millisecond)
 	}
+}
+
+// find is an instance as the status has it, or nil while nobody answers.
+func (o *operations) find(id string) *ipc.Instance {
+	service, _, _ := strings.Cut(id, "/")
+	s, err := o.r.client().Service(context.Background(), service)
+	if err != nil {
+		return nil
+	}
+	return s.Instance(id)
 }
 
 // compare says how what runs differs from m, and returns the pids by instance.
