@@ -55,6 +55,7 @@ func (s *Supervisor) begin() {
 	for _, ev := range r.report {
 		s.step(ev)
 	}
+	s.step(policy.ClockChanged{Wall: time.Now()})
 	if s.cfg.Next != nil {
 		s.apply(0, *s.cfg.Next) // it was kept, and the supervisor died before it had begun
 	}

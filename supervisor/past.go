@@ -22,6 +22,7 @@ import (
 //	scale:web   instances set by a person
 //	rev:web     its revisions, where it is not at its first: policy.RevisionMemory
 //	applied     the number of the specification that runs
+//	group:app   where the restart of a group is
 //	ports:web/0 "http=8123 admin=8124": free ports that it was given
 //	listen:web/http "ID ADDRESS": what the descriptor of that name listens on
 //	main:812    start time of the main process with that pid: the keeper keeps its
@@ -33,6 +34,7 @@ import (
 //	            reaped and told
 //	cgroups     the folder of our cgroup tree, which the keeper kills if all else
 //	            fails
+//	logs        "EPOCH SEQ": what was heard of nines-log, see heard
 //	shutdown    "EXIT DEADLINE": one is in progress, to end by DEADLINE on
 //	            CLOCK_MONOTONIC in nanoseconds
 const (
@@ -43,12 +45,14 @@ const (
 	keyScale       = "scale:"
 	keyRevision    = "rev:"
 	keyApplied     = "applied"
+	keyGroup       = "group:"
 	keyShutdown    = "shutdown"
 	keyPorts       = "ports:"
 	keyListen      = "listen:"
 	keyMain        = "main:"
 	keyExit        = "exit:"
 	keyCgroups     = "cgroups"
+	keyHeard       = "logs"
 	keySync        = "sync"
 )
 
@@ -60,6 +64,7 @@ type Past struct {
 	// Sockets is by name in the store: what each listened on, see sockets.record.
 	Sockets map[string]string
 	Applied uint64 // number of the specification that ran; 0: not known
+	Heard   heard
 }
 
 // exitRecord is how a main process ended.
@@ -126,6 +131,11 @@ func encode(records []policy.Record, values []string) [][]byte {
 			key, value = keyRevision+r.ID, string(r.Append(nil))
 		case policy.RecordApplied:
 			key, value = keyApplied, strconv.FormatInt(r.Value, 10)
+		case policy.RecordGroup:
+			key, value = keyGroup+r.ID, ""
+			if r.Value != 0 {
+				value = strconv.FormatInt(r.Value, 10)
+			}
 		case policy.RecordShutdown:
 			key, value = keyShutdown, fmt.Sprintf("%d %d", r.Value, r.Deadline)
 			add(notify.KeyStopping + "=1\n") // also the word to whoever keeps the keeper
@@ -156,7 +166,7 @@ func ReadPast(values map[string]string) (Past, error) {
 	p.Past = policy.Past{
 		Slots: map[string]policy.SlotMemory{}, Incarnations: map[string]uint64{},
 		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{},
-		Revisions: map[string]policy.RevisionMemory{},
+		Revisions: map[string]policy.RevisionMemory{}, Groups: map[string]int64{},
 	}
 	var bad []string
 	for key, value := range values {
@@ -198,6 +208,13 @@ func ReadPast(values map[string]string) (Past, error) {
 		case key == keyApplied:
 			n, err := strconv.ParseUint(value, 10, 63)
 			p.Applied, ok = n, err == nil
+		case strings.HasPrefix(key, keyGroup):
+			n, err := strconv.ParseInt(value, 10, 64)
+			if ok = err == nil; ok {
+				p.Groups[key[len(keyGroup):]] = n
+			}
+		case key == keyHeard:
+			p.Heard, ok = parseHeard(value)
 		case key == keySync: // a predecessor died while it waited for it
 			ok = true
 		case key == keyShutdown:

@@ -48,14 +48,12 @@ type Config struct {
 	Watchdog   time.Duration  // the keeper waits so long for WATCHDOG=1; 0: it does not
 	Cgroups    *cgroups.Tree  // nil: level none
 	Seed       uint64
+	Journal    *journal.Journal // its owner closes it after Run
 	Log        *slog.Logger
 }
 
 // spawnerPatience is how long the end waits for the spawner.
 const spawnerPatience = time.Second
-
-// eventsKept is how many events stay in memory.
-const eventsKept = 10_000
 
 // Supervisor runs a specification. Make it with New, then Run it; its other
 // methods may be called from any goroutine while Run runs.
@@ -95,8 +93,8 @@ const maxKillers = 64
 
 // New prepares a Supervisor. It starts nothing.
 func New(cfg Config) (*Supervisor, error) {
-	if cfg.Spec == nil || cfg.Keeper == nil {
-		return nil, errors.New("cannot make a supervisor without a spec and a keeper")
+	if cfg.Spec == nil || cfg.Keeper == nil || cfg.Journal == nil {
+		return nil, errors.New("cannot make a supervisor without a spec, a keeper and a journal")
 	}
 	sp, err := proc.NewSpawner(cfg.Shim)
 	if err != nil {
@@ -104,7 +102,7 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	s := &Supervisor{
 		cfg: cfg, log: cfg.Log, clock: newClock(),
-		journal: journal.New(eventsKept), box: newMailbox(),
+		journal: cfg.Journal, box: newMailbox(),
 		mark: Mark(cfg.RuntimeDir), ended: make(chan struct{}),
 		machine: policy.New(policy.Config{Seed: cfg.Seed}),
 		live:    map[policy.Slot]*incarnation{}, pids: map[int]owner{}, adopted: map[int]*incarnation{},
@@ -147,6 +145,11 @@ func (s *Supervisor) Run() (int, error) {
 		return 1, fmt.Errorf("cannot tell the keeper that all is ready: %w", err)
 	}
 	go s.listenToKeeper()
+	stopWatch := s.watchClock()
+	defer stopWatch()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go s.listenToLogs(ctx)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for s.exit == nil {

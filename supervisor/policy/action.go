@@ -103,6 +103,7 @@ const (
 	RecordShutdown                // a shutdown is in progress: exit status Value, ends by Deadline
 	RecordRevision                // ID (service) is at revision Value, Append gives RevisionMemory's text; 0: it is no more
 	RecordApplied                 // the specification that Value numbers is the one that runs
+	RecordGroup                   // ID (group) is being restarted: Value says where that is, or no more: 0
 )
 
 // Record is something that must be known after the supervisor's death.
@@ -155,4 +156,9 @@ const (
 	KindShutdown      Kind = "shutdown"
 	KindUpdateStarted Kind = "update_started"
 	KindUpdateDone    Kind = "update_done"
+	KindBudgetWait    Kind = "budget_wait"
+	KindCheckFailed   Kind = "check_failed"
+	KindCheckPassed   Kind = "check_recovered"
+	KindMemoryHigh    Kind = "memory_high"
+	KindLeak          Kind = "leak_suspected"
 )

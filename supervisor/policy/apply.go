@@ -64,6 +64,7 @@ func (m *Machine) apply(e SpecChanged) {
 		}
 	}
 	m.relink()
+	m.linkGroups(e.Spec.Groups)
 	for i, sp := range e.Spec.Services {
 		m.change(m.byName[sp.Name], e.Digests[sp.Name], disabled[i])
 	}
@@ -185,6 +186,7 @@ func (m *Machine) change(v *service, digest string, wasDisabled bool) {
 		m.update(v, digest)
 	}
 	m.rearm(v)
+	m.rearmRecycle(v)
 	a := m.applying
 	switch {
 	case v.fresh:
@@ -222,6 +224,18 @@ func (m *Machine) rearm(v *service) {
 		default:
 			m.armStarting(s)
 		}
+	}
+}
+
+// rearmRecycle has v's instances replaced as its spec says now.
+func (m *Machine) rearmRecycle(v *service) {
+	v.readRecycle()
+	for _, s := range v.slots {
+		if s.act != nil && s.act.cause == CauseRecycle {
+			m.dropAct(s) // if it is still due, it is asked for again at once
+		}
+		m.disarm(s, timerRecycle)
+		m.armRecycle(s)
 	}
 }
 

@@ -48,6 +48,15 @@ func (m *Machine) specChanged(e SpecChanged) {
 	for _, v := range m.services {
 		m.link(v)
 	}
+	m.linkGroups(e.Spec.Groups)
+	for _, g := range m.groups {
+		m.restoreGroup(g, e.Past.Groups[g.name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Past.Groups)) {
+		if m.groupNamed(name) == nil {
+			m.record(Record{Kind: RecordGroup, ID: name})
+		}
+	}
 	if e.Past.Shutdown != nil {
 		m.shutdownAsked(*e.Past.Shutdown)
 	}
@@ -183,6 +192,7 @@ func (m *Machine) link(v *service) {
 		o.laters = append(o.laters, v)
 	}
 	v.needDown, v.afterPending = len(v.needs), len(v.after)
+	v.readRecycle()
 }
 
 // newSlot gives instance i of v its place; i is the next one.

@@ -90,8 +90,16 @@ func (m *Machine) roll(v *service) {
 			return // failed, stuck or on its way: the others stay as they are
 		}
 	}
-	if next != nil {
+	if next == nil {
+		return
+	}
+	switch why := m.mayDisrupt(next, CauseCheck); why.kind {
+	case whyNothing:
 		m.replace(next)
+	case whyActBudget:
+		if v.awaited == awaitUp { // all are up: it does not come by itself
+			m.awaitedFailed(v, next.name+" is not replaced: "+why.String())
+		}
 	}
 }
 
