@@ -92,7 +92,7 @@ func attributes() []attribute {
 		{"needs", false, func(s *spec.Service) any { return s.Needs }},
 		{"after", false, func(s *spec.Service) any { return s.After }},
 		{"essential", false, func(s *spec.Service) any { return s.Essential }},
-		{"available_at_least", false, func(s *spec.Service) any { return s.AvailableAtLeast }},
+		{"available_at_least", false, func(s *spec.Service) any { return [2]any{s.AvailableAtLeast, s.AvailableSet} }},
 		{"start", false, func(s *spec.Service) any { return s.StartTimeout }},
 		{"stop", false, func(s *spec.Service) any { return s.Stop }},
 		{"reload", false, func(s *spec.Service) any { return s.Reload }},
