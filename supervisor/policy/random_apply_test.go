@@ -46,12 +46,16 @@ func (c *chaos) applyAnother() {
 		for _, v := range sp.Services {
 			v.Needs, v.After = drop(v.Needs, name), drop(v.After, name)
 		}
+		sp.Groups = slices.Clone(sp.Groups)
+		for i := range sp.Groups {
+			sp.Groups[i].Members = drop(sp.Groups[i].Members, name)
+		}
 	} else if r.IntN(3) == 0 {
 		for i := range 9 { // one that was there before, or never
 			v := newService(fmt.Sprintf("s%d", i))
 			if sp.Service(v.Name) == nil {
 				v.Instances = 1 + r.IntN(2)
-				if n > 0 && r.IntN(2) == 0 {
+				if n > 0 && r.IntN(2) == 0 && sp.Services[0].Name < v.Name { // no cycle, and groups keep their order
 					v.Needs = []string{sp.Services[0].Name}
 				}
 				sp.Services = append(sp.Services, v)
