@@ -85,6 +85,7 @@ type Supervisor struct {
 
 	spawner *spawner
 	janitor *janitor
+	sampler *sampler
 	killers chan struct{} // bounds concurrent killers
 }
 
@@ -111,6 +112,11 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	s.spawner = newSpawner(s, sp)
 	s.janitor = newJanitor(s.log)
+	var memory uint64
+	if h := s.spawner.resolve.host; h != nil {
+		memory = h.Memory
+	}
+	s.sampler = newSampler(memory, cfg.Seed, s.clock.now, proc.NewMemoryReader().Held, s.judged, s.log)
 	return s, nil
 }
 
@@ -135,6 +141,8 @@ func (s *Supervisor) Run() (int, error) {
 	s.spawner.sockets.begin()
 	go s.spawner.run()
 	go s.janitor.run()
+	go s.sampler.run()
+	defer s.sampler.close()
 	defer s.janitor.close()
 	defer s.spawner.close()
 

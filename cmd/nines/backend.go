@@ -67,6 +67,10 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 			in := &st.Instances[next+k]
 			mine[k] = instance(in, used[in.PID], wall)
 			mine[k].Cgroup = st.Cgroups[in.Slot]
+			if held := st.Memory[in.Slot]; held > 0 {
+				// What its memory block is judged by, so that people see the same.
+				mine[k].MemoryBytes = held
+			}
 		}
 		next += len(v.Slots)
 		out.Services = append(out.Services, ipc.Service{
