@@ -3,7 +3,9 @@ package supervisor
 import (
 	"errors"
 	"log/slog"
+	"math"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -245,8 +247,8 @@ func (w *watched) highText(v trend.Verdict, bytes uint64) string {
 	return "memory " + size(bytes) + ", for " + v.For.Round(time.Second).String() + " above " + size(w.rule.Above) + " (restart_above)"
 }
 
-// leakText is as in "memory 120MiB, grows by 12MiB/1m0s: a leak, at 256MiB (max)
-// in 11m20s".
+// leakText is as in "memory 120MiB, grows by 12MiB/1m: a leak, at 256MiB (max) in
+// 11m20s".
 func (w *watched) leakText(v trend.Verdict, bytes uint64) string {
 	text := "memory " + size(bytes) + ", grows by " + size(uint64(v.Rate*w.memory.Growth.Per.Seconds())) + "/" + short(w.memory.Growth.Per) + ": a leak"
 	if w.limit == 0 {
@@ -256,20 +258,24 @@ func (w *watched) leakText(v trend.Verdict, bytes uint64) string {
 	if w.memory.Max.IsZero() {
 		what = "all the memory there is"
 	}
-	return text + ", at " + size(w.limit) + " (" + what + ") in " + short(trend.Left(bytes, w.limit, v.Rate))
+	left := trend.Left(bytes, w.limit, v.Rate)
+	if left > time.Hour {
+		left = left.Round(time.Minute)
+	}
+	return text + ", at " + size(w.limit) + " (" + what + ") in " + short(left)
 }
 
-// size is a number of bytes to three digits or so, as people write it.
+// size is a number of bytes as people write it: "190MiB", "3.7MiB".
 func size(n uint64) string {
-	switch {
-	case n >= 10<<30:
-		return spec.FormatBytes(n >> 30 << 30)
-	case n >= 10<<20:
-		return spec.FormatBytes(n >> 20 << 20)
-	case n >= 10<<10:
-		return spec.FormatBytes(n >> 10 << 10)
+	unit, names := float64(n), []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	for unit >= 1000 && len(names) > 1 {
+		unit, names = unit/1024, names[1:]
 	}
-	return spec.FormatBytes(n)
+	digits := 0
+	if unit < 10 && unit != math.Trunc(unit) {
+		digits = 1
+	}
+	return strconv.FormatFloat(unit, 'f', digits, 64) + names[0]
 }
 
 // short is a duration without "0s" at its end.
