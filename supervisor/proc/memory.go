@@ -18,6 +18,9 @@ import (
 // goroutines at a time.
 type MemoryReader struct {
 	groups *cgroups.Sampler
+	reads  uint
+	swap   bool // the machine has some
+	core   bool // there is no memory controller: to ask for its files costs as much as all the rest
 	pids   []int
 	path   [64]byte
 	buf    [256]byte
@@ -53,22 +56,50 @@ func (r *MemoryReader) Held(t *Tree, enough uint64) (uint64, error) {
 		}
 		return r.sum()
 	}
+	if !r.core {
+		held, err := r.charged(t.Group, enough)
+		if !errors.Is(err, errNoController) {
+			return held, err
+		}
+		r.core = true
+	}
+	var err error
+	if r.pids, err = r.groups.Procs(t.Group, r.pids); err != nil {
+		return 0, err
+	}
+	return r.sum()
+}
+
+var errNoController = errors.New("no memory controller")
+
+// swapAgain is after how many reads it is asked again whether there is swap.
+const swapAgain = 1000
+
+// charged is what a cgroup is charged with.
+func (r *MemoryReader) charged(g *cgroups.Group, enough uint64) (uint64, error) {
+	if r.reads%swapAgain == 0 {
+		var info unix.Sysinfo_t
+		r.swap = unix.Sysinfo(&info) != nil || info.Totalswap > 0
+	}
+	r.reads++
+	want := cgroups.MemoryPart
+	if r.swap {
+		want |= cgroups.SwapPart
+	}
 	var st cgroups.Stats
-	if err := r.groups.Read(t.Group, cgroups.MemoryPart|cgroups.SwapPart, &st); err != nil {
+	if enough > 0 {
+		if err := r.groups.Read(g, want, &st); err != nil {
+			return 0, err
+		}
+		if held := st.Memory + st.Swap; st.Has&cgroups.MemoryPart != 0 && held <= enough {
+			return held, nil
+		}
+	}
+	if err := r.groups.Read(g, want|cgroups.MemoryStatPart, &st); err != nil {
 		return 0, err
 	}
 	if st.Has&cgroups.MemoryPart == 0 {
-		var err error
-		if r.pids, err = r.groups.Procs(t.Group, r.pids); err != nil {
-			return 0, err
-		}
-		return r.sum()
-	}
-	if held := st.Memory + st.Swap; held <= enough {
-		return held, nil
-	}
-	if err := r.groups.Read(t.Group, cgroups.MemoryPart|cgroups.SwapPart|cgroups.MemoryStatPart, &st); err != nil {
-		return 0, err
+		return 0, errNoController
 	}
 	return st.Held(), nil
 }
