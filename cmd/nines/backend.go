@@ -48,6 +48,7 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 	if why := b.sup.Journal().Trouble(); why != "" {
 		out.Supervisor.Warnings = append(slices.Clip(out.Supervisor.Warnings), why)
 	}
+	out.Supervisor.Warnings = append(slices.Clip(out.Supervisor.Warnings), b.sup.Warnings()...)
 	used := b.usage.read(st.Instances)
 	all := make([]ipc.Instance, len(st.Instances))
 	next := 0

@@ -26,6 +26,7 @@ import (
 	"nines/supervisor/journal"
 	"nines/supervisor/notify"
 	"nines/supervisor/policy"
+	"nines/supervisor/proc"
 )
 
 // newSuperviseCmd is what the keeper runs; people run nines-init or `nines up`.
@@ -148,7 +149,22 @@ func superviseWith(a *app, files []string, conn *notify.Conn, generation int, lo
 		log.Warn("logs are not written to files", "err", err)
 	}
 	events := openJournal(a, sp.Supervisor.StateDir, log)
-	tree := openCgroups(a, runtimeDir, &about)
+	tree, why := openCgroups(a, runtimeDir, keeperPID, &about)
+	unenforced := supervisor.FindUnenforced(sp.Services, tree, why)
+	if generation == 1 {
+		// Later, services run: what cannot be limited any more is not started again,
+		// which is said of each.
+		if diags := required(unenforced); len(diags) > 0 {
+			if err := diags.Write(a.err, a.errColor); err != nil {
+				log.Warn("cannot write the diagnostics", "err", err)
+			}
+			return 1, errors.New("limits that the spec requires cannot be enforced here: nothing was started")
+		}
+	}
+	for i := range unenforced {
+		about.Warnings = append(about.Warnings, unenforced[i].String())
+		log.Warn(unenforced[i].String())
+	}
 	for _, d := range diags {
 		about.Warnings = append(about.Warnings, fmt.Sprintf("%s:%d: %s", d.File, d.Line, d.Summary))
 	}
@@ -313,25 +329,48 @@ func (a *app) isDefaultRuntime(dir string) bool {
 	return err == nil && dir == def
 }
 
-// openCgroups opens our part of the cgroup tree, or says why there is none.
-func openCgroups(a *app, runtimeDir string, about *ipc.Supervisor) *cgroups.Tree {
-	h := cgroups.Detect()
-	about.Cgroups = string(h.Level)
-	if h.Level == cgroups.None {
-		about.Warnings = append(about.Warnings, "cgroups: "+h.Why)
-		return nil
+// required is the diagnostics of limits that must be enforced and cannot.
+func required(unenforced []supervisor.Unenforced) load.Diagnostics {
+	var d load.Diagnostics
+	for i := range unenforced {
+		if unenforced[i].Required {
+			d = append(d, unenforced[i].Diagnostic())
+		}
 	}
+	return d
+}
+
+// openCgroups opens our part of the cgroup tree, or says why there is none.
+func openCgroups(a *app, runtimeDir string, keeperPID int, about *ipc.Supervisor) (t *cgroups.Tree, why string) {
+	h := cgroups.Detect()
+	none := func(why string) (*cgroups.Tree, string) {
+		about.Cgroups = string(cgroups.None)
+		about.Warnings = append(about.Warnings, "cgroups: "+why)
+		return nil, why
+	}
+	if h.Level == cgroups.None {
+		return none(h.Why)
+	}
+	// In a container of ours all is ours to move, but a shell that we were started
+	// from is not.
+	all := keeperPID == 1 || h.Own == "/"
+	cannot := h.Vacate(func(pid int) bool {
+		return all || pid == os.Getpid() || pid == keeperPID || proc.Parent(pid) == keeperPID
+	})
 	name := "nines"
 	if !a.isDefaultRuntime(runtimeDir) {
 		name = "nines-" + supervisor.Mark(runtimeDir)[:8]
 	}
 	t, err := h.Open(h.Base(a.getenv("NINES_CGROUP"), name))
 	if err != nil {
-		about.Cgroups = string(cgroups.None)
-		about.Warnings = append(about.Warnings, "cgroups: "+err.Error())
-		return nil
+		return none(err.Error())
 	}
-	return t
+	level, why := t.Level()
+	about.Cgroups = string(level)
+	if level != cgroups.Full && cannot != nil {
+		why = cannot.Error()
+	}
+	return t, why
 }
 
 func seed() uint64 {
