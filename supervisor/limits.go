@@ -2,11 +2,10 @@ package supervisor
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"sync"
-
-	"golang.org/x/sys/unix"
 
 	"nines/cgroups"
 	"nines/spec"
@@ -228,7 +227,7 @@ func (l *limiter) protect(in *incarnation, folder *cgroups.Group, low uint64) {
 func (l *limiter) say(service, file string, err error) {
 	key := service + " " + file
 	text := file + " of service " + service + " is not enforced: " + err.Error()
-	if errors.Is(err, unix.ENOENT) {
+	if errors.Is(err, os.ErrNotExist) {
 		text += ": this kernel does not offer it"
 	}
 	l.mu.Lock()
