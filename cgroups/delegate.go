@@ -109,12 +109,19 @@ func (h *Hierarchy) unleaf(own string) string {
 func (h *Hierarchy) give(dir string) (given []string, err error) {
 	file := dir + "/cgroup.subtree_control"
 	have, given := readWords(dir+"/cgroup.controllers"), readWords(file)
+	// But for the true root. The kernel would refuse memory and io, and take cpu and
+	// pids: then no process could live in any group below.
+	busy := len(readWords(dir+"/cgroup.type")) > 0 && len(readWords(dir+"/cgroup.procs")) > 0
 	for _, c := range controllers() {
 		if slices.Contains(given, c) || !slices.Contains(have, c) {
 			continue
 		}
 		// One by one: a write of several fails as a whole.
-		if werr := h.write(file, "+"+c); werr == nil {
+		werr := error(unix.EBUSY)
+		if !busy {
+			werr = h.write(file, "+"+c)
+		}
+		if werr == nil {
 			given = append(given, c)
 		} else if err == nil {
 			err = &Error{Op: "enable the " + c + " controller below", Path: dir, Err: werr}

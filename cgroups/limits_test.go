@@ -119,17 +119,21 @@ var errDone = errors.New("done")
 func TestGive(t *testing.T) {
 	const all = "cpuset cpu io memory pids\n"
 	for name, c := range map[string]struct {
-		have, given, refused string
+		have, given, refused string // refused "all": processes live there
 		want                 []string
 		err                  string
 	}{
 		"all":       {all, "", "", []string{"memory", "cpu", "io", "pids"}, ""},
 		"some":      {"cpu memory\n", "", "", []string{"memory", "cpu"}, ""},
 		"given":     {all, "memory pids cpu io\n", "memory", []string{"memory", "pids", "cpu", "io"}, ""},
+		"busy":      {all, "pids\n", "all", []string{"pids"}, "cannot enable the memory controller below cgroup DIR/a: device or resource busy (EBUSY)"},
 		"one fails": {all, "", "+io", []string{"memory", "cpu", "pids"}, "cannot enable the io controller below cgroup DIR/a: device or resource busy (EBUSY)"},
 	} {
 		h := fake(t, "/a", "a/cgroup.controllers="+c.have, "a/cgroup.subtree_control="+c.given)
 		n := 0
+		if c.refused == "all" {
+			h = fake(t, "/a", "a/cgroup.controllers="+c.have, "a/cgroup.subtree_control="+c.given, "a/cgroup.type=domain\n", "a/cgroup.procs=7\n")
+		}
 		h.fault = func(file string) error {
 			n++
 			if want := []string{"+memory", "+cpu", "+io", "+pids"}; c.refused != "" && want[n-1] == c.refused {
