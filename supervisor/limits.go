@@ -153,6 +153,23 @@ func newLimiter(s *Supervisor, host *load.Host) *limiter {
 	return l
 }
 
+// apply forgets what no longer runs.
+func (l *limiter) apply(sp *spec.Spec) {
+	clear(l.of)
+	names := map[string]bool{}
+	for _, svc := range sp.Services {
+		names[svc.Name] = true
+	}
+	for name := range l.low {
+		if !names[name] {
+			delete(l.low, name)
+		}
+	}
+	l.mu.Lock()
+	clear(l.said) // what still is refused is said again
+	l.mu.Unlock()
+}
+
 // set limits a group before anything is born in it. An error is of a limit that
 // is required; what is not is said, and the instance runs without it.
 func (l *limiter) set(in *incarnation, g *cgroups.Group) error {

@@ -19,6 +19,8 @@ import (
 //	stop:web    or stop:web/0: stopped by a person
 //	start:web   started by a person although the spec says enabled = false
 //	scale:web   instances set by a person
+//	rev:web     its revisions, where it is not at its first: policy.RevisionMemory
+//	applied     the number of the specification that runs
 //	group:app   where the restart of a group is
 //	ports:web/0 "http=8123 admin=8124": free ports that it was given
 //	listen:web/http "ID ADDRESS": what the descriptor of that name listens on
@@ -41,6 +43,8 @@ const (
 	keyStopped     = "stop:"
 	keyStarted     = "start:"
 	keyScale       = "scale:"
+	keyRevision    = "rev:"
+	keyApplied     = "applied"
 	keyGroup       = "group:"
 	keyShutdown    = "shutdown"
 	keyPorts       = "ports:"
@@ -60,6 +64,7 @@ type Past struct {
 	Ports map[string]map[string]int // by instance id: the free ports it was given
 	// Sockets is by name in the store: what each listened on, see sockets.record.
 	Sockets map[string]string
+	Applied uint64 // number of the specification that ran; 0: not known
 	Heard   heard
 }
 
@@ -114,7 +119,14 @@ func encode(records []policy.Record, values []string) [][]byte {
 		case policy.RecordStarted:
 			key, value = keyStarted+r.ID, yes(r.Value)
 		case policy.RecordScale:
-			key, value = keyScale+r.ID, strconv.FormatInt(r.Value, 10)
+			key = keyScale + r.ID
+			if r.Value >= 0 {
+				value = strconv.FormatInt(r.Value, 10)
+			}
+		case policy.RecordRevision:
+			key, value = keyRevision+r.ID, string(r.Append(nil))
+		case policy.RecordApplied:
+			key, value = keyApplied, strconv.FormatInt(r.Value, 10)
 		case policy.RecordGroup:
 			key, value = keyGroup+r.ID, ""
 			if r.Value != 0 {
@@ -149,7 +161,8 @@ func ReadPast(values map[string]string) (Past, error) {
 	p := Past{Exits: map[int]exitRecord{}, Ports: map[string]map[string]int{}, Sockets: map[string]string{}}
 	p.Past = policy.Past{
 		Slots: map[string]policy.SlotMemory{}, Incarnations: map[string]uint64{},
-		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{}, Groups: map[string]int64{},
+		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{},
+		Revisions: map[string]policy.RevisionMemory{}, Groups: map[string]int64{},
 	}
 	var bad []string
 	for key, value := range values {
@@ -183,6 +196,14 @@ func ReadPast(values map[string]string) (Past, error) {
 			if ok = err == nil && n >= 0; ok {
 				p.Scale[key[len(keyScale):]] = n
 			}
+		case strings.HasPrefix(key, keyRevision):
+			w, err := policy.ParseRevisionMemory(value)
+			if ok = err == nil; ok {
+				p.Revisions[key[len(keyRevision):]] = w
+			}
+		case key == keyApplied:
+			n, err := strconv.ParseUint(value, 10, 63)
+			p.Applied, ok = n, err == nil
 		case strings.HasPrefix(key, keyGroup):
 			n, err := strconv.ParseInt(value, 10, 64)
 			if ok = err == nil; ok {

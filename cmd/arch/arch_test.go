@@ -26,6 +26,7 @@ const module = "nines"
 var layers = map[string][]string{
 	"spec":                  {},
 	"spec/load":             {"spec"},
+	"spec/diff":             {"spec"},
 	"cgroups":               {},
 	"ipc":                   {"spec", "cgroups"},
 	"supervisor/policy":     {"spec"},
@@ -36,6 +37,7 @@ var layers = map[string][]string{
 	"supervisor/proc/shim":  {},
 	"supervisor/proc":       {"spec", "cgroups", "supervisor/proc/shim"},
 	"supervisor/listen":     {"spec"},
+	"supervisor/applied":    {"spec/load"},
 	"supervisor/logs":       {"supervisor/notify"},
 	"supervisor/keeper":     {"supervisor/notify", "supervisor/wait"},
 	"supervisor/entry":      {},
@@ -43,7 +45,7 @@ var layers = map[string][]string{
 	"supervisor":            {"spec", "spec/load", "cgroups", "supervisor/..."},
 	"cmd":                   {}, // scripts that run the programs
 	"cmd/arch":              {},
-	"cmd/nines":             {"spec", "spec/load", "cgroups", "ipc", "supervisor", "supervisor/..."},
+	"cmd/nines":             {"spec", "spec/load", "spec/diff", "cgroups", "ipc", "supervisor", "supervisor/..."},
 	"cmd/nines-init":        {"supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/entry", "supervisor/boot"},
 	"cmd/nines-exec":        {"supervisor/proc/shim"},
 	"cmd/nines-log":         {"supervisor/logs", "supervisor/notify"},
@@ -61,9 +63,10 @@ var modules = map[string][]string{
 	// State that outlives a boot.
 	"go.etcd.io/bbolt": {"supervisor/journal"},
 	// What people see is the command's.
-	"github.com/spf13/cobra":     {"cmd/nines"},
-	"github.com/spf13/pflag":     {"cmd/nines"},
-	"github.com/mattn/go-isatty": {"cmd/nines", "cmd/nines-log"},
+	"github.com/spf13/cobra":       {"cmd/nines"},
+	"github.com/spf13/pflag":       {"cmd/nines"},
+	"github.com/fsnotify/fsnotify": {"cmd/nines"},
+	"github.com/mattn/go-isatty":   {"cmd/nines", "cmd/nines-log"},
 }
 
 // standard limits parts of the standard library to some packages; what is not
