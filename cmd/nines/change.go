@@ -35,15 +35,21 @@ import (
 // confirmed is kept with it, so that it is undone also by a supervisor that was
 // not there when it was applied; a boot undoes it at once.
 type changer struct {
-	sup    *supervisor.Supervisor
-	log    *slog.Logger
-	paths  []string // of the files that nines-init was started with
-	keepAt []string // where the state is kept
+	sup     *supervisor.Supervisor
+	log     *slog.Logger
+	paths   []string // of the files that nines-init was started with
+	keepAt  []string // where the state is kept
+	enforce *enforcer
 
 	mu    sync.Mutex
 	state applied.State
 	spec  *spec.Spec  // that state.Now is
 	timer *time.Timer // undoes what is not confirmed
+
+	// What unenforced has found of the specification saidOf: a status asks again
+	// and again.
+	saidOf *spec.Spec
+	said   []string
 }
 
 // undoAgain is after how long an undo that failed is tried again.
@@ -65,9 +71,13 @@ type loaded struct {
 	digests map[string]string
 }
 
-// loadFiles validates files. An error is fit for the caller.
-func loadFiles(files []load.File) (*loaded, error) {
+// loadFiles validates files, also whether what they require of limits can be
+// had here. An error is fit for the caller.
+func (c *changer) loadFiles(files []load.File) (*loaded, error) {
 	sp, diags := load.LoadFiles(files, load.Options{})
+	if !diags.HasErrors() {
+		diags = append(diags, c.enforce.required(sp)...)
+	}
 	if diags.HasErrors() {
 		var b strings.Builder
 		if err := diags.Write(&b, false); err != nil {
@@ -133,7 +143,7 @@ func specFiles(files []ipc.SpecFile) []load.File {
 
 // plan says what applying files would do now.
 func (c *changer) plan(ctx context.Context, files []load.File) (*ipc.Plan, error) {
-	next, err := loadFiles(files)
+	next, err := c.loadFiles(files)
 	if err != nil {
 		return nil, err
 	}
@@ -161,12 +171,13 @@ func (c *changer) plan(ctx context.Context, files []load.File) (*ipc.Plan, error
 	for _, d := range next.diags {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("%s:%d: %s", d.File, d.Line, d.Summary))
 	}
+	p.Warnings = append(p.Warnings, c.enforce.warnings(next.spec)...)
 	return p, nil
 }
 
 // apply makes a change. A specification with errors changes nothing.
 func (c *changer) apply(ctx context.Context, ch change) (ipc.Result, error) {
-	next, err := loadFiles(ch.files)
+	next, err := c.loadFiles(ch.files)
 	if err != nil {
 		c.rejected(ch.by, err)
 		return ipc.Result{}, err
@@ -223,6 +234,16 @@ func (c *changer) apply(ctx context.Context, ch change) (ipc.Result, error) {
 		res.Message += fmt.Sprintf("; undone in %s unless `nines confirm` comes", ch.confirm)
 	}
 	return res, nil
+}
+
+// unenforced are the limits of what runs that cannot be enforced here.
+func (c *changer) unenforced() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.saidOf != c.spec {
+		c.saidOf, c.said = c.spec, c.enforce.warnings(c.spec)
+	}
+	return c.said
 }
 
 func (c *changer) rejected(by string, err error) {

@@ -18,7 +18,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"nines/cgroups"
 	"nines/ipc"
 	"nines/spec"
 	"nines/spec/load"
@@ -154,13 +153,25 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 		log.Warn("logs are not written to files", "err", err)
 	}
 	events := openJournal(a, sp.Supervisor.StateDir, log)
-	tree := openCgroups(a, runtimeDir, &about)
+	enforce := openCgroups(a, runtimeDir, keeperPID, &about)
+	tree := enforce.tree
+	if diags := enforce.required(sp); len(diags) > 0 && generation == 1 {
+		// Later, services run: what cannot be limited any more is not started again,
+		// which is said of each.
+		if err := diags.Write(a.err, a.errColor); err != nil {
+			log.Warn("cannot write the diagnostics", "err", err)
+		}
+		return 1, errors.New("limits that the spec requires cannot be enforced here: nothing was started")
+	}
+	for _, text := range enforce.warnings(sp) {
+		log.Warn(text)
+	}
 	for _, d := range diags {
 		about.Warnings = append(about.Warnings, fmt.Sprintf("%s:%d: %s", d.File, d.Line, d.Summary))
 	}
 	machine := a.getenv("NINES_MACHINE") == "1"
 	container := keeperPID == 1 && !machine
-	ch := &changer{log: log, paths: files, keepAt: run.keepAt, state: run.state, spec: sp}
+	ch := &changer{log: log, paths: files, keepAt: run.keepAt, enforce: enforce, state: run.state, spec: sp}
 	sup, err := supervisor.New(supervisor.Config{
 		Change: run.begin(), Before: run.before, Next: run.next, Hangup: func() { ch.reread("SIGHUP", true) },
 		Keeper: conn, KeeperPID: keeperPID, RuntimeDir: runtimeDir, LogDir: logDir,
@@ -329,27 +340,6 @@ func (a *app) isDefaultRuntime(dir string) bool {
 	}
 	def, err := plain.runtimePath()
 	return err == nil && dir == def
-}
-
-// openCgroups opens our part of the cgroup tree, or says why there is none.
-func openCgroups(a *app, runtimeDir string, about *ipc.Supervisor) *cgroups.Tree {
-	h := cgroups.Detect()
-	about.Cgroups = string(h.Level)
-	if h.Level == cgroups.None {
-		about.Warnings = append(about.Warnings, "cgroups: "+h.Why)
-		return nil
-	}
-	name := "nines"
-	if !a.isDefaultRuntime(runtimeDir) {
-		name = "nines-" + supervisor.Mark(runtimeDir)[:8]
-	}
-	t, err := h.Open(h.Base(a.getenv("NINES_CGROUP"), name))
-	if err != nil {
-		about.Cgroups = string(cgroups.None)
-		about.Warnings = append(about.Warnings, "cgroups: "+err.Error())
-		return nil
-	}
-	return t
 }
 
 func seed() uint64 {
