@@ -88,12 +88,6 @@ func newSignalCmd(a *app) *cobra.Command {
 		Short: "Send a signal to the main process of each instance",
 		Long:  "Send a signal, named with or without SIG or by number, to the main process of each instance.",
 		Args:  argsBetween(2, 2),
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-			if len(args) == 1 {
-				return []string{"SIGHUP", "SIGUSR1", "SIGUSR2", "SIGTERM", "SIGINT", "SIGQUIT", "SIGKILL", "SIGSTOP", "SIGCONT"}, cobra.ShellCompDirectiveNoFileComp
-			}
-			return a.completeTargets(true, 1)(cmd, args, typed)
-		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := parseTarget(args[0])
 			if err != nil {

@@ -52,6 +52,7 @@ func newRootCmd(a *app) *cobra.Command {
 	group("act", newStartCmd(a), newStopCmd(a), newRestartCmd(a), newReloadCmd(a), newScaleCmd(a), newSignalCmd(a))
 	root.AddCommand(newVersionCmd(a), newCompletionCmd(a))
 	root.SetHelpCommand(newHelpCmd(root))
+	a.completeAll(root)
 	return root
 }
 
