@@ -21,6 +21,8 @@ fish where the shells find them. For this session:
   nines completion fish | source
 
 Names of services and instances come from the supervisor that answers at the socket.`,
+		Example: `  nines completion bash
+  nines completion fish`,
 		Args:      argsBetween(1, 1),
 		ValidArgs: shells,
 		RunE: func(cmd *cobra.Command, args []string) error {
