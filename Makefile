@@ -6,6 +6,8 @@ PREFIX   ?= /usr/local
 BIN      ?= bin
 DESTDIR  ?=
 FUZZTIME ?= 10s
+# What each fuzz target gets in `make test`; 0: none.
+FUZZ_SECONDS ?= 2
 
 # A release tarball has no git: it carries a VERSION file instead.
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || cat VERSION 2>/dev/null || echo unknown)
@@ -50,9 +52,10 @@ demo: build ## kill a real web service and watch it come back, in under a minute
 	@bin/demo/demo -bin bin -web bin/demo/web
 
 # -count=1: what a test builds and runs is not part of the cache key of Go.
-test: build vet gofmt ## every test, with the race detector where there is a C compiler
+test: build vet gofmt ## every test, with the race detector where there is a C compiler, and some seconds of fuzzing
 	@$(if $(RACE),,echo "note: no C compiler found: testing without the race detector")
 	$(GO) test $(RACE) -count=1 -timeout 15m $(TESTFLAGS) $(PACKAGES)
+	@[ $(FUZZ_SECONDS) = 0 ] || GO='$(GO)' FUZZTIME=$(FUZZ_SECONDS)s testdata/fuzz.sh
 
 vm: check-go ## the tests in a virtual machine alone (testdata/vm/README.md)
 	$(GO) test -count=1 -timeout 15m -v $(TESTFLAGS) ./testdata/vm
