@@ -33,7 +33,9 @@ instead. Unknown attributes and blocks are errors. Nothing is started from a spe
 Times are strings such as "500ms", "10s", "24h"; sizes "256MiB", "1GB", or a share of the
 machine's or the container's memory, "25%"; rates "10MiB/1m", "20/1m".
 
-A file may hold 4 MiB, and all of them together 64 MiB.`)
+A file may hold 4 MiB, and all of them together 64 MiB and 3.5 million signs and words, of which
+those that are more than names, strings, numbers, lists and maps count six times: some ten
+thousand services.`)
 	p.example(`service "web" {
   command   = ["/opt/web/web", "--port", port.http]
   instances = 3
