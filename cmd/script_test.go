@@ -30,7 +30,8 @@ import (
 //	up [-uid N] [-nproc N] [-env K=V]… [flags]
 //	                                   start nines-init (nines.hcl) and wait until the control socket answers
 //	wait-state SERVICE[/N] STATE       wait until the state is that (20 s at most)
-//	wait-status 'JSON path' VALUE      the same for any field: services.0.instances.0.restarts
+//	wait-status 'JSON path' VALUE      the same for any field: services.0.instances.0.restarts,
+//	                                   or of each in a list: services.*.name '[web db]'
 //	wait-event KIND [SERVICE[/N]] [N]  wait until N (1) such events are kept
 //	wait-gone                          wait until nothing marked as ours lives
 //	wait-file FILE                     wait until FILE exists and is not empty
@@ -378,7 +379,8 @@ func cmdWaitStatus(ts *testscript.TestScript, neg bool, args []string) {
 		if err := json.Unmarshal(b, &v); err != nil {
 			return err
 		}
-		for key := range strings.SplitSeq(args[0], ".") {
+		path, each, all := strings.Cut(args[0], ".*.")
+		for key := range strings.SplitSeq(path, ".") {
 			switch x := v.(type) {
 			case map[string]any:
 				v = x[key]
@@ -390,6 +392,11 @@ func cmdWaitStatus(ts *testscript.TestScript, neg bool, args []string) {
 				v = x[i]
 			default:
 				return fmt.Errorf("nothing at %q", key)
+			}
+		}
+		if list, ok := v.([]any); ok && all {
+			for i := range list {
+				list[i] = list[i].(map[string]any)[each]
 			}
 		}
 		return want(fmt.Sprint(v), args[1], "")

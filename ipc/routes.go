@@ -31,6 +31,9 @@ func routes() []route {
 		{http.MethodPost, "/v1/services/{}/signal", accessWrite, true, do(VerbSignal)},
 		{http.MethodGet, "/v1/events", accessRead, true, (*Server).getEvents},
 		{http.MethodGet, "/v1/logs", accessRead, true, (*Server).getLogs},
+		{http.MethodPost, "/v1/plan", accessWrite, true, (*Server).postPlan},
+		{http.MethodPost, "/v1/apply", accessWrite, true, (*Server).postApply},
+		{http.MethodPost, "/v1/confirm", accessWrite, true, (*Server).postConfirm},
 		{http.MethodPost, "/v1/shutdown", accessWrite, true, (*Server).postShutdown},
 	}
 }

@@ -172,6 +172,49 @@ type ShutdownRequest struct {
 	NoWait bool   `json:"no_wait,omitempty"`
 }
 
+// SpecFile is a file of a specification: its name, for diagnostics, and its text.
+// Files travel and not their paths: what the caller has read is what is applied,
+// and the supervisor opens nothing that a caller names. Paths in them, of an
+// env_file say, mean what they mean to the supervisor.
+type SpecFile struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// PlanRequest is the body of POST /v1/plan.
+type PlanRequest struct {
+	Files []SpecFile `json:"files"`
+}
+
+// Plan says what applying a specification would do, in the order of its services,
+// then what is removed.
+type Plan struct {
+	Services []PlanService `json:"services"`
+	// InEffect are other blocks that change and count at once; AfterRestart count
+	// from the next start of nines-init on.
+	InEffect     []string `json:"in_effect"`
+	AfterRestart []string `json:"after_restart"`
+	Warnings     []string `json:"warnings"`
+}
+
+// PlanService is what happens to one service.
+type PlanService struct {
+	Name        string   `json:"name"`
+	Action      string   `json:"action"` // start, stop, restart, in_place, nothing
+	Why         []string `json:"why"`    // names of attributes, or words
+	From        int      `json:"from"`   // instances
+	To          int      `json:"to"`
+	Destructive bool     `json:"destructive"`
+}
+
+// ApplyRequest is the body of POST /v1/apply.
+type ApplyRequest struct {
+	Files []SpecFile `json:"files"`
+	// ConfirmSeconds > 0: undone so long after the answer, unless confirmed.
+	ConfirmSeconds float64 `json:"confirm_seconds,omitempty"`
+	NoWait         bool    `json:"no_wait,omitempty"`
+}
+
 // Code is the kind of an Error; the list is closed.
 type Code string
 
@@ -195,6 +238,7 @@ type Error struct {
 	Code    Code   `json:"code"`
 	Message string `json:"message"`
 	Hint    string `json:"hint"`
+	Detail  string `json:"detail,omitempty"` // what people want to read of it, in lines: diagnostics
 }
 
 func (e *Error) Error() string { return e.Message }
@@ -218,4 +262,9 @@ type Backend interface {
 	Events(ctx context.Context, q EventQuery, fn func(Event) error) error
 	Logs(ctx context.Context, q LogQuery, fn func(LogLine) error) error
 	Shutdown(ctx context.Context, by Caller, r ShutdownRequest) (Result, error)
+	Plan(ctx context.Context, r PlanRequest) (*Plan, error)
+	// Apply carries out and waits, unless r says not to. A specification with errors
+	// changes nothing: CodeFailed with a Detail.
+	Apply(ctx context.Context, by Caller, r ApplyRequest) (Result, error)
+	Confirm(ctx context.Context, by Caller) (Result, error)
 }

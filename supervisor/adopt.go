@@ -35,10 +35,16 @@ type recovery struct {
 // lives: nothing that runs is started again or disturbed. The order is the one
 // that policy's package comment asks for.
 func (s *Supervisor) begin() {
-	out := s.machine.Step(s.clock.now(), policy.SpecChanged{Spec: s.cfg.Spec, Past: s.cfg.Past.Past})
+	past := s.cfg.Past.Past
+	past.Before = s.cfg.Before
+	ev := s.cfg.event()
+	ev.Past = past
+	out := s.machine.Step(s.clock.now(), ev)
 	if t := s.cfg.Cgroups; t != nil {
 		s.values = append(s.values, keyCgroups+" "+t.Path())
 	}
+	// Also where there is none any more: the keeper may hold an earlier one's.
+	s.values = append(s.values, keyWatchdog+" "+s.cfg.Spec.Supervisor.Watchdog)
 	r := &recovery{s: s}
 	for _, v := range s.machine.Snapshot().Instances {
 		if m, ok := s.cfg.Past.Slots[v.ID]; ok && m.Lives() {
@@ -52,6 +58,9 @@ func (s *Supervisor) begin() {
 		s.step(ev)
 	}
 	s.step(policy.ClockChanged{Wall: time.Now()})
+	if s.cfg.Next != nil {
+		s.apply(0, *s.cfg.Next) // it was kept, and the supervisor died before it had begun
+	}
 	if r.lives+r.ended+r.began+leftovers > 0 {
 		text := fmt.Sprintf("the supervisor before this one ended: %d instances go on undisturbed, %d ended meanwhile, %d were being started; leftovers ended: %d",
 			r.lives, r.ended, r.began, leftovers)

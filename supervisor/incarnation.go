@@ -95,13 +95,18 @@ func (s *Supervisor) spawned(in *incarnation, pid int, start uint64, group *cgro
 		s.values = append(s.values, keyMain+strconv.Itoa(pid)+" "+strconv.FormatUint(start, 10))
 	}
 	s.step(policy.Spawned{Ref: in.ref, PID: pid, Start: start})
-	if r := in.svc.Ready; r != nil && r.Delay == 0 {
-		// Other kinds of readiness are not in effect yet, as `nines check` says:
-		// such an instance is ready when its exec succeeded.
-		s.step(policy.Ready{Ref: in.ref})
-	}
+	s.readyByExec(in)
 	if in.condemn {
 		s.kill(in.ref)
+	}
+}
+
+// readyByExec: other kinds of readiness than a delay are not in effect yet, as
+// `nines check` says: such an instance is ready when its exec succeeded.
+func (s *Supervisor) readyByExec(in *incarnation) {
+	svc, _ := s.machine.Slot(in.ref.Slot)
+	if r := svc.Ready; r != nil && r.Delay == 0 {
+		s.step(policy.Ready{Ref: in.ref})
 	}
 }
 

@@ -104,11 +104,12 @@ func (s *Supervisor) noteCommand(c *policy.Command) {
 	s.note(e)
 }
 
-// Shutdown ends everything in order. Exit is the keeper's exit status.
-func (s *Supervisor) Shutdown(ctx context.Context, cause string, exit int, wait bool) (Answer, error) {
+// Shutdown ends everything in order. Exit is the keeper's exit status, action
+// what then becomes of the machine, if it is our keeper's; "": what that has.
+func (s *Supervisor) Shutdown(ctx context.Context, cause string, exit int, action string, wait bool) (Answer, error) {
 	// However many commands are under way, it can be ended.
 	return s.ask(ctx, wait, 2*maxPending, func(id policy.Request) policy.Event {
-		return policy.Shutdown{Request: id, Code: exit, Cause: cause}
+		return policy.Shutdown{Request: id, Code: exit, Cause: cause, Action: action}
 	})
 }
 

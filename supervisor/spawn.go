@@ -16,6 +16,7 @@ import (
 // batch is what one turn of the loop hands to the spawner; the keeper knows of
 // it already.
 type batch struct {
+	spec   *spec.Spec // another one that is to run from here on; nil: the same
 	spawns []*incarnation
 	hooks  []*hookRun
 }
@@ -121,6 +122,10 @@ func (sp *spawner) run() {
 
 func (sp *spawner) carryOut(b *batch, slow *time.Timer) {
 	sp.resolve.users.refresh()
+	if b.spec != nil {
+		sp.resolve.apply(sp.s, b.spec)
+		sp.sockets.apply(b.spec)
+	}
 	ls := make([]*launch, 0, min(len(b.spawns)+len(b.hooks), spawnChunk))
 	flush := func() {
 		sp.launch(ls, slow)

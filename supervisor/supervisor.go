@@ -31,7 +31,10 @@ import (
 // Config is what a Supervisor works with. All of it is required unless it says
 // otherwise.
 type Config struct {
-	Spec       *spec.Spec   // valid
+	Change                  // what is to run
+	Before     *spec.Spec   // what ran before that was applied; nil: nothing, or nobody knows
+	Next       *Change      // applied as soon as what lives was taken over; nil: none
+	Hangup     func()       // SIGHUP came; called in a goroutine of its own; nil: it is only said
 	Keeper     *notify.Conn // the sd_notify channel to the keeper
 	KeeperPID  int
 	RuntimeDir string // absolute
@@ -241,7 +244,11 @@ func (s *Supervisor) signalled(sig os.Signal) {
 		}
 		s.step(policy.Shutdown{Cause: name})
 	case syscall.SIGHUP:
-		s.log.Info("SIGHUP: the running spec stays as it is: to change it, restart nines-init with the new one")
+		if s.cfg.Hangup == nil {
+			s.log.Info("SIGHUP: there are no files to read again")
+			return
+		}
+		go s.cfg.Hangup()
 	}
 }
 
@@ -311,6 +318,9 @@ func (s *Supervisor) act(a *policy.Action) {
 		s.log.Error("policy asked for an action out of place", "kind", a.Kind)
 	}
 }
+
+// Note adds an entry to the journal.
+func (s *Supervisor) Note(e journal.Entry) { s.note(e) }
 
 // note adds an entry of the supervisor's own to the journal.
 func (s *Supervisor) note(e journal.Entry) {

@@ -15,7 +15,8 @@ reaps every process that loses its parent, and holds for them what must outlive 
 sockets, log pipes and what the supervisor knows of its services. It decides nothing and never
 ends by itself while anything is kept. A second one on the same runtime folder refuses to start.
 
-As PID 1 of a container it is the entrypoint: its exit status is that of the essential service
+As the init of a machine it also mounts what is missing, opens the console, and powers off at the
+end. As PID 1 of a container it is the entrypoint: its exit status is that of the essential service
 that ended, 0 after an orderly shutdown.
 
 With a command it runs that alone, passes every signal on to it, reaps, and ends with its status.
@@ -23,11 +24,13 @@ SIGPROF cannot be passed on: the runtime of Go keeps it.`)
 	p.heading("options")
 	for _, o := range [][3]string{
 		{"-f", "PATH", "a specification: a file, or a folder of *.hcl (repeatable; default /etc/nines)"},
+		{"--watch", "", "apply specifications when they have changed"},
 		{"--supervisor", "PATH", "the nines to run (default: beside nines-init)"},
 		{"--runtime-dir", "DIR", "where lock and sockets are (default /run/nines; NINES_RUNTIME_DIR)"},
 		{"--socket", "PATH", "the control socket (default control.sock in the runtime folder; NINES_SOCKET)"},
 		{"--state-dir", "DIR", "what must last (default /var/lib/nines; NINES_STATE_DIR)"},
 		{"--log-dir", "DIR", "the logs of the services (default /var/log/nines; NINES_LOG_DIR)"},
+		{"--machine", "yes|no", "whether to be the init of a machine: mounts, console, power-off (default: as PID 1 outside of a container)"},
 		{"-v", "", "(--verbose) say more"},
 		{"--version", "", "print the version"},
 		{"-h", "", "(--help) print what flags there are"},
@@ -46,8 +49,8 @@ SIGPROF cannot be passed on: the runtime of Go keeps it.`)
 	}
 	p.words("A signal is a name or a number: TERM, SIGTERM, 15, RTMIN+3.")
 	p.heading("signals")
-	p.text(`SIGTERM and SIGINT stop everything in order. SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to
-the supervisor.`)
+	p.text(`SIGTERM and SIGINT stop everything in order. SIGHUP applies the specification again. SIGQUIT, SIGUSR1
+and SIGUSR2 are passed on to the supervisor.`)
 	p.heading("exit status")
 	p.text(`As the supervisor says; 1 where it cannot begin, 2 for wrong usage. With a command: the command's,
 or 128+N where signal N killed it; 127 where it is not found, 126 where it cannot be executed, 1

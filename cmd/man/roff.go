@@ -11,6 +11,7 @@ type page struct {
 	section int
 	brief   string // behind the name, in one line
 	body    strings.Builder
+	fresh   bool // nothing stands below the heading yet
 }
 
 func newPage(name string, section int, brief string) *page {
@@ -30,9 +31,15 @@ func (p *page) bytes() []byte {
 }
 
 // line writes a macro or a line that is roff already.
-func (p *page) line(parts ...string) { p.body.WriteString(strings.Join(parts, "") + "\n") }
+func (p *page) line(parts ...string) {
+	p.body.WriteString(strings.Join(parts, "") + "\n")
+	p.fresh = false
+}
 
-func (p *page) heading(text string) { p.line(".SH ", escape(strings.ToUpper(text))) }
+func (p *page) heading(text string) {
+	p.line(".SH ", escape(strings.ToUpper(text)))
+	p.fresh = true
+}
 
 // subheading is part of a section; a quote would begin an argument of the macro.
 func (p *page) subheading(text string) {
@@ -72,7 +79,9 @@ func (p *page) example(s string) {
 			indent = min(indent, len(l)-len(t))
 		}
 	}
-	p.line(".PP")
+	if !p.fresh {
+		p.line(".PP")
+	}
 	p.line(".in +4n")
 	p.line(".nf")
 	for _, l := range lines {

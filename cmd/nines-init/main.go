@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nines/supervisor/boot"
 	"nines/supervisor/entry"
 	"nines/supervisor/keeper"
 )
@@ -22,6 +23,9 @@ func run(args, env []string) int {
 	parent := unix.Getppid() // first of all: it may die
 	if len(args) > 0 && args[0] == entry.ShimFlag {
 		return entry.Shim(args[1:], env)
+	}
+	if boot.Detect(unix.Getpid(), env, machineChoice(args)) {
+		machine(args, env)
 	}
 	f, err := parse(args)
 	if err != nil {
@@ -59,7 +63,9 @@ func run(args, env []string) int {
 		keeper.WriteLine(2, err.Error())
 		return 1
 	}
-	return keeper.Run(keeper.Options{Supervisor: sup, Log: log, Env: env, Verbose: f.verbose, Stderr: 2}, place)
+	return keeper.Run(keeper.Options{
+		Supervisor: sup, Log: log, Env: env, Verbose: f.verbose, Stderr: 2, Hardware: boot.NewDog(boot.DefaultWatchdogTimeout),
+	}, place)
 }
 
 func print(text string) int {

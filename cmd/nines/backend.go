@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"nines/ipc"
-	"nines/spec"
 	"nines/supervisor"
 	"nines/supervisor/journal"
 	"nines/supervisor/logs"
@@ -22,19 +21,29 @@ import (
 // backend answers the control API from the supervisor.
 type backend struct {
 	sup       *supervisor.Supervisor
-	spec      *spec.Spec
-	services  map[string]*spec.Service
+	change    *changer
 	about     ipc.Supervisor // what does not change
 	logSocket string
+	machine   bool // nines is its init
 	usage     usageCache
 }
 
-func newBackend(sup *supervisor.Supervisor, sp *spec.Spec, about ipc.Supervisor, runtimeDir string) *backend {
-	b := &backend{sup: sup, spec: sp, about: about, services: map[string]*spec.Service{}, logSocket: filepath.Join(runtimeDir, "log.sock")}
-	for _, s := range sp.Services {
-		b.services[s.Name] = s
-	}
-	return b
+func newBackend(sup *supervisor.Supervisor, ch *changer, about ipc.Supervisor, runtimeDir string, machine bool) *backend {
+	return &backend{machine: machine, sup: sup, change: ch, about: about, logSocket: filepath.Join(runtimeDir, "log.sock")}
+}
+
+func (b *backend) Plan(ctx context.Context, r ipc.PlanRequest) (*ipc.Plan, error) {
+	return b.change.plan(ctx, specFiles(r.Files))
+}
+
+func (b *backend) Apply(ctx context.Context, by ipc.Caller, r ipc.ApplyRequest) (ipc.Result, error) {
+	return b.change.apply(ctx, change{
+		files: specFiles(r.Files), by: caller(by), wait: !r.NoWait, confirm: time.Duration(r.ConfirmSeconds * float64(time.Second)),
+	})
+}
+
+func (b *backend) Confirm(_ context.Context, by ipc.Caller) (ipc.Result, error) {
+	return b.change.confirm(caller(by))
 }
 
 func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
@@ -52,11 +61,11 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 	next := 0
 	for i := range st.Services {
 		v := &st.Services[i]
-		svc := b.services[v.Name]
+		svc := v.Spec
 		mine := all[next : next+len(v.Slots) : next+len(v.Slots)]
 		for k := range mine {
 			in := &st.Instances[next+k]
-			mine[k] = instance(in, v.Revision, used[in.PID], wall)
+			mine[k] = instance(in, used[in.PID], wall)
 			mine[k].Cgroup = st.Cgroups[in.Slot]
 		}
 		next += len(v.Slots)
@@ -71,7 +80,7 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 	return out, nil
 }
 
-func instance(v *policy.SlotView, revision int, u usage, wall func(policy.Time) time.Time) ipc.Instance {
+func instance(v *policy.SlotView, u usage, wall func(policy.Time) time.Time) ipc.Instance {
 	at := func(t policy.Time) *time.Time {
 		if t == 0 {
 			return nil
@@ -81,7 +90,7 @@ func instance(v *policy.SlotView, revision int, u usage, wall func(policy.Time) 
 	}
 	in := ipc.Instance{
 		ID: v.ID, Index: v.Index, State: string(v.State), Reason: v.Reason.String(), Role: "active",
-		PID: v.PID, Revision: revision, Restarts: v.Restarts,
+		PID: v.PID, Revision: v.Revision, Restarts: v.Restarts,
 		StartedAt: at(v.StartedAt), ReadyAt: at(v.ReadyAt), NextStartAt: at(v.NextStartAt),
 		MemoryBytes: u.memory, CPUSeconds: u.cpu.Seconds(), Checks: []ipc.Check{},
 	}
@@ -118,13 +127,13 @@ func (b *backend) Do(ctx context.Context, by ipc.Caller, service, verb string, c
 }
 
 func (b *backend) Shutdown(ctx context.Context, by ipc.Caller, r ipc.ShutdownRequest) (ipc.Result, error) {
-	if r.Action != "" {
+	if r.Action != "" && !b.machine {
 		return ipc.Result{}, &ipc.Error{
 			Code: ipc.CodeConflict, Message: "cannot " + r.Action + ": nines is not the init of this machine",
 			Hint: "`nines shutdown` alone stops all services and ends nines",
 		}
 	}
-	a, err := b.sup.Shutdown(ctx, "nines shutdown by "+caller(by), 0, !r.NoWait)
+	a, err := b.sup.Shutdown(ctx, "nines shutdown by "+caller(by), 0, r.Action, !r.NoWait)
 	return answer(a, err)
 }
 

@@ -63,6 +63,7 @@ const maxDiagnostics = 500
 // report collects diagnostics while loading.
 type report struct {
 	files map[string]*source
+	total int            // bytes of them
 	order map[string]int // of the files
 	list  Diagnostics
 	seen  map[string]int // by severity

@@ -5,8 +5,6 @@ package load
 // happens meanwhile. Whoever gives it one deletes its row.
 func notYet(path string) (meanwhile string, ok bool) {
 	switch path {
-	case "supervisor.watchdog":
-		return "The hardware watchdog is not opened.", true
 	case "supervisor.metrics":
 		return "Nothing listens there.", true
 	case "supervisor.web":
@@ -38,7 +36,7 @@ func notYet(path string) (meanwhile string, ok bool) {
 	case "service.listen.share=reuseport", "service.listen.address=udp":
 		return "The socket is not bound.", true
 	case "service.update":
-		return "There are no updates yet.", true
+		return "A new revision stops and starts one instance at a time, each when the one before has been ready for 1s.", true
 	case "service.release":
 		return "The file itself is run, not a snapshot of it.", true
 	case "service.data":

@@ -115,6 +115,9 @@ func TestFilesTogether(t *testing.T) {
 	if len(diags) == 0 || diags[0].Code != "too_large" || filepath.Base(diags[0].File) != "b.hcl" || !strings.Contains(diags[0].Summary, "3500000") {
 		t.Errorf("%s", render(t, diags))
 	}
+	if text, diags := Format(File{"a.hcl", blank}); text != "" || len(diags) != 1 || diags[0].Code != "too_large" {
+		t.Errorf("formatted: %s", render(t, diags))
+	}
 	// One fault in a file that HCL is not given: it is said where, and how much
 	// would be read.
 	write("b.hcl", "service \"web\" {\n  command = [\"x\"]\n}\noops!\n")

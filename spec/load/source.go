@@ -82,27 +82,35 @@ func find(spans []span, i int) (int, bool) {
 // readAll reads the files that the paths name.
 func (r *report) readAll(paths []string) []*source {
 	var list []*source
-	total := 0
 	for _, p := range paths {
 		for _, name := range r.expand(p) {
-			src := r.read(name)
-			if src == nil {
-				continue
-			}
-			if _, twice := r.files[name]; twice {
-				r.errorFile("duplicate", name, "this file was named twice", "Name each file once: the folder that holds it, or the file itself.")
-				continue
-			}
-			if total += len(src.data); total > maxTotal {
-				r.errorFile("too_large", name, fmt.Sprintf("the files together are larger than %s", spec.FormatBytes(maxTotal)), "Split what they describe over several supervisors.")
+			if src := r.read(name); src != nil && !r.addSource(&list, src) {
 				return list
 			}
-			r.order[name] = len(r.files)
-			r.files[name] = src
-			list = append(list, src)
 		}
 	}
 	return list
+}
+
+// addSource takes a file in; false: there is no room for more.
+func (r *report) addSource(list *[]*source, src *source) bool {
+	name := src.name
+	if _, twice := r.files[name]; twice {
+		r.errorFile("duplicate", name, "this file was named twice", "Name each file once: the folder that holds it, or the file itself.")
+		return true
+	}
+	if len(src.data) > maxFile {
+		r.tooLarge(name)
+		return true
+	}
+	if r.total += len(src.data); r.total > maxTotal {
+		r.errorFile("too_large", name, fmt.Sprintf("the files together are larger than %s", spec.FormatBytes(maxTotal)), "Split what they describe over several supervisors.")
+		return false
+	}
+	r.order[name] = len(r.files)
+	r.files[name] = src
+	*list = append(*list, src)
+	return true
 }
 
 // expand turns a folder into its *.hcl in name order. Names that begin with a

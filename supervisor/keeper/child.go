@@ -73,7 +73,7 @@ func (k *keeper) launch(c *child) (int, *link, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	pid, err := k.sys.spawn(c.argv(), childEnv(k.env, c.generation+1, c.watchdog), theirs)
+	pid, err := k.sys.spawn(c.argv(), childEnv(k.env, c.generation+1, k.tellPulse(c)), theirs)
 	if err != nil {
 		link.close()
 		return 0, nil, err

@@ -35,6 +35,17 @@
 //	   └── backoff ◀────┴────────────────────────────────────┘
 //	                                     END was said: log process stopped, over
 //
+// # On a machine
+//
+// As a machine's init (Options.Machine) it takes the signals that ask for an end
+// of the machine for a SIGTERM to the supervisor, and remembers which end that
+// is; `nines shutdown` says it with the shutdown that is stored. Package boot
+// carries it out when Run has returned. A supervisor that has never been ready and
+// does not begin is given up, so that a person can get a shell.
+//
+// The hardware watchdog (value "watchdog", or Options.Device) is petted while the
+// supervisor gives signs of life, or may still be mended.
+//
 // # Memory and threads
 //
 // What Go's runtime throws cannot be recovered: no thread to be had, no memory.

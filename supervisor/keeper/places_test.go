@@ -173,11 +173,11 @@ func TestPlacesThatAreRefused(t *testing.T) {
 
 func TestLock(t *testing.T) {
 	dir := t.TempDir()
-	if err := lock(dir, 4711); err != nil {
+	if _, err := lock(dir, 4711); err != nil {
 		t.Fatal(err)
 	}
 	// Another description of the same file is another holder, in one process too.
-	err := lock(dir, 4712)
+	_, err := lock(dir, 4712)
 	want := "cannot start: another nines-init (pid 4711) keeps " + dir + ": stop it (nines shutdown), or give --runtime-dir another folder"
 	if err == nil || err.Error() != want {
 		t.Errorf("the second lock: %v", err)
@@ -187,18 +187,18 @@ func TestLock(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if err := lock(dir, 1); err == nil || !strings.HasPrefix(err.Error(), "cannot start: another nines-init keeps ") {
+		if _, err := lock(dir, 1); err == nil || !strings.HasPrefix(err.Error(), "cannot start: another nines-init keeps ") {
 			t.Errorf("lock file %q: %v", text, err)
 		}
 	}
-	if err := lock(filepath.Join(dir, "none"), 1); err == nil || !strings.Contains(err.Error(), "no such file") {
+	if _, err := lock(filepath.Join(dir, "none"), 1); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("a folder that is not there: %v", err)
 	}
 	trap := t.TempDir()
 	if err := os.Symlink(path, filepath.Join(trap, lockName)); err != nil {
 		t.Fatal(err)
 	}
-	if err := lock(trap, 1); err == nil {
+	if _, err := lock(trap, 1); err == nil {
 		t.Error("a link was followed")
 	}
 }
@@ -210,7 +210,7 @@ func TestLockFileHasThePidAlone(t *testing.T) {
 	if err := os.WriteFile(path, []byte("1234567\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := lock(dir, 42); err != nil {
+	if _, err := lock(dir, 42); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(path); string(b) != "42\n" || err != nil {

@@ -2,9 +2,12 @@ package keeper
 
 import (
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"nines/supervisor/notify"
 )
 
 // Options say what to keep.
@@ -15,7 +18,10 @@ type Options struct {
 	Env        []string        // our own
 	Watchdog   time.Duration   // the supervisor must say WATCHDOG=1 within it; 0: it need not
 	Verbose    bool
-	Stderr     int // descriptor
+	Machine    *Machine // nil: not the init of a machine
+	Hardware   Hardware // nil: there is no watchdog that could be opened
+	Device     string   // of Hardware, petted whatever a spec says; "": as a spec says
+	Stderr     int      // descriptor
 }
 
 // Programs finds the two programs: beside supervisor if that is given (the log
@@ -45,7 +51,9 @@ func Programs(supervisor string, args []string) (sup, log func() []string, err e
 // once in a process, by its main goroutine, after WarmUp.
 func Run(o Options, place Place) int {
 	// First of all, so that a signal that comes now is remembered.
-	signals, children := catch()
+	signals, children := catch(o.Machine)
+	defer signal.Stop(signals)
+	defer signal.Stop(children)
 	wanted := place.Path
 	place, err := place.settle()
 	if err != nil {
@@ -53,10 +61,13 @@ func Run(o Options, place Place) int {
 		return 1
 	}
 	o.RuntimeDir = place.Path
-	if err := lock(place.Path, os.Getpid()); err != nil {
+	held, err := lock(place.Path, os.Getpid())
+	if err != nil {
 		WriteLine(o.Stderr, err.Error())
 		return 1
 	}
+	// A machine's keeper may have to begin anew.
+	defer notify.CloseAll([]int{held})
 	con := newConsole(o.Stderr, o.Verbose)
 	defer con.close()
 	if place.Path != wanted {
@@ -81,7 +92,12 @@ func Run(o Options, place Place) int {
 	}
 	k := newKeeper(o, kernel{}, con, room)
 	k.signals, k.children = signals, children
-	return k.run()
+	code := k.run()
+	k.ending()
+	if o.Machine != nil && !o.Machine.Begun {
+		k.close() // another one begins in this process
+	}
+	return code
 }
 
 // defaultWatchdog is long beside any turn of a supervisor's loop, and its half,

@@ -42,7 +42,7 @@ read forever`})
 		}
 	})
 	t.Run("panics", func(t *testing.T) {
-		r := Start(t, Machine{Args: []string{"--no-such"}}).Wait()
+		r := Start(t, Machine{Args: []string{"--machine", "no", "--no-such"}}).Wait()
 		if r.End != Panic || !strings.Contains(r.Console, "exitcode=0x00000200") || !strings.Contains(r.Console, "there is no such flag") {
 			r.Fatal(t, "end %s, want a panic: PID 1 exited with 2", r.End)
 		}

@@ -6,6 +6,8 @@
 //	guest drive         run the script, as a task under nines
 //	guest modules       load the modules
 //	guest orphans N     leave N children to PID 1, waiting for a signal
+//	guest limit PID nofile N
+//	                    set a process's soft limit of open files
 //	go build …          see gobuild.go
 package main
 
@@ -51,6 +53,8 @@ func run(args []string) error {
 		return drive(false)
 	case "modules":
 		return loadModules()
+	case "limit":
+		return limit(args[2:])
 	case "orphans":
 		return orphans(args[2:])
 	}
