@@ -34,7 +34,10 @@ func newSuperviseCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "supervise [-f PATH]... [--watch]",
 		Short: "Supervise (run by nines-init)",
-		Args:  argsBetween(0, 0),
+		Long: `Supervise the services of a spec (default ` + defaultSpecs + `). The keeper, nines-init, runs this and
+keeps it alive; people run nines-init, or "nines up".`,
+		Example: `  nines supervise -f /etc/nines        # by nines-init: by hand it finds no keeper`,
+		Args:    argsBetween(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if len(files) == 0 {
 				files = []string{defaultSpecs}
