@@ -29,7 +29,7 @@ all, and listed. "-" formats stdin to stdout.`,
 				return a.fmtStdin()
 			}
 			if len(args) == 0 {
-				if err := needDefaultSpecs(); err != nil {
+				if err := needDefaultSpecs("fmt"); err != nil {
 					return err
 				}
 				args = []string{defaultSpecs}
