@@ -26,6 +26,7 @@ wanted stays wanted either way.
 
 With --confirm D it is undone by itself D after apply has returned, also if the
 supervisor or the machine died in between, unless "nines confirm" comes in time.
+Another apply meanwhile takes its place.
 
 What was applied holds until the next apply, also over a boot as long as the
 files that nines-init was started with are as they were.`,
@@ -42,7 +43,7 @@ files that nines-init was started with are as they were.`,
 				req.ConfirmSeconds = d.Seconds()
 			}
 			var err error
-			if req.Files, err = a.readSpec(files); err != nil {
+			if req.Files, err = a.readSpec("apply", files); err != nil {
 				return err
 			}
 			return a.apply(cmd.Context(), req)
@@ -70,6 +71,7 @@ func (a *app) apply(parent context.Context, req ipc.ApplyRequest) error {
 	if err != nil {
 		return a.rejected("apply", cause(ctx, err))
 	}
+	a.warn(res.Warnings)
 	return a.write([]byte(printable(res.Message) + "\n"))
 }
 

@@ -31,7 +31,7 @@ all, and listed. "-" formats stdin to stdout.`,
 				return a.fmtStdin()
 			}
 			if len(args) == 0 {
-				if err := needDefaultSpecs(); err != nil {
+				if err := needDefaultSpecs("fmt"); err != nil {
 					return err
 				}
 				args = []string{defaultSpecs}

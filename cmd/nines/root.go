@@ -37,7 +37,11 @@ or in a container. All other commands talk to the supervisor by its control sock
 		if name := firstWord(cmd, a.args); cmd == root && name != "" {
 			return unknownCommand(root, name)
 		}
-		return usageError("%s: %v: see %q", cmd.Name(), err, cmd.CommandPath()+" --help")
+		what, _, _ := strings.Cut(err.Error(), ": strconv.") // which is Go's word, not ours
+		if cmd != root {
+			what = cmd.Name() + ": " + what
+		}
+		return usageError("%s: see %q", what, cmd.CommandPath()+" --help")
 	})
 	f := root.PersistentFlags()
 	f.StringVar(&a.flags.socket, "socket", "", "the supervisor's control `socket` (NINES_SOCKET)")
