@@ -33,7 +33,7 @@ func TestPackages(t *testing.T) {
 	profile := filepath.Join(t.TempDir(), "cover")
 	for _, args := range [][]string{
 		{"-v", "-coverprofile=" + profile, "./cgroups"},
-		{"-v", "-run", "TreeWithLeftovers|KillWithMain|UsedAgain|WrongCgroup", "./supervisor/proc"},
+		{"-v", "-run", "TreeWithLeftovers|KillWithMain|UsedAgain|WrongCgroup|Mark", "./supervisor/proc"},
 	} {
 		t.Run(args[len(args)-1], func(t *testing.T) {
 			out, err := goTest(t, args...)
