@@ -269,7 +269,7 @@ func (c *chaos) heal() {
 		}
 		for _, s := range v.slots[:v.instances] {
 			up := s.phase == phaseReady || s.phase == phaseCompleted || s.phase == phaseFailed
-			if m := c.m; m.desired(s) == wantRun && s.phase == phaseReady && s.revision != v.revision && v.standing[standsUp] == v.instances {
+			if m := c.m; m.desired(s) == wantRun && s.phase == phaseReady && s.revision != v.revision && v.standing[standsUp] == v.instances && v.healthy > v.atLeast() {
 				c.t.Fatalf("%s is not of revision %d an hour after the faults stopped\n%s\n%+v", s.name, v.revision, c.snapshot(), v)
 			}
 			if m := c.m; m.desired(s) == wantRun && !up {

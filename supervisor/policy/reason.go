@@ -216,6 +216,8 @@ func (r Reason) act(k reasonKind) string {
 		return "recycle (it runs for " + words(r.delay) + ")"
 	case whySchedule:
 		return "recycle (schedule " + strconv.Quote(r.text) + ")"
+	case whyUpdate:
+		return "the update"
 	}
 	if r.kind == whyJudged {
 		return cmp.Or(r.text, unsaid)

@@ -145,7 +145,11 @@ func (m *Machine) restore(s *slot, w *SlotMemory) {
 		s.base, s.spread = w.Base, w.Spread
 	}
 	s.again = min(max(w.Again, 0), againMaxDelay)
-	for _, at := range w.Ends[max(0, len(w.Ends)-max(v.spec.CrashLoop.Failures, 0)):] {
+	ends := w.Ends
+	if w.Phase != phaseFailed.String() && w.Next != phaseFailed.String() {
+		ends = ends[max(0, len(ends)-max(v.spec.CrashLoop.Failures, 0)):]
+	}
+	for _, at := range ends {
 		s.ends = append(s.ends, min(at, m.now))
 	}
 	s.startedAt, s.readyAt = min(w.StartedAt, m.now), min(w.ReadyAt, m.now)
