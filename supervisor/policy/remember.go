@@ -114,8 +114,8 @@ func (s *slot) memory() SlotMemory {
 	return w
 }
 
-// loops says whether it is in a crash loop, held or given up.
-func (w *SlotMemory) loops() bool {
+// Loops says whether it is in a crash loop, held or given up.
+func (w *SlotMemory) Loops() bool {
 	gaveUp := w.Phase == phaseFailed.String() || w.Next == phaseFailed.String()
 	return w.Held || gaveUp && (w.Why == whyCrashLoop.word() || w.Why == whyNoStart.word() || w.Why == whyFatal.word())
 }
@@ -147,7 +147,7 @@ func (m *Machine) restore(s *slot, w *SlotMemory) {
 	s.ref.Incarnation = w.Incarnation
 	s.revision = max(w.Revision, 1)
 	s.first, s.held, s.auto = w.First, w.Held, w.Auto
-	s.loop = w.loops()
+	s.loop = w.Loops()
 	s.streak, s.failedStarts, s.restarts = max(w.Streak, 0), max(w.FailedStarts, 0), max(w.Restarts, 0)
 	if w.Base >= 0 && w.Spread >= 0 { // not so of what is no number
 		s.base, s.spread = w.Base, w.Spread
