@@ -16,7 +16,6 @@ import (
 func incidentRun(t *testing.T, dir string, past map[string]policy.SlotMemory) *Supervisor {
 	t.Helper()
 	j := journal.Open(journal.Config{Dir: dir})
-	t.Cleanup(func() { _ = j.Close(t.Context()) }) // a second time: it says so
 	p := Past{}
 	p.Slots = past
 	return &Supervisor{
@@ -36,6 +35,13 @@ func (s *Supervisor) flushed(t *testing.T) {
 		case <-deadline:
 			t.Fatalf("not written: %+v", s.incidents.unsaved)
 		}
+	}
+}
+
+func (s *Supervisor) closed(t *testing.T) {
+	t.Helper()
+	if err := s.journal.Close(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -71,9 +77,7 @@ func TestIncidents(t *testing.T) {
 	if got := s.shown(t); got != want {
 		t.Errorf("%s", got)
 	}
-	if err := s.journal.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	s.closed(t)
 
 	// The next one knows which of them still loop; one ends before the disk is read.
 	held := policy.SlotMemory{Phase: "backoff", Incarnation: 4, Held: true}
@@ -91,9 +95,7 @@ func TestIncidents(t *testing.T) {
 	event(s, policy.KindRecovered, "web/0")
 	event(s, policy.KindCrashLoop, "web/0")
 	s.flushed(t)
-	if err := s.journal.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	s.closed(t)
 
 	// After a boot nothing loops. One that begins before the disk is read stays.
 	s = incidentRun(t, dir, nil)
@@ -112,4 +114,5 @@ func TestIncidents(t *testing.T) {
 	if s.incidents.open["web/0"] == nil {
 		t.Error("the open one is forgotten")
 	}
+	s.closed(t)
 }
