@@ -68,21 +68,22 @@ type Supervisor struct {
 	ended   chan struct{} // closed when Run returns
 
 	// Owned by the loop.
-	machine  *policy.Machine
-	live     map[policy.Slot]*incarnation // from Spawn until nothing of it lives
-	pids     map[int]owner                // unreaped children
-	adopted  map[int]*incarnation         // by pid: main processes that are the keeper's children
-	unreaped bool                         // a child has ended whose spawn has not been answered yet
-	inFlight int                          // spawns and hooks handed to the spawner and not answered
-	hooks    map[uint64]*hookRun
-	replies  map[policy.Request]*pending
-	lastReq  policy.Request
-	records  []policy.Record
-	then     []policy.Action
-	values   []string // "key value", for the keeper beside records
-	exit     *int     // set by ActEnd
-	patAt    policy.Time
-	deaf     bool // the keeper was told in vain, and that was said
+	machine   *policy.Machine
+	live      map[policy.Slot]*incarnation // from Spawn until nothing of it lives
+	pids      map[int]owner                // unreaped children
+	adopted   map[int]*incarnation         // by pid: main processes that are the keeper's children
+	unreaped  bool                         // a child has ended whose spawn has not been answered yet
+	inFlight  int                          // spawns and hooks handed to the spawner and not answered
+	hooks     map[uint64]*hookRun
+	replies   map[policy.Request]*pending
+	lastReq   policy.Request
+	records   []policy.Record
+	then      []policy.Action
+	values    []string // "key value", for the keeper beside records
+	exit      *int     // set by ActEnd
+	patAt     policy.Time
+	incidents incidents
+	deaf      bool // the keeper was told in vain, and that was said
 
 	spawner *spawner
 	janitor *janitor
@@ -108,7 +109,8 @@ func New(cfg Config) (*Supervisor, error) {
 		machine: policy.New(policy.Config{Seed: cfg.Seed}),
 		live:    map[policy.Slot]*incarnation{}, pids: map[int]owner{}, adopted: map[int]*incarnation{},
 		hooks: map[uint64]*hookRun{}, replies: map[policy.Request]*pending{},
-		killers: make(chan struct{}, maxKillers),
+		killers:   make(chan struct{}, maxKillers),
+		incidents: newIncidents(&cfg.Past),
 	}
 	s.spawner = newSpawner(s, sp)
 	s.janitor = newJanitor(s.log)
@@ -136,6 +138,7 @@ func (s *Supervisor) Run() (int, error) {
 	s.spawner.sockets.begin()
 	go s.spawner.run()
 	go s.janitor.run()
+	go s.readIncidents()
 	defer s.janitor.close()
 	defer s.spawner.close()
 
@@ -341,6 +344,7 @@ func (s *Supervisor) notices(ns []policy.Notice) {
 			e.Instance = s.machine.ID(n.Slot)
 		}
 		s.journal.Append(e)
+		s.noticed(&e)
 	}
 }
 

@@ -85,6 +85,22 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 	return out, nil
 }
 
+func (b *backend) Incidents(ctx context.Context, service string) ([]ipc.Incident, error) {
+	list, err := b.sup.Incidents(ctx, service)
+	if err != nil {
+		return nil, ended(err)
+	}
+	out := make([]ipc.Incident, 0, len(list))
+	for _, i := range list {
+		x := ipc.Incident{Service: i.Service, Instance: i.Instance, Cause: i.Cause, Start: i.Start, Ending: i.Ending}
+		if end := i.End; !end.IsZero() {
+			x.End = &end
+		}
+		out = append(out, x)
+	}
+	return out, nil
+}
+
 func instance(v *policy.SlotView, u usage, wall func(policy.Time) time.Time) ipc.Instance {
 	at := func(t policy.Time) *time.Time {
 		if t == 0 {

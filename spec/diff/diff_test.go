@@ -56,6 +56,10 @@ func TestServices(t *testing.T) {
 		{"enabled", off, plain, Start, "enabled", "0 1", false},
 		{"disabled, another command", off, func(s *spec.Service) { off(s); command(s) }, InPlace, "command", "0 0", false},
 		{"in place", plain, delay, InPlace, "restart", "1 1", false},
+		{"log", plain, func(s *spec.Service) { s.Log.Keep = 9 }, InPlace, "log", "1 1", false},
+		{"streams", plain, func(s *spec.Service) { s.Log.Keep, s.Log.Streams = 9, "split" }, InPlace, "log log.streams (of each instance from its next start on)", "1 1", false},
+		{"streams and command", plain, func(s *spec.Service) { command(s); s.Log.Streams = "split" }, Restart, "command log.streams", "1 1", false},
+		{"streams of nothing", none, func(s *spec.Service) { none(s); s.Log.Streams = "split" }, InPlace, "log.streams", "0 0", false},
 		{"both", plain, func(s *spec.Service) { delay(s); command(s) }, Restart, "command restart", "1 1", false},
 	} {
 		var before, after []*spec.Service

@@ -153,6 +153,7 @@ const (
 	KindBackoff       Kind = "backoff"
 	KindCrashLoop     Kind = "crash_loop"
 	KindHeld          Kind = "held"
+	KindRecovered     Kind = "recovered" // of an instance: what its crash loop had led to is over
 	KindStuck         Kind = "stuck"
 	KindShutdown      Kind = "shutdown"
 	KindUpdateStarted Kind = "update_started"

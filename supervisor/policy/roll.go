@@ -98,6 +98,7 @@ func (m *Machine) roll(v *service) {
 		m.replace(next)
 	case whyActBudget:
 		if v.awaited == awaitUp { // all are up: it does not come by itself
+			why.how = whyUpdate
 			m.awaitedFailed(v, next.name+" is not replaced: "+why.String())
 		}
 	}
