@@ -103,7 +103,9 @@ func (r *recovery) take(v policy.SlotView, m policy.SlotMemory) {
 	r.ended++
 	st := policy.Status{Unknown: true}
 	if known {
-		st = statusOf(exit.raw)
+		st = s.statusOf(in, proc.StatusOf(exit.raw))
+	} else if s.oomKilled(in) {
+		st = policy.Status{Signal: "SIGKILL", OOM: true} // it took all of it
 	}
 	r.report = append(r.report, r.exited(in, st))
 }
@@ -152,7 +154,7 @@ func (r *recovery) takeSpawning(in *incarnation) {
 			in.pid, in.start, in.reaped = pid, e.start, true
 			s.live[in.ref.Slot] = in
 			r.ended++
-			r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: e.start}, r.exited(in, statusOf(e.raw)))
+			r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: e.start}, r.exited(in, s.statusOf(in, proc.StatusOf(e.raw))))
 			return
 		}
 	}

@@ -30,6 +30,8 @@ Another apply meanwhile takes its place.
 
 What was applied holds until the next apply, also over a boot as long as the
 files that nines-init was started with are as they were.`,
+		Example: `  nines apply
+  nines apply -f nines.hcl --confirm 5m`,
 		Args: argsBetween(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			req := ipc.ApplyRequest{NoWait: noWait}
@@ -96,6 +98,7 @@ func newConfirmCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:               "confirm",
 		Short:             `Keep what "nines apply --confirm" has applied`,
+		Example:           `  nines confirm`,
 		Args:              argsBetween(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -30,10 +30,11 @@ import (
 // confirmed is kept with it, so that it is undone also by a supervisor that was
 // not there when it was applied; a boot undoes it at once.
 type changer struct {
-	sup    *supervisor.Supervisor
-	log    *slog.Logger
-	paths  []string // of the files that nines-init was started with
-	keepAt []string // where the state is kept
+	sup     *supervisor.Supervisor
+	log     *slog.Logger
+	paths   []string // of the files that nines-init was started with
+	keepAt  []string // where the state is kept
+	enforce *enforcer
 
 	mu    sync.Mutex
 	state applied.State
@@ -47,14 +48,14 @@ type changer struct {
 }
 
 // newChanger goes on with what run says.
-func newChanger(run *running, paths []string, log *slog.Logger) *changer {
-	c := &changer{log: log, paths: paths, keepAt: run.keepAt, state: run.state, spec: run.spec, seen: run.state.Boot}
-	c.warn(run.diags)
+func newChanger(run *running, paths []string, enforce *enforcer, log *slog.Logger) *changer {
+	c := &changer{log: log, paths: paths, keepAt: run.keepAt, enforce: enforce, state: run.state, spec: run.spec, seen: run.state.Boot}
+	c.warn(run.spec, run.diags)
 	return c
 }
 
-func (c *changer) warn(diags load.Diagnostics) {
-	list := warningsOf(diags)
+func (c *changer) warn(sp *spec.Spec, diags load.Diagnostics) {
+	list := c.warningsOf(sp, diags)
 	c.warnings.Store(&list)
 }
 
@@ -72,7 +73,7 @@ type change struct {
 
 // plan says what applying files would do now.
 func (c *changer) plan(ctx context.Context, files []load.File) (*ipc.Plan, error) {
-	next, err := loadFiles(files)
+	next, err := c.loadFiles(files)
 	if err != nil {
 		return nil, err
 	}
@@ -97,13 +98,13 @@ func (c *changer) plan(ctx context.Context, files []load.File) (*ipc.Plan, error
 	}
 	now, later := diff.Supervisor(before.Spec, after.Spec)
 	p.InEffect, p.AfterRestart = append([]string{}, now...), append([]string{}, later...)
-	p.Warnings = warningsOf(next.diags)
+	p.Warnings = c.warningsOf(next.spec, next.diags)
 	return p, nil
 }
 
 // apply makes a change. A specification with errors changes nothing.
 func (c *changer) apply(ctx context.Context, ch change) (ipc.Result, error) {
-	next, err := loadFiles(ch.files)
+	next, err := c.loadFiles(ch.files)
 	if err != nil {
 		c.rejected(ch.by, err)
 		return ipc.Result{}, err
@@ -147,7 +148,7 @@ func (c *changer) apply(ctx context.Context, ch change) (ipc.Result, error) {
 	}
 	begun := !locked
 	if begun {
-		c.warn(next.diags)
+		c.warn(next.spec, next.diags)
 	}
 	unlock()
 	more := ""
@@ -162,7 +163,7 @@ func (c *changer) apply(ctx context.Context, ch change) (ipc.Result, error) {
 	switch {
 	case err == nil:
 		res.Message += more
-		res.Warnings = warningsOf(next.diags)
+		res.Warnings = c.warningsOf(next.spec, next.diags)
 	case begun && errors.As(err, &failed):
 		failed.Message += more // it is what runs all the same
 	}

@@ -17,6 +17,8 @@ func newCheckCmd(a *app) *cobra.Command {
 		Short: "Say what is wrong with a spec",
 		Long: `Read a spec (files, or folders of *.hcl; default ` + defaultSpecs + `) and say everything
 that is wrong with it. Exit 1 if there are errors; warnings alone exit 0.`,
+		Example: `  nines check nines.hcl
+  nines check --json /etc/nines`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				if err := needDefaultSpecs("check"); err != nil {

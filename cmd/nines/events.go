@@ -12,8 +12,10 @@ func newEventsCmd(a *app) *cobra.Command {
 	var follow, asJSON bool
 	var since string
 	cmd := &cobra.Command{
-		Use:               "events",
-		Short:             "Show what happened, and with -f what happens",
+		Use:   "events",
+		Short: "Show what happened, and with -f what happens",
+		Example: `  nines events --since 1h
+  nines events -f --json`,
 		Args:              argsBetween(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -24,9 +24,13 @@ type loaded struct {
 	digests map[string]string
 }
 
-// loadFiles validates files. An error is fit for the caller.
-func loadFiles(files []load.File) (*loaded, error) {
+// loadFiles validates files, also whether what they require of limits can be
+// had here. An error is fit for the caller.
+func (c *changer) loadFiles(files []load.File) (*loaded, error) {
 	sp, diags := load.LoadFiles(files, load.Options{})
+	if !diags.HasErrors() {
+		diags = append(diags, c.enforce.required(sp)...)
+	}
 	if diags.HasErrors() {
 		var b strings.Builder
 		if err := diags.Write(&b, false); err != nil {
@@ -90,12 +94,13 @@ func specFiles(files []ipc.SpecFile) []load.File {
 	return list
 }
 
-// warningsOf is what people should know of a specification that is right.
-func warningsOf(diags load.Diagnostics) []string {
+// warningsOf is what people should know of a specification that is right: what
+// is odd in it, and limits that cannot be enforced here.
+func (c *changer) warningsOf(sp *spec.Spec, diags load.Diagnostics) []string {
 	list := make([]string, 0, len(diags))
 	for i := range diags {
 		d := &diags[i]
 		list = append(list, fmt.Sprintf("%s:%d: %s", d.File, d.Line, d.Summary))
 	}
-	return list
+	return append(list, c.enforce.warnings(sp)...)
 }

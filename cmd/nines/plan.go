@@ -23,6 +23,8 @@ which attributes are the reason. What takes something away that serves now is
 marked with "!". Nothing is changed.
 
 The running supervisor compares, so that the plan is what apply would do.`,
+		Example: `  nines plan
+  nines plan -f nines.hcl --json`,
 		Args: argsBetween(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list, err := a.readSpec("plan", files)

@@ -18,7 +18,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"nines/cgroups"
 	"nines/ipc"
 	"nines/spec"
 	"nines/spec/load"
@@ -35,7 +34,10 @@ func newSuperviseCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "supervise [-f PATH]… [--watch]",
 		Short: "Supervise (run by nines-init)",
-		Args:  argsBetween(0, 0),
+		Long: `Supervise the services of a spec (default ` + defaultSpecs + `). The keeper, nines-init, runs this and
+keeps it alive; people run nines-init, or "nines up".`,
+		Example: `  nines supervise -f /etc/nines        # by nines-init: by hand it finds no keeper`,
+		Args:    argsBetween(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if len(files) == 0 {
 				files = []string{defaultSpecs}
@@ -154,10 +156,22 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 		log.Warn("logs are not written to files", "err", err)
 	}
 	events := openJournal(a, sp.Supervisor.StateDir, log)
-	tree := openCgroups(a, runtimeDir, &about)
+	enforce := openCgroups(a, runtimeDir, keeperPID, &about)
+	tree := enforce.tree
+	if diags := enforce.required(sp); len(diags) > 0 && generation == 1 {
+		// Later, services run: what cannot be limited any more is not started again,
+		// which is said of each.
+		if err := diags.Write(a.err, a.errColor); err != nil {
+			log.Warn("cannot write the diagnostics", "err", err)
+		}
+		return 1, errors.New("limits that the spec requires cannot be enforced here: nothing was started")
+	}
+	for _, text := range enforce.warnings(sp) {
+		log.Warn(text)
+	}
 	machine := a.getenv("NINES_MACHINE") == "1"
 	container := keeperPID == 1 && !machine
-	ch := newChanger(run, files, log)
+	ch := newChanger(run, files, enforce, log)
 	sup, err := supervisor.New(supervisor.Config{
 		Change: run.begin(), Before: run.before, Next: run.next, Hangup: func() { ch.reread("SIGHUP", true) },
 		Keeper: conn, KeeperPID: keeperPID, RuntimeDir: runtimeDir, LogDir: logDir,
@@ -326,27 +340,6 @@ func (a *app) isDefaultRuntime(dir string) bool {
 	}
 	def, err := plain.runtimePath()
 	return err == nil && dir == def
-}
-
-// openCgroups opens our part of the cgroup tree, or says why there is none.
-func openCgroups(a *app, runtimeDir string, about *ipc.Supervisor) *cgroups.Tree {
-	h := cgroups.Detect()
-	about.Cgroups = string(h.Level)
-	if h.Level == cgroups.None {
-		about.Warnings = append(about.Warnings, "cgroups: "+h.Why)
-		return nil
-	}
-	name := "nines"
-	if !a.isDefaultRuntime(runtimeDir) {
-		name = "nines-" + supervisor.Mark(runtimeDir)[:8]
-	}
-	t, err := h.Open(h.Base(a.getenv("NINES_CGROUP"), name))
-	if err != nil {
-		about.Cgroups = string(cgroups.None)
-		about.Warnings = append(about.Warnings, "cgroups: "+err.Error())
-		return nil
-	}
-	return t
 }
 
 func seed() uint64 {
