@@ -60,7 +60,7 @@ func startSampler(t *testing.T, log io.Writer, read func(pid int, at time.Durati
 
 // after lets time pass and returns what policy was told meanwhile.
 func (s *sampled) after(d time.Duration) []string {
-	time.Sleep(d)
+	<-time.After(d)
 	synctest.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -27,10 +27,6 @@ func notYet(path string) (meanwhile string, ok bool) {
 		return "The instance counts as ready when exec succeeded.", true
 	case "service.crash_loop.then=rollback":
 		return "There are no revisions yet to go back to: a crash loop is held.", true
-	case "service.memory.low", "service.memory.swap", "service.memory.high", "service.memory.max":
-		return "The limit is not set.", true
-	case "service.cpu", "service.pids", "service.io":
-		return "The limits are not set.", true
 	case "service.isolate":
 		return "No instance is isolated.", true
 	case "service.sandbox":
