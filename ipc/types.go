@@ -163,7 +163,8 @@ type Command struct {
 
 // Result answers a command that was carried out (or, with no_wait, accepted).
 type Result struct {
-	Message string `json:"message"`
+	Message  string   `json:"message"`
+	Warnings []string `json:"warnings,omitempty"` // of an apply: what of the specification people should know
 }
 
 // ShutdownRequest is the body of POST /v1/shutdown.

@@ -62,8 +62,8 @@ func (s *Supervisor) begin() {
 		s.apply(0, *s.cfg.Next) // it was kept, and the supervisor died before it had begun
 	}
 	if r.lives+r.ended+r.began+leftovers > 0 {
-		text := fmt.Sprintf("the supervisor before this one ended: %d instances go on undisturbed, %d ended meanwhile, %d were being started; leftovers ended: %d",
-			r.lives, r.ended, r.began, leftovers)
+		text := fmt.Sprintf("the supervisor before this one ended: %s undisturbed, %d ended meanwhile, %d were being started; leftovers ended: %d",
+			count(r.lives, "instance"), r.ended, r.began, leftovers)
 		s.note(journal.Entry{Kind: journal.KindRecovered, Text: text})
 	}
 	if err := errors.Join(r.errs...); err != nil {
@@ -103,7 +103,9 @@ func (r *recovery) take(v policy.SlotView, m policy.SlotMemory) {
 	r.ended++
 	st := policy.Status{Unknown: true}
 	if known {
-		st = statusOf(exit.raw)
+		st = s.statusOf(in, proc.StatusOf(exit.raw))
+	} else if s.oomKilled(in) {
+		st = policy.Status{Signal: "SIGKILL", OOM: true} // it took all of it
 	}
 	r.report = append(r.report, r.exited(in, st))
 }
@@ -152,7 +154,7 @@ func (r *recovery) takeSpawning(in *incarnation) {
 			in.pid, in.start, in.reaped = pid, e.start, true
 			s.live[in.ref.Slot] = in
 			r.ended++
-			r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: e.start}, r.exited(in, statusOf(e.raw)))
+			r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: e.start}, r.exited(in, s.statusOf(in, proc.StatusOf(e.raw))))
 			return
 		}
 	}

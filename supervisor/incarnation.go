@@ -172,6 +172,7 @@ func (s *Supervisor) reap() {
 
 // mainEnded tells the machine that the main process of in ended.
 func (s *Supervisor) mainEnded(in *incarnation) {
+	st := s.statusOf(in, in.status)
 	empty := in.emptied
 	if !empty && !in.killing {
 		var err error
@@ -189,8 +190,7 @@ func (s *Supervisor) mainEnded(in *incarnation) {
 		// In the same message as what the machine makes of it.
 		s.forgetMain(in.pid)
 	}
-	st := in.status
-	s.step(policy.Exited{Ref: in.ref, Empty: empty, Status: policy.Status{Code: st.Code, Signal: st.Signal, Core: st.Core}})
+	s.step(policy.Exited{Ref: in.ref, Empty: empty, Status: st})
 }
 
 // forget: nothing of in lives; its cgroup goes when the janitor comes by.

@@ -10,7 +10,6 @@ import (
 
 	"nines/supervisor/notify"
 	"nines/supervisor/policy"
-	"nines/supervisor/proc"
 )
 
 // The keys of the values that the keeper holds for the next supervisor:
@@ -92,11 +91,6 @@ func (p *Past) endedIn(path string) (pid int, e exitRecord, ok bool) {
 		}
 	}
 	return pid, e, ok
-}
-
-func statusOf(raw uint32) policy.Status {
-	st := proc.StatusOf(raw)
-	return policy.Status{Code: st.Code, Signal: st.Signal, Core: st.Core}
 }
 
 // encode turns records, and values of the loop's own, into messages for the

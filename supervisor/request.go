@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"nines/cgroups"
 	"nines/supervisor/journal"
 	"nines/supervisor/policy"
 )
@@ -153,7 +154,7 @@ func (s *Supervisor) ask(ctx context.Context, wait bool, most int, event func(po
 // State is everything that is to be shown, at one moment.
 type State struct {
 	policy.Snapshot
-	Cgroups map[policy.Slot]string // paths, where there are any
+	Groups map[policy.Slot]*cgroups.Group // where there are any
 }
 
 // State returns the state now.
@@ -164,10 +165,10 @@ func (s *Supervisor) State(ctx context.Context) (State, error) {
 		if s.cfg.Cgroups == nil {
 			return
 		}
-		st.Cgroups = make(map[policy.Slot]string, len(s.live))
+		st.Groups = make(map[policy.Slot]*cgroups.Group, len(s.live))
 		for slot, in := range s.live {
 			if in.group != nil {
-				st.Cgroups[slot] = in.group.Path()
+				st.Groups[slot] = in.group
 			}
 		}
 	})

@@ -39,6 +39,7 @@ type spawner struct {
 	resolve *resolver
 	sockets *sockets
 	logs    *logBlocks
+	limits  *limiter
 
 	mu     sync.Mutex
 	queue  []batch
@@ -79,6 +80,7 @@ type outputPipe struct {
 
 func newSpawner(s *Supervisor, start *proc.Spawner) *spawner {
 	sp := &spawner{s: s, start: start, resolve: newResolver(s.cfg, s.mark), logs: newLogBlocks(s.cfg.Spec), ready: make(chan struct{}, 1), done: make(chan struct{})}
+	sp.limits = newLimiter(s, sp.resolve.host)
 	sp.sockets = newSockets(s, &sp.resolve.users)
 	return sp
 }
@@ -133,6 +135,7 @@ func (sp *spawner) carryOut(b *batch, slow *time.Timer) {
 	if b.spec != nil {
 		sp.resolve.apply(sp.s, b.spec)
 		sp.sockets.apply(b.spec)
+		sp.limits.apply(b.spec)
 	}
 	ls := make([]*launch, 0, min(len(b.spawns)+len(b.hooks), spawnChunk))
 	flush := func() {
@@ -241,7 +244,13 @@ func (sp *spawner) prepare(l *launch) {
 	if t := sp.s.cfg.Cgroups; t != nil {
 		if l.group, l.cmd.CgroupFD, l.err = t.Create(l.name); l.err != nil {
 			l.err = &proc.Error{Step: proc.StepCgroup, Path: l.name, Err: l.err}
+			return
 		}
+	}
+	if l.in != nil {
+		// Before the clone: its first instruction is limited. A hook is not: what
+		// stops a service must not starve with it.
+		l.err = sp.limits.set(l.in, l.group)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -141,7 +142,7 @@ func (s *Supervisor) Run() (int, error) {
 	defer s.janitor.close()
 	defer s.spawner.close()
 
-	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + fmt.Sprint(len(s.cfg.Spec.Services)) + " services"})
+	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + count(len(s.cfg.Spec.Services), "service")})
 	s.begin()
 	s.handOut()
 	if err := s.cfg.Keeper.Send(notify.Message{notify.Ready()}.Append(nil), nil); err != nil {
@@ -362,4 +363,12 @@ func (s *Supervisor) call(ctx context.Context, fn func()) error {
 	case <-s.ended:
 		return ErrEnded
 	}
+}
+
+// count is "1 service", "2 services".
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return strconv.Itoa(n) + " " + what
 }

@@ -18,7 +18,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"nines/cgroups"
 	"nines/ipc"
 	"nines/spec"
 	"nines/spec/load"
@@ -33,9 +32,12 @@ func newSuperviseCmd(a *app) *cobra.Command {
 	var files []string
 	var watch bool
 	cmd := &cobra.Command{
-		Use:   "supervise [-f PATH]... [--watch]",
+		Use:   "supervise [-f PATH]… [--watch]",
 		Short: "Supervise (run by nines-init)",
-		Args:  argsBetween(0, 0),
+		Long: `Supervise the services of a spec (default ` + defaultSpecs + `). The keeper, nines-init, runs this and
+keeps it alive; people run nines-init, or "nines up".`,
+		Example: `  nines supervise -f /etc/nines        # by nines-init: by hand it finds no keeper`,
+		Args:    argsBetween(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if len(files) == 0 {
 				files = []string{defaultSpecs}
@@ -67,7 +69,7 @@ func supervise(a *app, files []string, watch bool) int {
 	log := slog.New(slog.NewTextHandler(a.err, nil))
 	fd, err := strconv.Atoi(a.getenv("NINES_KEEPER_FD"))
 	if err != nil || fd < 3 {
-		a.complain("cannot supervise: there is no keeper: start nines-init, which runs this, or `nines up`")
+		a.complain("cannot supervise: there is no keeper: start nines-init, which runs this, or \"nines up\"")
 		return exitUsage
 	}
 	conn, err := notify.NewConn(fd)
@@ -134,7 +136,7 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 		}
 	}
 	if diags.HasErrors() {
-		return 1, errors.New("the spec is wrong: nothing was started: correct what is shown above (`nines check` shows it again)")
+		return 1, errors.New("the spec is wrong: nothing was started: correct what is shown above (\"nines check\" shows it again)")
 	}
 	sp := run.spec
 	about := ipc.Supervisor{
@@ -154,13 +156,22 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 		log.Warn("logs are not written to files", "err", err)
 	}
 	events := openJournal(a, sp.Supervisor.StateDir, log)
-	tree := openCgroups(a, runtimeDir, &about)
-	for _, d := range diags {
-		about.Warnings = append(about.Warnings, fmt.Sprintf("%s:%d: %s", d.File, d.Line, d.Summary))
+	enforce := openCgroups(a, runtimeDir, keeperPID, &about)
+	tree := enforce.tree
+	if diags := enforce.required(sp); len(diags) > 0 && generation == 1 {
+		// Later, services run: what cannot be limited any more is not started again,
+		// which is said of each.
+		if err := diags.Write(a.err, a.errColor); err != nil {
+			log.Warn("cannot write the diagnostics", "err", err)
+		}
+		return 1, errors.New("limits that the spec requires cannot be enforced here: nothing was started")
+	}
+	for _, text := range enforce.warnings(sp) {
+		log.Warn(text)
 	}
 	machine := a.getenv("NINES_MACHINE") == "1"
 	container := keeperPID == 1 && !machine
-	ch := &changer{log: log, paths: files, keepAt: run.keepAt, state: run.state, spec: sp}
+	ch := newChanger(run, files, enforce, log)
 	sup, err := supervisor.New(supervisor.Config{
 		Change: run.begin(), Before: run.before, Next: run.next, Hangup: func() { ch.reread("SIGHUP", true) },
 		Keeper: conn, KeeperPID: keeperPID, RuntimeDir: runtimeDir, LogDir: logDir,
@@ -329,27 +340,6 @@ func (a *app) isDefaultRuntime(dir string) bool {
 	}
 	def, err := plain.runtimePath()
 	return err == nil && dir == def
-}
-
-// openCgroups opens our part of the cgroup tree, or says why there is none.
-func openCgroups(a *app, runtimeDir string, about *ipc.Supervisor) *cgroups.Tree {
-	h := cgroups.Detect()
-	about.Cgroups = string(h.Level)
-	if h.Level == cgroups.None {
-		about.Warnings = append(about.Warnings, "cgroups: "+h.Why)
-		return nil
-	}
-	name := "nines"
-	if !a.isDefaultRuntime(runtimeDir) {
-		name = "nines-" + supervisor.Mark(runtimeDir)[:8]
-	}
-	t, err := h.Open(h.Base(a.getenv("NINES_CGROUP"), name))
-	if err != nil {
-		about.Cgroups = string(cgroups.None)
-		about.Warnings = append(about.Warnings, "cgroups: "+err.Error())
-		return nil
-	}
-	return t
 }
 
 func seed() uint64 {

@@ -92,7 +92,12 @@ func attributes() []attribute {
 		{"needs", false, func(s *spec.Service) any { return s.Needs }},
 		{"after", false, func(s *spec.Service) any { return s.After }},
 		{"essential", false, func(s *spec.Service) any { return s.Essential }},
-		{"available_at_least", false, func(s *spec.Service) any { return [2]any{s.AvailableAtLeast, s.AvailableSet} }},
+		{"available_at_least", false, func(s *spec.Service) any {
+			if !s.AvailableSet {
+				return nil // it follows from instances: nobody has changed it
+			}
+			return [1]int{s.AvailableAtLeast} // 0 is not the absence of it
+		}},
 		{"start", false, func(s *spec.Service) any { return s.StartTimeout }},
 		{"stop", false, func(s *spec.Service) any { return s.Stop }},
 		{"reload", false, func(s *spec.Service) any { return s.Reload }},

@@ -348,7 +348,7 @@ func (m *Machine) applyDone() {
 		if n > most {
 			why += "; and " + strconv.Itoa(n-most) + " more"
 		}
-		done.Failed, done.Message, done.Hint = true, "applied, but not all came up: "+why, "nines status says what runs"
+		done.Failed, done.Message, done.Hint = true, "applied, but not all came up: "+why, `"nines status" says what runs`
 	}
 	m.then(done)
 }
