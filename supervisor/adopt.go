@@ -38,6 +38,8 @@ func (s *Supervisor) begin() {
 	if t := s.cfg.Cgroups; t != nil {
 		s.values = append(s.values, keyCgroups+" "+t.Path())
 	}
+	s.upgrade.last = s.cfg.Past.Upgrade
+	s.noteUpgrade()
 	r := &recovery{s: s}
 	for _, v := range s.machine.Snapshot().Instances {
 		if m, ok := s.cfg.Past.Slots[v.ID]; ok && m.Lives() {
@@ -51,8 +53,12 @@ func (s *Supervisor) begin() {
 		s.step(ev)
 	}
 	if r.lives+r.ended+r.began+leftovers > 0 {
-		text := fmt.Sprintf("the supervisor before this one ended: %d instances go on undisturbed, %d ended meanwhile, %d were being started; leftovers ended: %d",
-			r.lives, r.ended, r.began, leftovers)
+		what := "ended"
+		if s.cfg.Past.OnTrial() {
+			what = "made way"
+		}
+		text := fmt.Sprintf("the supervisor before this one %s: %d instances go on undisturbed, %d ended meanwhile, %d were being started; leftovers ended: %d",
+			what, r.lives, r.ended, r.began, leftovers)
 		s.note(journal.Entry{Kind: journal.KindRecovered, Text: text})
 	}
 	if err := errors.Join(r.errs...); err != nil {
@@ -260,6 +266,10 @@ func (s *Supervisor) listenToKeeper() {
 		}
 		for _, f := range m {
 			key, value, _ := notify.SplitValue(f.Value)
+			if f.Key == notify.KeyValue && key == keyUpgrade {
+				s.box.put(func() { s.upgradeTold(value) })
+				continue
+			}
 			pid, ok := strings.CutPrefix(key, keyExit)
 			if f.Key != notify.KeyValue || !ok {
 				continue

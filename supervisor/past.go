@@ -27,6 +27,9 @@ import (
 //	exit:812    "START STATUS": how it ended; written by whoever reaps it
 //	cgroups     the folder of our cgroup tree, which the keeper kills if all else
 //	            fails
+//	upgrade     how the last upgrade of nines itself stands, words separated by
+//	            tabs: see Upgrade. The keeper changes its first and adds the last
+//	upgrade-told  the number of the last one whose end was told as an event
 //	shutdown    "EXIT DEADLINE": one is in progress, to end by DEADLINE on
 //	            CLOCK_MONOTONIC in nanoseconds
 const (
@@ -41,6 +44,8 @@ const (
 	keyMain        = "main:"
 	keyExit        = "exit:"
 	keyCgroups     = "cgroups"
+	keyUpgrade     = "upgrade"
+	keyUpgradeTold = "upgrade-told"
 )
 
 // Past is what an earlier supervisor left with the keeper.
@@ -50,6 +55,15 @@ type Past struct {
 	Ports map[string]map[string]int // by instance id: the free ports it was given
 	// Sockets is by name in the store: what each listened on, see sockets.record.
 	Sockets map[string]string
+	Upgrade Upgrade
+	// UpgradeTold is the ID of the last one whose end was told.
+	UpgradeTold string
+}
+
+// OnTrial says that the supervisor which reads this is one that shows whether it
+// works. It may end before it is ready: then the last good one goes on.
+func (p *Past) OnTrial() bool {
+	return p.Upgrade.State == UpgradeTrying && p.Upgrade.What == UpgradeSupervisor
 }
 
 // exitRecord is how a main process ended.
@@ -158,8 +172,12 @@ func ReadPast(values map[string]string) (Past, error) {
 			if ok = err == nil; ok {
 				p.Shutdown = sd
 			}
+		case key == keyUpgrade:
+			p.Upgrade, ok = parseUpgrade(value)
+		case key == keyUpgradeTold:
+			p.UpgradeTold = value
 		default:
-			ok = false
+			// Of a newer version, which has made way for this one: it stays there.
 		}
 		if !ok {
 			bad = append(bad, key+"="+value)

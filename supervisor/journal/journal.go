@@ -43,6 +43,9 @@ const (
 	// KindListenFailed: a socket that nobody is about to be started with.
 	KindListenFailed policy.Kind = "listen_failed"
 	KindLost         policy.Kind = "log_lost"
+	// KindUpgraded, KindReverted: how an upgrade of nines itself ended.
+	KindUpgraded policy.Kind = "supervisor_upgraded"
+	KindReverted policy.Kind = "supervisor_reverted"
 )
 
 // Journal holds the newest entries.

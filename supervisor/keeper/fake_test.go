@@ -43,11 +43,13 @@ type fake struct {
 	signals []sent
 	cgroups []string // killed
 	panics  bool     // at the next reaping
+	held    int      // signals
+	became  [][]string
 }
 
 func (f *fake) now() time.Time { return f.clock }
 
-func (f *fake) spawn(argv, env []string, fd int) (int, error) {
+func (f *fake) spawn(p *program, argv, env []string, fd int) (int, error) {
 	if f.fail != nil {
 		return 0, f.fail
 	}
@@ -62,6 +64,13 @@ func (f *fake) spawn(argv, env []string, fd int) (int, error) {
 	f.nextPID++
 	f.started = append(f.started, started{argv[0], getenv(env, "NINES_GENERATION"), f.nextPID, f.clock.Sub(f.began), conn, own})
 	return f.nextPID, nil
+}
+
+func (f *fake) hold() error { f.held++; return nil }
+func (f *fake) release()    { f.held-- }
+func (f *fake) become(p *program, argv []string, fds []int) error {
+	f.became = append(f.became, argv)
+	return unix.ENOEXEC
 }
 
 func (f *fake) monotonic() int64 { return f.clock.Sub(f.began).Nanoseconds() }
@@ -101,7 +110,7 @@ func newRig(t *testing.T, env ...string) *rig {
 	t.Helper()
 	base := time.Unix(1e9, 0)
 	f := &fake{t: t, clock: base, began: base, nextPID: 100}
-	con := &console{verbose: true, lines: make(chan string, 8192)}
+	con := &console{verbose: true, lines: make(chan string, 8192), marks: make(chan chan struct{})}
 	k := newKeeper(Options{
 		Supervisor: func() []string { return []string{"sup"} },
 		Log:        func() []string { return []string{"log"} },

@@ -13,13 +13,13 @@ import (
 // locked and that has its pid. It is never removed: two could then hold two.
 const lockName = "keeper.lock"
 
-// lock makes this the one keeper of dir, until the process ends. The
-// descriptor is not inherited, so neither is the lock.
-func lock(dir string, pid int) error {
+// lock makes this the one keeper of dir, until the descriptor that it returns is
+// closed: with the process, as it is not inherited.
+func lock(dir string, pid int) (int, error) {
 	path := filepath.Join(dir, lockName)
 	fd, err := openRetry(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
-		return refusal("cannot open " + path + ": " + err.Error() + ": give --runtime-dir a folder that you may write to")
+		return -1, refusal("cannot open " + path + ": " + err.Error() + ": give --runtime-dir a folder that you may write to")
 	}
 	for {
 		err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
@@ -30,12 +30,12 @@ func lock(dir string, pid int) error {
 	if err == unix.EWOULDBLOCK {
 		first := readPID(fd)
 		_ = unix.Close(fd) // was only read
-		return refusal("cannot start: another nines-init" + first + " keeps " + dir +
+		return -1, refusal("cannot start: another nines-init" + first + " keeps " + dir +
 			": stop it (nines shutdown), or give --runtime-dir another folder")
 	}
 	if err != nil {
 		_ = unix.Close(fd)
-		return refusal("cannot lock " + path + ": " + err.Error() + ": give --runtime-dir a folder on a local file system")
+		return -1, refusal("cannot lock " + path + ": " + err.Error() + ": give --runtime-dir a folder on a local file system")
 	}
 	// The pid is for people; a full disk must not keep the keeper from its work.
 	// Written first and cut afterwards, so that nobody reads an empty file.
@@ -43,7 +43,7 @@ func lock(dir string, pid int) error {
 	if _, err := unix.Pwrite(fd, []byte(text), 0); err == nil {
 		_ = unix.Ftruncate(fd, int64(len(text)))
 	}
-	return nil
+	return fd, nil
 }
 
 func readPID(fd int) string {
@@ -58,6 +58,9 @@ func readPID(fd int) string {
 	}
 	return " (pid " + line + ")"
 }
+
+// Dir is the folder that this program is in.
+func Dir() string { return filepath.Dir(executable()) }
 
 // executable is where this program is.
 func executable() string {

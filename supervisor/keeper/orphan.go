@@ -41,10 +41,7 @@ func (k *keeper) orphanEnded(pid int, status unix.WaitStatus) {
 		k.say(err.Error())
 		return
 	}
-	if h, ok := k.sup.out.(*handBack); ok {
-		h.keys = append(h.keys, key)
-		k.flush(&k.sup)
-	}
+	k.tellSupervisor(key)
 }
 
 // forgetExit drops the exit of an earlier process with the pid of a new one.

@@ -173,11 +173,11 @@ func TestPlacesThatAreRefused(t *testing.T) {
 
 func TestLock(t *testing.T) {
 	dir := t.TempDir()
-	if err := lock(dir, 4711); err != nil {
+	if _, err := lock(dir, 4711); err != nil {
 		t.Fatal(err)
 	}
 	// Another description of the same file is another holder, in one process too.
-	err := lock(dir, 4712)
+	_, err := lock(dir, 4712)
 	want := "cannot start: another nines-init (pid 4711) keeps " + dir + ": stop it (nines shutdown), or give --runtime-dir another folder"
 	if err == nil || err.Error() != want {
 		t.Errorf("the second lock: %v", err)
@@ -187,18 +187,18 @@ func TestLock(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if err := lock(dir, 1); err == nil || !strings.HasPrefix(err.Error(), "cannot start: another nines-init keeps ") {
+		if _, err := lock(dir, 1); err == nil || !strings.HasPrefix(err.Error(), "cannot start: another nines-init keeps ") {
 			t.Errorf("lock file %q: %v", text, err)
 		}
 	}
-	if err := lock(filepath.Join(dir, "none"), 1); err == nil || !strings.Contains(err.Error(), "no such file") {
+	if _, err := lock(filepath.Join(dir, "none"), 1); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("a folder that is not there: %v", err)
 	}
 	trap := t.TempDir()
 	if err := os.Symlink(path, filepath.Join(trap, lockName)); err != nil {
 		t.Fatal(err)
 	}
-	if err := lock(trap, 1); err == nil {
+	if _, err := lock(trap, 1); err == nil {
 		t.Error("a link was followed")
 	}
 }
@@ -210,7 +210,7 @@ func TestLockFileHasThePidAlone(t *testing.T) {
 	if err := os.WriteFile(path, []byte("1234567\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := lock(dir, 42); err != nil {
+	if _, err := lock(dir, 42); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(path); string(b) != "42\n" || err != nil {
@@ -220,12 +220,13 @@ func TestLockFileHasThePidAlone(t *testing.T) {
 
 func TestChildEnvironment(t *testing.T) {
 	base := baseEnv([]string{"PATH=/bin", "NOTIFY_SOCKET=/s", "WATCHDOG_USEC=1", "WATCHDOG_PID=1", "NINES_KEEPER_FD=9",
-		"NINES_GENERATION=9", "NINES_RUNTIME_DIR=rel", "NINES_STATE_DIR=/s", "NOTIFY_SOCKET_X=kept", "odd"}, "/run/nines", 7)
-	one, two := childEnv(base, 1, 0), childEnv(base, 2, 0)
+		"NINES_GENERATION=9", "NINES_RUNTIME_DIR=rel", "NINES_STATE_DIR=/s", "NOTIFY_SOCKET_X=kept", "odd"}, "/run/nines", "/usr/bin", 7)
+	one, two := childEnv(base, 1, 0, 0), childEnv(base, 2, 1, 0)
 	want := []string{"PATH=/bin", "NINES_STATE_DIR=/s", "NOTIFY_SOCKET_X=kept", "odd",
-		"NINES_KEEPER_FD=3", "NINES_KEEPER_PID=7", "NINES_RUNTIME_DIR=/run/nines", "NINES_GENERATION="}
+		"NINES_KEEPER_FD=3", "NINES_KEEPER_PID=7", "NINES_KEEPER_DIR=/usr/bin", "NINES_RUNTIME_DIR=/run/nines", "NINES_GENERATION=", "NINES_RESTARTS="}
 	for i, got := range [][]string{one, two} {
-		want[len(want)-1] = "NINES_GENERATION=" + strconv.Itoa(i+1)
+		want[len(want)-2] = "NINES_GENERATION=" + strconv.Itoa(i+1)
+		want[len(want)-1] = "NINES_RESTARTS=" + strconv.Itoa(i)
 		if !slices.Equal(got, want) {
 			t.Errorf("environment %q, want %q", got, want)
 		}
@@ -233,8 +234,8 @@ func TestChildEnvironment(t *testing.T) {
 }
 
 func TestPrograms(t *testing.T) {
-	own := filepath.Dir(executable())
-	sup, log, err := Programs("", []string{"-f", "x"})
+	own := Dir()
+	sup, log, err := Programs(own, "", []string{"-f", "x"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +247,7 @@ func TestPrograms(t *testing.T) {
 	}
 	// The log process is looked for beside the given supervisor, at each start.
 	dir := t.TempDir()
-	sup, log, err = Programs(filepath.Join(dir, "other"), nil)
+	sup, log, err = Programs(own, filepath.Join(dir, "other"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

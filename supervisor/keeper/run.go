@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Options say what to keep.
@@ -13,16 +15,20 @@ type Options struct {
 	Log        func() []string // argv of the log process; asked at each start
 	RuntimeDir string          // absolute; Run fills it in from the place
 	Env        []string        // our own
+	Args       []string        // our own command line, without the program
+	Dir        string          // where our programs were installed
+	Version    string          // our own, for people
 	Watchdog   time.Duration   // the supervisor must say WATCHDOG=1 within it; 0: it need not
 	Verbose    bool
 	Stderr     int // descriptor
+	lockFD     int
+	mask       *unix.Sigset_t // of the children's signals; nil: ours
 }
 
 // Programs finds the two programs: beside supervisor if that is given (the log
-// process else beside ourselves), else beside ourselves. args follow
-// "supervise". They are looked for at each start, because they may be replaced.
-func Programs(supervisor string, args []string) (sup, log func() []string, err error) {
-	own := filepath.Dir(executable())
+// process else in own), else in own. args follow "supervise". They are looked
+// for at each start, because they may be replaced.
+func Programs(own, supervisor string, args []string) (sup, log func() []string, err error) {
 	path := filepath.Join(own, "nines")
 	if supervisor != "" {
 		if path, err = filepath.Abs(supervisor); err != nil {
@@ -53,7 +59,7 @@ func Run(o Options, place Place) int {
 		return 1
 	}
 	o.RuntimeDir = place.Path
-	if err := lock(place.Path, os.Getpid()); err != nil {
+	if o.lockFD, err = lock(place.Path, os.Getpid()); err != nil {
 		WriteLine(o.Stderr, err.Error())
 		return 1
 	}
@@ -62,6 +68,17 @@ func Run(o Options, place Place) int {
 	if place.Path != wanted {
 		con.say("cannot write to " + wanted + ": the runtime directory is " + place.Path + " (--runtime-dir names another)")
 	}
+	if o.Watchdog, err = watchdog(o.Env); err != nil {
+		con.say(err.Error())
+	}
+	k := o.prepare(con, kernel{})
+	k.signals, k.children = signals, children
+	k.begin()
+	return k.run()
+}
+
+// prepare makes the keeper of this process.
+func (o *Options) prepare(con *console, sys system) *keeper {
 	if err := becomeSubreaper(); err != nil {
 		con.say("cannot take in orphans: " + err.Error() + ": services that fork twice will not be seen")
 	}
@@ -76,12 +93,7 @@ func Run(o Options, place Place) int {
 	room := max(0, limit-fdReserve)
 	con.say("the limit of " + strconv.Itoa(limit) + " open files allows " + strconv.Itoa(room) +
 		` instances, half as many with log.streams = "split" (ulimit -n, LimitNOFILE=)`)
-	if o.Watchdog, err = watchdog(o.Env); err != nil {
-		con.say(err.Error())
-	}
-	k := newKeeper(o, kernel{}, con, room)
-	k.signals, k.children = signals, children
-	return k.run()
+	return newKeeper(*o, sys, con, room)
 }
 
 // defaultWatchdog is long beside any turn of a supervisor's loop, and its half,

@@ -10,18 +10,27 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"nines/supervisor/notify"
 )
 
 // system is what the loop asks of the kernel; tests have another one.
 type system interface {
 	now() time.Time
 	monotonic() int64 // CLOCK_MONOTONIC in ns, which the supervisor has as well
-	// spawn starts argv with fd as its descriptor 3.
-	spawn(argv, env []string, fd int) (pid int, err error)
+	// spawn starts p as argv with fd as its descriptor 3.
+	spawn(p *program, argv, env []string, fd int) (pid int, err error)
 	kill(pid int, sig unix.Signal) error
 	killCgroup(dir string) error
 	// reap takes one child that ended; pid 0: none now.
 	reap() (pid int, status unix.WaitStatus)
+	// hold keeps signals away from every thread, and returns when those that
+	// came before are in their channels. release undoes it.
+	hold() error
+	release()
+	// become executes p as argv in this process, which keeps the descriptors
+	// fds. It returns only if that failed, with everything as it was.
+	become(p *program, argv []string, fds []int) error
 }
 
 // threads is how many the keeper makes at start. What can hold one at a time:
@@ -88,25 +97,33 @@ func sealByProc() error {
 }
 
 // kernel is the real system.
-type kernel struct{}
+type kernel struct {
+	mask *unix.Sigset_t // of the signals that children begin with; nil: our own
+}
 
 func (kernel) now() time.Time { return time.Now() }
 
-func (kernel) spawn(argv, env []string, fd int) (int, error) {
+func (s kernel) spawn(p *program, argv, env []string, fd int) (int, error) {
 	null, err := nothing()
 	if err != nil {
 		return 0, err
 	}
-	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
+	defer notify.CloseAll([]int{null})
+	file, done, err := p.file(max(null, fd))
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	defer s.childMask()()
+	pid, err := syscall.ForkExec(file, argv, &syscall.ProcAttr{
 		Env:   env,
 		Files: []uintptr{uintptr(null), 1, 2, uintptr(fd)},
 		// A group of its own: a terminal's Ctrl-C reaches the keeper alone,
 		// which forwards it; and the children never read from the terminal.
 		Sys: &syscall.SysProcAttr{Setpgid: true},
 	})
-	_ = unix.Close(null) // nothing was written to it
 	if err != nil {
-		return 0, &os.PathError{Op: "exec", Path: argv[0], Err: err}
+		return 0, &os.PathError{Op: "exec", Path: p.path, Err: err}
 	}
 	return pid, nil
 }

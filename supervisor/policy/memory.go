@@ -297,7 +297,8 @@ func (w *SlotMemory) set(key, value string) (err error) {
 			err = errMemory
 		}
 	default:
-		err = errMemory
+		// Of a newer version. One that may not be passed over comes with another
+		// memoryVersion.
 	}
 	return err
 }
