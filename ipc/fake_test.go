@@ -118,3 +118,9 @@ func sampleStatus(n int) *Status {
 	}
 	return st
 }
+
+func (f *fake) Upgrade(_ context.Context, r UpgradeRequest) (Upgrade, error) {
+	return Upgrade{ID: 1, What: "supervisor", State: "trying", Path: r.Path}, f.err
+}
+
+func (f *fake) UpgradeState(context.Context, bool) (Upgrade, error) { return Upgrade{}, f.err }

@@ -31,6 +31,8 @@ func routes() []route {
 		{http.MethodPost, "/v1/services/{}/signal", accessWrite, true, do(VerbSignal)},
 		{http.MethodGet, "/v1/events", accessRead, true, (*Server).getEvents},
 		{http.MethodGet, "/v1/logs", accessRead, true, (*Server).getLogs},
+		{http.MethodGet, "/v1/upgrade", accessRead, true, (*Server).getUpgrade},
+		{http.MethodPost, "/v1/upgrade", accessWrite, true, (*Server).postUpgrade},
 		{http.MethodPost, "/v1/shutdown", accessWrite, true, (*Server).postShutdown},
 	}
 }

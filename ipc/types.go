@@ -209,4 +209,7 @@ type Backend interface {
 	Events(ctx context.Context, since time.Time, follow bool, fn func(Event) error) error
 	Logs(ctx context.Context, q LogQuery, fn func(LogLine) error) error
 	Shutdown(ctx context.Context, by Caller, r ShutdownRequest) (Result, error)
+	// Upgrade returns when the new program is being tried.
+	Upgrade(ctx context.Context, r UpgradeRequest) (Upgrade, error)
+	UpgradeState(ctx context.Context, wait bool) (Upgrade, error)
 }

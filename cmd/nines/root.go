@@ -49,7 +49,7 @@ func newRootCmd(a *app) *cobra.Command {
 	}
 	group("run", newUpCmd(a), newSuperviseCmd(a), newCheckCmd(a), newShutdownCmd(a))
 	group("look", newStatusCmd(a), newReadyCmd(a), newLogsCmd(a), newEventsCmd(a))
-	group("act", newStartCmd(a), newStopCmd(a), newRestartCmd(a), newReloadCmd(a), newScaleCmd(a), newSignalCmd(a))
+	group("act", newStartCmd(a), newStopCmd(a), newRestartCmd(a), newReloadCmd(a), newScaleCmd(a), newSignalCmd(a), newUpgradeCmd(a))
 	root.AddCommand(newVersionCmd(a), newCompletionCmd(a))
 	root.SetHelpCommand(newHelpCmd(root))
 	return root
