@@ -93,6 +93,7 @@ const leavePatience = 5 * time.Second
 type upgrading struct {
 	last    Upgrade
 	mine    uint64        // the one that this supervisor asked for
+	answer  chan Upgrade  // what the keeper says to that; holds one
 	leaveAt policy.Time   // it makes way by then; 0: it does not
 	changed chan struct{} // closed when last changes
 }
@@ -123,18 +124,33 @@ func (s *Supervisor) Upgrade(ctx context.Context, r UpgradeRequest) (Upgrade, er
 	}
 	var u Upgrade
 	var failed error
-	if err := s.call(ctx, func() { u, failed = s.askUpgrade(r, path, fds) }); err != nil {
+	answer := make(chan Upgrade, 1)
+	if err := s.call(ctx, func() {
+		if u, failed = s.askUpgrade(r, path, fds); failed == nil {
+			s.upgrade.answer = answer
+		}
+	}); err != nil {
 		return Upgrade{}, err
 	}
 	if failed != nil {
 		return Upgrade{}, failed
 	}
-	id := u.ID
-	u, err = s.waitUpgrade(ctx, func(u *Upgrade) bool { return u.ID != id || u.State != UpgradeAsked })
-	if err == nil && u.State == UpgradeReverted && u.ID == id {
+	select {
+	case u = <-answer:
+	case <-ctx.Done():
+		return u, ctx.Err()
+	case <-s.ended:
+		// It ends because of the answer, which is there.
+		select {
+		case u = <-answer:
+		default:
+			return u, ErrEnded
+		}
+	}
+	if u.State == UpgradeReverted {
 		return u, &ErrUpgrade{Why: u.Why}
 	}
-	return u, err
+	return u, nil
 }
 
 // askUpgrade runs in the loop.
@@ -174,6 +190,10 @@ func (s *Supervisor) upgradeTold(value string) {
 		return
 	}
 	s.setUpgrade(u)
+	if a := s.upgrade.answer; a != nil && u.ID == s.upgrade.mine {
+		s.upgrade.answer = nil
+		a <- u
+	}
 	if u.State == UpgradeTrying && u.What == UpgradeSupervisor && u.ID == s.upgrade.mine {
 		s.upgrade.leaveAt = s.clock.now().Add(leavePatience)
 		s.log.Info("making way for another supervisor", "path", u.Path)
