@@ -1,6 +1,7 @@
 package cmd_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -34,15 +35,21 @@ func TestKillPoints(t *testing.T) {
 			})
 		}
 	}
+	// It had ended when the supervisor died, which had not told of its pid: the
+	// cgroup tells whose it was.
+	for _, point := range []string{"after-clone", "before-known"} {
+		t.Run("core/"+point+"/ended", func(t *testing.T) {
+			t.Parallel()
+			killPoint(t, bin, faulty, "core", point, true)
+		})
+	}
 }
 
 // The service writes a line for each start. With "exit" it exits 7 at its
-// first start; so the second is the one that stays. It exits after a moment: an
-// exit that is reaped before the clone has returned has no pid that anybody
-// knows, and a supervisor that dies right then takes it along.
+// first start, at once; so the second is the one that stays.
 const killPointSpec = `
 service "one" {
-  command = ["sh", "-c", "echo $$ >>starts; if test $EXIT = 1 && test $(wc -l <starts) = 1; then sleep 0.3; exit 7; fi; exec sleep 100000"]
+  command = ["sh", "-c", "echo $$ >>starts; if test $EXIT = 1 && test $(wc -l <starts) = 1; then exit 7; fi; exec sleep 100000"]
   directory = env.WORK
   env = {
     EXIT = env.EXIT
@@ -103,6 +110,8 @@ func killPoint(t *testing.T, bin, faulty, level, point string, exit bool) {
 		b, err := os.ReadFile(dir + "/starts")
 		if lines = strings.Fields(string(b)); err == nil && (len(lines) == 0 || lines[len(lines)-1] != strconv.Itoa(in.PID)) {
 			err = fmt.Errorf("started: %v; the instance has pid %d", lines, in.PID)
+		} else if err == nil && exit && in.LastExit == nil {
+			err = errors.New("no exit is known")
 		}
 		return err
 	})

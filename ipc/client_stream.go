@@ -15,18 +15,18 @@ import (
 // maxLine bounds one line of a stream.
 const maxLine = 16 << 20
 
-// EventQuery is which events Client.Events asks for.
-type EventQuery struct {
-	Since  time.Time // zero: all that is kept
-	Follow bool
-}
-
 // Events calls fn for each event until there are no more, ctx ends, or fn
 // fails (whose error is then returned).
 func (c *Client) Events(ctx context.Context, q EventQuery, fn func(Event) error) error {
 	v := url.Values{}
 	setSince(v, q.Since)
 	setFollow(v, q.Follow)
+	if q.After > 0 {
+		v.Set("after", strconv.FormatUint(q.After, 10))
+	}
+	if q.Service != "" {
+		v.Set("service", q.Service)
+	}
 	return streamLines(ctx, c, "/v1/events", v, fn)
 }
 

@@ -250,6 +250,19 @@ func (p *params) int(name string, def int) int {
 	return n
 }
 
+// uint is a number from 0.
+func (p *params) uint(name string) uint64 {
+	s := p.one(name)
+	if s == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		p.fail(badRequest("a number from 0", "cannot read the query: %s=%q", name, s))
+	}
+	return n
+}
+
 func (p *params) since(now time.Time) time.Time {
 	t, err := ParseSince(p.one("since"), now)
 	if err != nil {

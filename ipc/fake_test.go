@@ -24,7 +24,7 @@ type fake struct {
 	status   *Status
 	err      error // of every method, if not nil
 	do       func(ctx context.Context) (Result, error)
-	events   func(ctx context.Context, since time.Time, follow bool, fn func(Event) error) error
+	events   func(ctx context.Context, q EventQuery, fn func(Event) error) error
 	logs     func(ctx context.Context, q LogQuery, fn func(LogLine) error) error
 	shutdown func(ctx context.Context) (Result, error)
 }
@@ -62,12 +62,12 @@ func (f *fake) Do(ctx context.Context, by Caller, service, verb string, c Comman
 	return Result{Message: verb + " " + service}, nil
 }
 
-func (f *fake) Events(ctx context.Context, since time.Time, follow bool, fn func(Event) error) error {
+func (f *fake) Events(ctx context.Context, q EventQuery, fn func(Event) error) error {
 	if f.err != nil {
 		return f.err
 	}
 	if f.events != nil {
-		return f.events(ctx, since, follow, fn)
+		return f.events(ctx, q, fn)
 	}
 	return nil
 }

@@ -71,13 +71,13 @@ func do(verb string) func(*Server, *request) error {
 }
 
 func (s *Server) getEvents(r *request) error {
-	p := parseParams(r.URL.RawQuery, "since", "follow")
-	since, follow := p.since(time.Now()), p.bool("follow")
+	p := parseParams(r.URL.RawQuery, "since", "after", "service", "follow")
+	q := EventQuery{Since: p.since(time.Now()), After: p.uint("after"), Service: p.one("service"), Follow: p.bool("follow")}
 	if p.err != nil {
 		return p.err
 	}
 	return r.stream(func(ctx context.Context, st *stream) error {
-		return s.cfg.Backend.Events(ctx, since, follow, func(e Event) error { return st.send(&e) })
+		return s.cfg.Backend.Events(ctx, q, func(e Event) error { return st.send(&e) })
 	})
 }
 

@@ -145,6 +145,8 @@ func TestRefusedRequests(t *testing.T) {
 		{"GET", "/v1/events?follow=1&follow=1", "", CodeBadRequest},
 		{"GET", "/v1/events?since=yesterday", "", CodeBadRequest},
 		{"GET", "/v1/events?since=-5m", "", CodeBadRequest},
+		{"GET", "/v1/events?after=-5", "", CodeBadRequest},
+		{"GET", "/v1/events?after=1&after=2", "", CodeBadRequest},
 		{"GET", "/v1/events?%zz", "", CodeBadRequest},
 		{"GET", "/v1/logs?lines=many", "", CodeBadRequest},
 		{"GET", "/v1/logs?service=nope", "", CodeNoSuchService},

@@ -20,10 +20,10 @@ func TestEvents(t *testing.T) {
 	for i := range want {
 		want[i] = Event{Seq: uint64(i + 1), Time: moment(), Kind: "ready", Service: "web", Instance: "web/0", Message: "<ready> & \"well\"", Fields: map[string]string{"pid": "7"}}
 	}
-	var since time.Time
-	var follow bool
-	f := &fake{events: func(_ context.Context, s time.Time, fo bool, fn func(Event) error) error {
-		since, follow = s, fo
+	ask := EventQuery{Since: moment(), After: 12, Service: "we b", Follow: true}
+	var asked EventQuery
+	f := &fake{events: func(_ context.Context, q EventQuery, fn func(Event) error) error {
+		asked = q
 		for _, e := range want {
 			if err := fn(e); err != nil {
 				return err
@@ -32,15 +32,15 @@ func TestEvents(t *testing.T) {
 		return nil
 	}}
 	var got []Event
-	err := NewClient(serve(t, f)).Events(t.Context(), EventQuery{Since: moment(), Follow: true}, func(e Event) error { got = append(got, e); return nil })
+	err := NewClient(serve(t, f)).Events(t.Context(), ask, func(e Event) error { got = append(got, e); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
-	if !since.Equal(moment()) || !follow {
-		t.Errorf("since %v, follow %v", since, follow)
+	if d := cmp.Diff(ask, asked); d != "" {
+		t.Errorf("asked for: %s", d)
 	}
 }
 

@@ -120,6 +120,15 @@ type Event struct {
 	Fields   map[string]string `json:"fields"`
 }
 
+// EventQuery is which events GET /v1/events gives. The zero value: all that is
+// kept.
+type EventQuery struct {
+	Since   time.Time // not older
+	After   uint64    // only numbers above it
+	Service string    // those about it, and those about the supervisor
+	Follow  bool      // go on with what comes
+}
+
 // LogLine is one line of output (GET /v1/logs, NDJSON).
 type LogLine struct {
 	Time     time.Time `json:"time"`
@@ -203,10 +212,10 @@ type Backend interface {
 	Status(ctx context.Context) (*Status, error)
 	// Do carries out verb (start, stop, restart, reload, scale, signal).
 	Do(ctx context.Context, by Caller, service, verb string, c Command) (Result, error)
-	// Events calls fn for what is kept since then, and if follow, for what
-	// comes, until ctx ends or fn fails. A slow fn loses events, never holds
-	// anything up.
-	Events(ctx context.Context, since time.Time, follow bool, fn func(Event) error) error
+	// Events calls fn for what is kept and asked for, and if q follows, for what
+	// comes, until ctx ends or fn fails. A slow fn may lose events, and is told
+	// so by one with the number 0; it never holds anything up.
+	Events(ctx context.Context, q EventQuery, fn func(Event) error) error
 	Logs(ctx context.Context, q LogQuery, fn func(LogLine) error) error
 	Shutdown(ctx context.Context, by Caller, r ShutdownRequest) (Result, error)
 	// Upgrade returns when the new program is being tried.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -139,6 +140,17 @@ func (r *recovery) takeSpawning(in *incarnation) {
 			}
 			return
 		}
+		// It may have ended since the store was handed back.
+		if err := s.sync(); err != nil {
+			r.errs = append(r.errs, fmt.Errorf("cannot learn from the keeper what has ended: %w", err))
+		}
+		if pid, e, ok := s.cfg.Past.endedIn(in.group.Path()); ok {
+			in.pid, in.start, in.reaped = pid, e.start, true
+			s.live[in.ref.Slot] = in
+			r.ended++
+			r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: e.start}, r.exited(in, statusOf(e.raw)))
+			return
+		}
 	}
 	r.report = append(r.report, policy.SpawnFailed{Ref: in.ref, Step: proc.StepClone, Again: true,
 		Cause: "the supervisor ended while it was being started"})
@@ -236,6 +248,9 @@ func (s *Supervisor) forgetMain(pid int) {
 func (s *Supervisor) orphanExited(pid int, e exitRecord) {
 	in := s.adopted[pid]
 	if in == nil || in.start != e.start {
+		if e.cgroup != "" {
+			s.values = append(s.values, keyExit+strconv.Itoa(pid)+" ")
+		}
 		return // told before, or of a process that had the pid earlier
 	}
 	delete(s.adopted, pid)
@@ -259,29 +274,67 @@ func (s *Supervisor) listenToKeeper() {
 			s.box.put(func() { s.step(policy.Shutdown{Code: 1, Cause: "the keeper is gone"}) })
 			return
 		}
-		m, err := notify.Parse(slices.Clone(buf[:n]))
-		if err != nil {
-			s.log.Warn("cannot read a message of the keeper", "err", err)
+		s.heard(buf[:n])
+	}
+}
+
+// heard takes down one message of the keeper: exits that it reaped. synced says
+// that there was a sync in it.
+func (s *Supervisor) heard(b []byte) (exits map[int]exitRecord, synced bool) {
+	m, err := notify.Parse(slices.Clone(b))
+	if err != nil {
+		s.log.Warn("cannot read a message of the keeper", "err", err)
+		return nil, false
+	}
+	for _, f := range m {
+		key, value, _ := notify.SplitValue(f.Value)
+		synced = synced || f.Key == notify.KeyValue && key == keySync
+		if f.Key == notify.KeyValue && key == keyUpgrade {
+			s.box.put(func() { s.upgradeTold(value) })
 			continue
 		}
-		for _, f := range m {
-			key, value, _ := notify.SplitValue(f.Value)
-			if f.Key == notify.KeyValue && key == keyUpgrade {
-				s.box.put(func() { s.upgradeTold(value) })
-				continue
-			}
-			pid, ok := strings.CutPrefix(key, keyExit)
-			if f.Key != notify.KeyValue || !ok {
-				continue
-			}
-			p, e, err := parseExit(pid, value)
-			if err != nil {
-				s.log.Warn("cannot read an exit that the keeper told", "err", err)
-				continue
-			}
-			s.box.put(func() { s.orphanExited(p, e) })
+		pid, ok := strings.CutPrefix(key, keyExit)
+		if f.Key != notify.KeyValue || !ok {
+			continue
 		}
+		p, e, err := parseExit(pid, value)
+		if err != nil {
+			s.log.Warn("cannot read an exit that the keeper told", "err", err)
+			continue
+		}
+		if exits == nil {
+			exits = map[int]exitRecord{}
+		}
+		exits[p] = e
+		s.box.put(func() { s.orphanExited(p, e) })
 	}
+	return exits, synced
+}
+
+// syncPatience is how long the keeper may take to tell what it has reaped.
+const syncPatience = 10 * time.Second
+
+// sync has the keeper tell of every exit until now. Nobody else reads its
+// messages yet.
+func (s *Supervisor) sync() error {
+	k := s.cfg.Keeper
+	if err := k.Send(notify.Message{notify.Value(keySync, "1")}.Append(nil), nil); err != nil {
+		return err
+	}
+	late := time.AfterFunc(syncPatience, func() { k.Close() })
+	defer late.Stop()
+	buf := make([]byte, notify.MaxMessage)
+	for synced := false; !synced; {
+		n, fds, err := k.Receive(buf)
+		if err != nil {
+			return err
+		}
+		notify.CloseAll(fds)
+		var exits map[int]exitRecord
+		exits, synced = s.heard(buf[:n])
+		maps.Copy(s.cfg.Past.Exits, exits)
+	}
+	return k.Send(notify.Message{notify.Value(keySync, "")}.Append(nil), nil)
 }
 
 // tellPorts has the keeper remember which free ports an instance was given; the

@@ -55,17 +55,12 @@ func (s *Supervisor) hook(a policy.Action) {
 func (s *Supervisor) hookSpawned(h *hookRun, pid int, group *cgroups.Group, err *proc.Error) {
 	s.inFlight--
 	if err != nil {
-		s.consumeFailedExec(pid)
+		s.failedExec(pid)
 		s.janitor.remove(group)
 		s.hookDone(h, false, err.Error())
 		return
 	}
 	h.pid, h.group = pid, group
-	if e, early := s.takeEarly(pid); early {
-		h.reaped, h.status = true, e.Status
-		s.hookEnded(h)
-		return
-	}
 	s.pids[pid] = owner{hook: h}
 	h.timer = time.AfterFunc(h.timeout, func() {
 		s.box.put(func() { s.hookExpired(h) })

@@ -12,6 +12,7 @@ import (
 	"nines/spec"
 	"nines/supervisor/policy"
 	"nines/supervisor/proc"
+	"nines/supervisor/wait"
 )
 
 // Mark is what every environment mark (NINES_INCARNATION) of the supervisor on
@@ -81,7 +82,7 @@ type owner struct {
 func (s *Supervisor) spawned(in *incarnation, pid int, start uint64, group *cgroups.Group, err *proc.Error) {
 	s.inFlight--
 	if err != nil {
-		s.consumeFailedExec(pid)
+		s.failedExec(pid)
 		delete(s.live, in.ref.Slot)
 		s.janitor.remove(group)
 		s.step(policy.SpawnFailed{Ref: in.ref, Step: err.Step, Cause: err.Error(), Code: err.ExitCode(), Again: err.Again()})
@@ -90,62 +91,25 @@ func (s *Supervisor) spawned(in *incarnation, pid int, start uint64, group *cgro
 	fault("before-known")
 	in.pid, in.start, in.group = pid, start, group
 	s.pids[pid] = owner{in: in}
-	// An exit of it that was reaped before we knew the pid is marked before any
-	// step: a signal to that pid could hit another process.
-	exit, early := s.takeEarly(pid)
-	if early {
-		delete(s.pids, pid)
-		in.reaped, in.status = true, exit.Status
-	} else if start != 0 {
+	if start != 0 {
 		s.values = append(s.values, keyMain+strconv.Itoa(pid)+" "+strconv.FormatUint(start, 10))
 	}
 	s.step(policy.Spawned{Ref: in.ref, PID: pid, Start: start})
-	if r := in.svc.Ready; r != nil && r.Delay == 0 && !early {
+	if r := in.svc.Ready; r != nil && r.Delay == 0 {
 		// Other kinds of readiness are not in effect yet, as `nines check` says:
 		// such an instance is ready when its exec succeeded.
 		s.step(policy.Ready{Ref: in.ref})
 	}
-	if early {
-		s.mainEnded(in)
-	} else if in.condemn {
+	if in.condemn {
 		s.kill(in.ref)
 	}
 }
 
-// takeEarly removes and returns the held exit of that pid.
-func (s *Supervisor) takeEarly(pid int) (proc.Exit, bool) {
-	for i, e := range s.early {
-		if e.PID == pid {
-			s.early = append(s.early[:i], s.early[i+1:]...)
-			return e, true
-		}
-	}
-	return proc.Exit{}, false
-}
-
-// execFailedCode is what a child of syscall.ForkExec that could not exec exits
-// with, when our reaper was quicker than ForkExec's own wait.
-const execFailedCode = 253
-
-// consumeFailedExec drops the held exit that belongs to a failed spawn: by pid
-// where it is known (the shim), else the oldest one that looks like a failed
-// exec. Spawns are serial, so an older one cannot be another spawn's. When
-// nothing is in flight, every held exit belongs to a failed spawn.
-func (s *Supervisor) consumeFailedExec(pid int) {
+// failedExec: a spawn failed, and this is the shim that could not exec; 0: it
+// was a plain clone, which has reaped its child itself.
+func (s *Supervisor) failedExec(pid int) {
 	if pid != 0 {
-		if _, ok := s.takeEarly(pid); !ok {
-			s.pids[pid] = owner{} // not reaped yet: nobody's, when it is
-		}
-	} else {
-		for i, e := range s.early {
-			if e.Status.Code == execFailedCode && e.Status.Signal == "" {
-				s.early = append(s.early[:i], s.early[i+1:]...)
-				break
-			}
-		}
-	}
-	if s.inFlight == 0 {
-		s.early = s.early[:0]
+		s.pids[pid] = owner{} // nobody's, when it is reaped
 	}
 }
 
@@ -153,14 +117,24 @@ func (s *Supervisor) consumeFailedExec(pid int) {
 // keeper before it is reaped: a death of ours in between loses no status. All
 // of them are marked before the machine steps for any: what it decides for one
 // may signal another.
+//
+// A child that is not known is of a spawn in flight that has not been answered:
+// it has exec'ed or ended, so the answer is at hand, and it stays a zombie until
+// then. So its pid cannot be used again, and should we die now, the keeper
+// inherits it and keeps its status.
 func (s *Supervisor) reap() {
+	s.unreaped = false
 	var gone []owner
 	for {
-		pid, raw, ok := proc.Peek()
+		pid, raw, ok := wait.Peek()
 		if !ok {
 			break
 		}
 		o, known := s.pids[pid]
+		if !known && s.inFlight > 0 {
+			s.unreaped = true
+			break
+		}
 		fault("exit-peeked")
 		if o.in != nil && o.in.start != 0 {
 			exit := strconv.FormatUint(o.in.start, 10) + " " + strconv.FormatUint(uint64(raw), 10)
@@ -168,16 +142,9 @@ func (s *Supervisor) reap() {
 			s.values = s.values[:0]
 		}
 		fault("exit-told")
-		proc.ReapPID(pid)
+		wait.Reap(pid)
 		fault("exit-reaped")
 		status := proc.StatusOf(raw)
-		if !known {
-			if s.inFlight > 0 {
-				s.early = append(s.early, proc.Exit{PID: pid, Status: status})
-			}
-			// Else it is nobody's: a failed exec that was answered already.
-			continue
-		}
 		delete(s.pids, pid)
 		switch {
 		case o.in != nil:
@@ -185,7 +152,7 @@ func (s *Supervisor) reap() {
 		case o.hook != nil:
 			o.hook.reaped, o.hook.status = true, status
 		default:
-			continue // a shim whose exec failed
+			continue // nobody's, or a shim whose exec failed
 		}
 		gone = append(gone, o)
 	}

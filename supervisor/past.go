@@ -24,7 +24,11 @@ import (
 //	listen:web/http "ID ADDRESS": what the descriptor of that name listens on
 //	main:812    start time of the main process with that pid: the keeper keeps its
 //	            exit, should it become the keeper's child
-//	exit:812    "START STATUS": how it ended; written by whoever reaps it
+//	exit:812    "START STATUS": how it ended; written by whoever reaps it. With
+//	            "START STATUS CGROUP" it is of a process that the keeper reaped and
+//	            was not told of: perhaps one that had just been cloned
+//	sync        sent back by the keeper when all that had ended by then has been
+//	            reaped and told
 //	cgroups     the folder of our cgroup tree, which the keeper kills if all else
 //	            fails
 //	upgrade     how the last upgrade of nines itself stands, words separated by
@@ -46,6 +50,7 @@ const (
 	keyCgroups     = "cgroups"
 	keyUpgrade     = "upgrade"
 	keyUpgradeTold = "upgrade-told"
+	keySync        = "sync"
 )
 
 // Past is what an earlier supervisor left with the keeper.
@@ -70,6 +75,25 @@ func (p *Past) OnTrial() bool {
 type exitRecord struct {
 	start uint64 // of the process: a pid alone names nobody
 	raw   uint32 // as wait4(2) has it
+	// cgroup is that of a process which nobody has told the keeper of, as
+	// /proc/PID/cgroup has it.
+	cgroup string
+}
+
+// endedIn finds, among the exits that nobody had told of, that of the main
+// process in the cgroup at path in the file system: of several session leaders,
+// the oldest.
+func (p *Past) endedIn(path string) (pid int, e exitRecord, ok bool) {
+	for id, x := range p.Exits {
+		// The kernel names it from the root of the hierarchy.
+		if x.cgroup == "" || x.cgroup == "/" || !strings.HasSuffix(path, x.cgroup) {
+			continue
+		}
+		if !ok || x.start < e.start || x.start == e.start && id < pid {
+			pid, e, ok = id, x, true
+		}
+	}
+	return pid, e, ok
 }
 
 func statusOf(raw uint32) policy.Status {
@@ -167,6 +191,8 @@ func ReadPast(values map[string]string) (Past, error) {
 			if ok = err == nil && n >= 0; ok {
 				p.Scale[key[len(keyScale):]] = n
 			}
+		case key == keySync: // a predecessor died while it waited for it
+			ok = true
 		case key == keyShutdown:
 			sd, err := parseShutdown(value)
 			if ok = err == nil; ok {
@@ -191,13 +217,14 @@ func ReadPast(values map[string]string) (Past, error) {
 
 func parseExit(pid, value string) (int, exitRecord, error) {
 	start, raw, _ := strings.Cut(value, " ")
+	raw, cgroup, _ := strings.Cut(raw, " ")
 	p, err1 := strconv.Atoi(pid)
 	t, err2 := strconv.ParseUint(start, 10, 64)
 	w, err3 := strconv.ParseUint(raw, 10, 32)
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return 0, exitRecord{}, fmt.Errorf("malformed exit of %q: %w", pid, err)
 	}
-	return p, exitRecord{t, uint32(w)}, nil
+	return p, exitRecord{t, uint32(w), cgroup}, nil
 }
 
 func formatPorts(ports map[string]int) string {

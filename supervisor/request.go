@@ -2,8 +2,10 @@ package supervisor
 
 import (
 	"context"
+	"strconv"
 	"time"
 
+	"nines/supervisor/journal"
 	"nines/supervisor/policy"
 )
 
@@ -56,7 +58,42 @@ func (s *Supervisor) refuseAll(why string) {
 // Do carries out a command and waits until it is done (or only accepted). An
 // ended ctx ends the wait, not the command.
 func (s *Supervisor) Do(ctx context.Context, c policy.Command, wait bool) (Answer, error) {
-	return s.ask(ctx, wait, func(id policy.Request) policy.Event { c.Request = id; return c })
+	return s.ask(ctx, wait, func(id policy.Request) policy.Event {
+		c.Request = id
+		s.noteCommand(&c)
+		return c
+	})
+}
+
+// noteCommand keeps who asked for what, before what comes of it. A restart is
+// told by each instance's turn, and what names nothing is refused.
+func (s *Supervisor) noteCommand(c *policy.Command) {
+	if !s.machine.Has(c.Service, c.Instance) {
+		return
+	}
+	text := ""
+	switch c.Verb {
+	case policy.VerbStart:
+		text = "start"
+	case policy.VerbStop:
+		text = "stop"
+	case policy.VerbReload:
+		text = "reload"
+	case policy.VerbSignal:
+		text = "signal " + c.Signal
+	case policy.VerbScale:
+		text = "scale to " + strconv.Itoa(c.Instances)
+	default:
+		return
+	}
+	e := journal.Entry{Kind: journal.KindCommand, Service: c.Service, Text: text + " asked for"}
+	if c.By != "" {
+		e.Text += " by " + c.By
+	}
+	if c.Instance >= 0 && c.Verb != policy.VerbScale {
+		e.Instance = c.Service + "/" + strconv.Itoa(c.Instance)
+	}
+	s.note(e)
 }
 
 // Shutdown ends everything in order. Exit is the keeper's exit status.

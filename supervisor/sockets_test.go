@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -85,7 +84,7 @@ func (r *bench) heard() (string, map[string]int) {
 
 func (r *bench) events() string {
 	var all []string
-	err := r.s.journal.Read(r.t.Context(), time.Time{}, false, func(e journal.Entry) error {
+	err := r.s.journal.Read(r.t.Context(), journal.Query{}, func(e journal.Entry) error {
 		all = append(all, string(e.Kind)+" "+e.Service+" "+e.Text)
 		return nil
 	})

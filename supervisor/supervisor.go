@@ -45,15 +45,13 @@ type Config struct {
 	Watchdog   time.Duration  // the keeper waits so long for WATCHDOG=1; 0: it does not
 	Cgroups    *cgroups.Tree  // nil: level none
 	Seed       uint64
-	Version    string // of this program
+	Journal    *journal.Journal // its owner closes it after Run
+	Version    string           // of this program
 	Log        *slog.Logger
 }
 
 // spawnerPatience is how long the end waits for the spawner.
 const spawnerPatience = time.Second
-
-// eventsKept is how many events stay in memory.
-const eventsKept = 10_000
 
 // Supervisor runs a specification. Make it with New, then Run it; its other
 // methods may be called from any goroutine while Run runs.
@@ -71,7 +69,7 @@ type Supervisor struct {
 	live     map[policy.Slot]*incarnation // from Spawn until nothing of it lives
 	pids     map[int]owner                // unreaped children
 	adopted  map[int]*incarnation         // by pid: main processes that are the keeper's children
-	early    []proc.Exit                  // exits of children whose spawn has not been answered yet
+	unreaped bool                         // a child has ended whose spawn has not been answered yet
 	inFlight int                          // spawns and hooks handed to the spawner and not answered
 	hooks    map[uint64]*hookRun
 	replies  map[policy.Request]*pending
@@ -94,8 +92,8 @@ const maxKillers = 64
 
 // New prepares a Supervisor. It starts nothing.
 func New(cfg Config) (*Supervisor, error) {
-	if cfg.Spec == nil || cfg.Keeper == nil {
-		return nil, errors.New("cannot make a supervisor without a spec and a keeper")
+	if cfg.Spec == nil || cfg.Keeper == nil || cfg.Journal == nil {
+		return nil, errors.New("cannot make a supervisor without a spec, a keeper and a journal")
 	}
 	sp, err := proc.NewSpawner(cfg.Shim)
 	if err != nil {
@@ -103,7 +101,7 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	s := &Supervisor{
 		cfg: cfg, log: cfg.Log, clock: newClock(),
-		journal: journal.New(eventsKept), box: newMailbox(),
+		journal: cfg.Journal, box: newMailbox(),
 		mark: Mark(cfg.RuntimeDir), ended: make(chan struct{}),
 		machine: policy.New(policy.Config{Seed: cfg.Seed}),
 		live:    map[policy.Slot]*incarnation{}, pids: map[int]owner{}, adopted: map[int]*incarnation{},
@@ -168,7 +166,7 @@ func (s *Supervisor) Run() (int, error) {
 			child = true
 		default:
 		}
-		if child {
+		if child || s.unreaped {
 			s.reap()
 		}
 		if at, ok := s.machine.Deadline(); ok && at <= s.clock.now() {

@@ -31,18 +31,19 @@ var layers = map[string][]string{
 	"supervisor/policy":     {"spec"},
 	"supervisor/policy/sim": {"spec", "supervisor/policy"},
 	"supervisor/notify":     {},
+	"supervisor/wait":       {},
 	"supervisor/journal":    {"supervisor/policy"}, // it keeps policy's records
 	"supervisor/proc/shim":  {},
 	"supervisor/proc":       {"spec", "cgroups", "supervisor/proc/shim"},
 	"supervisor/listen":     {"spec"},
 	"supervisor/logs":       {"supervisor/notify"},
-	"supervisor/keeper":     {"supervisor/notify"},
+	"supervisor/keeper":     {"supervisor/notify", "supervisor/wait"},
 	"supervisor/entry":      {},
 	"supervisor":            {"spec", "spec/load", "cgroups", "supervisor/..."},
 	"cmd":                   {}, // scripts that run the programs
 	"cmd/arch":              {},
 	"cmd/nines":             {"spec", "spec/load", "cgroups", "ipc", "supervisor", "supervisor/..."},
-	"cmd/nines-init":        {"supervisor/keeper", "supervisor/notify", "supervisor/entry"},
+	"cmd/nines-init":        {"supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/entry"},
 	"cmd/nines-exec":        {"supervisor/proc/shim"},
 	"cmd/nines-log":         {"supervisor/logs", "supervisor/notify"},
 }
@@ -50,12 +51,14 @@ var layers = map[string][]string{
 // modules says which packages may import what is not ours, outside tests.
 var modules = map[string][]string{
 	// Descriptors, signals and processes are handled where they are owned.
-	"golang.org/x/sys": {"cgroups", "ipc", "supervisor/proc", "supervisor/proc/shim", "supervisor/keeper", "supervisor/notify", "supervisor/listen",
+	"golang.org/x/sys": {"cgroups", "ipc", "supervisor/proc", "supervisor/proc/shim", "supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/listen",
 		"supervisor/entry", "supervisor/logs", "cmd/nines-init", "cmd/nines-exec", "cmd/nines-log"},
 	// HCL is read in one place; all else sees plain values.
 	"github.com/hashicorp/hcl/v2":  {"spec/load"},
 	"github.com/zclconf/go-cty":    {"spec/load"},
 	"github.com/agext/levenshtein": {"spec/load"},
+	// State that outlives a boot.
+	"go.etcd.io/bbolt": {"supervisor/journal"},
 	// What people see is the command's.
 	"github.com/spf13/cobra":     {"cmd/nines"},
 	"github.com/spf13/pflag":     {"cmd/nines"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -43,6 +44,9 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 	}
 	wall := b.sup.Wall()
 	out := &ipc.Status{Supervisor: b.about, Services: make([]ipc.Service, 0, len(st.Services))}
+	if why := b.sup.Journal().Trouble(); why != "" {
+		out.Supervisor.Warnings = append(slices.Clip(out.Supervisor.Warnings), why)
+	}
 	used := b.usage.read(st.Instances)
 	all := make([]ipc.Instance, len(st.Instances))
 	next := 0
@@ -168,22 +172,20 @@ func ended(err error) error {
 	return err
 }
 
-func (b *backend) Events(ctx context.Context, since time.Time, follow bool, fn func(ipc.Event) error) error {
-	return b.sup.Journal().Read(ctx, since, follow, func(e journal.Entry) error { return fn(event(e)) })
+func (b *backend) Events(ctx context.Context, q ipc.EventQuery, fn func(ipc.Event) error) error {
+	return b.sup.Journal().Read(ctx, journal.Query{Since: q.Since, After: q.After, Follow: q.Follow}, func(e journal.Entry) error {
+		if q.Service != "" && e.Service != "" && e.Service != q.Service {
+			return nil
+		}
+		return fn(event(e))
+	})
 }
 
 func event(e journal.Entry) ipc.Event {
-	out := ipc.Event{
+	return ipc.Event{
 		Seq: e.Seq, Time: e.Time.UTC(), Kind: string(e.Kind), Service: e.Service, Instance: e.Instance,
-		Revision: e.Revision, Message: e.Message(), Fields: e.Reason.Fields(),
+		Revision: e.Revision, Message: e.Message(), Fields: e.Fields(),
 	}
-	if out.Fields == nil {
-		out.Fields = map[string]string{}
-	}
-	if e.PID != 0 {
-		out.Fields["pid"] = strconv.Itoa(e.PID)
-	}
-	return out
 }
 
 func (b *backend) Logs(ctx context.Context, q ipc.LogQuery, fn func(ipc.LogLine) error) error {

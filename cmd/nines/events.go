@@ -29,16 +29,9 @@ func newEventsCmd(a *app) *cobra.Command {
 			defer stop()
 			out := newOutput(a)
 			q := ipc.EventQuery{Since: from, Follow: follow}
-			last := uint64(0)
 			err = a.follow(ctx, follow, func() error {
-				again := last != 0
 				return client.Events(ctx, q, func(e ipc.Event) error {
-					// A new supervisor may count from 1 again; what it gives from
-					// before the last one seen is what was seen.
-					if again && e.Seq <= last && !e.Time.After(q.Since) {
-						return nil
-					}
-					last, q.Since = e.Seq, e.Time
+					q.After = max(q.After, e.Seq) // where the next supervisor goes on
 					if asJSON {
 						return out.json(&e)
 					}

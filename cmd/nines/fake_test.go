@@ -85,8 +85,8 @@ func (b *fakeBackend) Do(ctx context.Context, _ ipc.Caller, service, verb string
 	return ipc.Result{Message: verb + " " + target}, nil
 }
 
-func (b *fakeBackend) Events(ctx context.Context, since time.Time, follow bool, fn func(ipc.Event) error) error {
-	b.note("events since=%v follow=%v", !since.IsZero(), follow)
+func (b *fakeBackend) Events(ctx context.Context, q ipc.EventQuery, fn func(ipc.Event) error) error {
+	b.note("events since=%v follow=%v", !q.Since.IsZero(), q.Follow)
 	for i, kind := range []string{"starting", "ready", "exited"} {
 		at := time.Date(2026, 1, 2, 3, 4, 5+i, 0, time.UTC)
 		e := ipc.Event{Seq: uint64(i + 1), Time: at, Kind: kind, Service: "web", Instance: "web/0", Message: kind + "\x1b[31m it", Fields: map[string]string{}}
@@ -94,7 +94,7 @@ func (b *fakeBackend) Events(ctx context.Context, since time.Time, follow bool, 
 			return err
 		}
 	}
-	if follow {
+	if q.Follow {
 		<-ctx.Done()
 	}
 	return nil

@@ -156,6 +156,7 @@ func superviseWith(a *app, files []string, conn *notify.Conn, generation int, lo
 		about.Warnings = append(about.Warnings, fmt.Sprintf("logs are not written to files: %v", err))
 		log.Warn("logs are not written to files", "err", err)
 	}
+	events := openJournal(a, sp.Supervisor.StateDir, log)
 	tree := openCgroups(a, runtimeDir, &about)
 	for _, d := range diags {
 		about.Warnings = append(about.Warnings, fmt.Sprintf("%s:%d: %s", d.File, d.Line, d.Summary))
@@ -165,7 +166,7 @@ func superviseWith(a *app, files []string, conn *notify.Conn, generation int, lo
 		Shim: a.beside("nines-exec"), Environ: os.Environ(),
 		InheritEnv: keeperPID == 1 || a.getenv("NINES_UP") == "1",
 		Stdout:     keeperPID == 1 || a.getenv("NINES_LOG_STDOUT") == "1",
-		Past:       past, Sockets: sockets, Cgroups: tree, Seed: seed(), Log: log, Version: buildVersion(),
+		Past:       past, Sockets: sockets, Cgroups: tree, Seed: seed(), Journal: events, Log: log, Version: buildVersion(),
 		Watchdog: time.Duration(atoiOr(a.getenv("WATCHDOG_USEC"), 0)) * time.Microsecond,
 	})
 	if err != nil {
@@ -193,6 +194,9 @@ func superviseWith(a *app, files []string, conn *notify.Conn, generation int, lo
 	code, err := sup.Run()
 	end, done := context.WithTimeout(context.Background(), 2*time.Second)
 	defer done()
+	if e := events.Close(end); e != nil {
+		log.Warn(e.Error())
+	}
 	if e := srv.Shutdown(end); e != nil {
 		log.Warn("cannot end every request in time", "err", e)
 	}
@@ -209,13 +213,24 @@ func superviseWith(a *app, files []string, conn *notify.Conn, generation int, lo
 	return code, err
 }
 
+// openJournal opens the journal in the state folder; without one, as for a user
+// who has no home, events stay in memory.
+func openJournal(a *app, fromSpec string, log *slog.Logger) *journal.Journal {
+	dir, err := a.statePath(fromSpec)
+	if err != nil {
+		log.Warn("events are kept in memory only", "err", err)
+		dir = ""
+	}
+	return journal.Open(journal.Config{Dir: dir})
+}
+
 // tell writes events to the supervisor's own output, as they come and at its
 // own pace: a terminal that stands still holds up nobody. Where people look on
 // (`nines up`) it writes all; else not the everyday ones.
 func tell(ctx context.Context, j *journal.Journal, w io.Writer, all bool) {
 	var b []byte
 	// The error can only be w's: nobody is left to be told.
-	_ = j.ReadBatches(ctx, time.Time{}, true, func(batch []journal.Entry) error {
+	_ = j.ReadBatches(ctx, journal.Query{After: j.Begun(), Follow: true}, func(batch []journal.Entry) error {
 		b = b[:0]
 		for i := range batch {
 			e := &batch[i]

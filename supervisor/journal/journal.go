@@ -1,65 +1,201 @@
 // Package journal keeps what happened: the event stream that `nines events`,
-// the API and the console read. Entries are numbered from 1, kept in memory up
-// to a limit (the oldest go first), and worded only when somebody reads them,
-// so that a thousand deaths cost the loop a thousand copies and nothing more.
-// A reader never holds up a writer: one that falls behind what is kept is told
-// how many entries it missed. Safe for concurrent use.
+// `nines explain`, the API and the console read, and small records of what must
+// outlive a boot.
+//
+// Entries are numbered, kept in memory up to a limit (the oldest go first), and
+// worded only when somebody reads them, so that a thousand deaths cost the loop
+// a thousand copies and nothing more. Behind the memory stands a bbolt file in
+// the state folder, written by a goroutine of its own: what came within
+// gatherTime is one transaction. Append never waits for it. Readers take what
+// memory no longer has from the file; one that falls behind both is told how
+// many entries it missed. Safe for concurrent use.
+//
+// # What is promised
+//
+//   - Numbers are unique and grow, across supervisors and boots. They may leave
+//     a gap: a successor of a supervisor that was killed begins Config.Limit
+//     later, since what had been shown to somebody and was not written yet had
+//     numbers too. Where the file could not be read when the supervisor began,
+//     numbers are those of the clock, in microseconds, which are greater still.
+//     (Numbers of more than Limit entries that a disk which failed did not take
+//     may be given again.)
+//   - A killed supervisor loses what came in its last gatherTime, and what the
+//     disk was still busy with.
+//   - Whatever the disk does, appending and supervision go on. An entry says what
+//     cannot be written and why, once; everything that memory still has is
+//     written when it can be, and another entry says what could not.
+//   - A file that is torn, or is not ours, is set aside as state.db.bad-TIME and
+//     a new one begun; so is one whose opening has ended the supervisor
+//     maxTries times (bbolt trusts its pages). A file of a newer version is left
+//     alone.
+//   - The file holds at most Config.MaxEvents of MaxAge and MaxBytes. It is 0600,
+//     and its folder 0711.
+//
+// A failing disk under the mapping of the file is SIGBUS, which is an error here
+// (debug.SetPanicOnFault). One that hangs for ever holds up whoever reads through
+// the mapping: the file is therefore read the ordinary way before it is mapped,
+// and never read at all by the loop.
+//
+// # What does not stand here
+//
+// What a boot forgets, or what must be known before the first process is started
+// again, stands with the keeper (see supervisor's keys): desired states (stop,
+// scale), counters, and what lives. Nothing of it is doubled here.
 package journal
 
 import (
-	"context"
-	"strconv"
 	"sync"
 	"time"
 
 	"nines/supervisor/policy"
 )
 
-// Entry is one event.
-type Entry struct {
-	Seq      uint64    // set by Append
-	Time     time.Time // wall clock: a label, nothing is decided by it
-	Kind     policy.Kind
-	Service  string
-	Instance string // id: "web/0"; "": about the service or the supervisor
-	Revision int
-	PID      int // 0: none
-	Reason   policy.Reason
-	Text     string // instead of Reason, where policy had no part in it
-}
-
-// Message is what happened in plain words.
-func (e Entry) Message() string {
-	if e.Text != "" {
-		return e.Text
-	}
-	return e.Reason.String()
-}
-
 // Kinds that the supervisor itself emits, beside policy's.
 const (
 	KindStarted   policy.Kind = "supervisor_started"
 	KindRecovered policy.Kind = "supervisor_recovered"
+	// KindCommand: a person asked for something.
+	KindCommand policy.Kind = "command"
 	// KindListenFailed: a socket that nobody is about to be started with.
 	KindListenFailed policy.Kind = "listen_failed"
 	KindLost         policy.Kind = "log_lost"
 	// KindUpgraded, KindReverted: how an upgrade of nines itself ended.
 	KindUpgraded policy.Kind = "supervisor_upgraded"
 	KindReverted policy.Kind = "supervisor_reverted"
+	// Of the journal itself: it cannot be written; it can be again; its file was
+	// set aside or is gone.
+	KindJournalFailed    policy.Kind = "journal_failed"
+	KindJournalRecovered policy.Kind = "journal_recovered"
+	KindJournalReplaced  policy.Kind = "journal_replaced"
 )
 
-// Journal holds the newest entries.
-type Journal struct {
-	mu      sync.Mutex
-	ring    []Entry // entry with Seq s is at (s-1) % limit
-	limit   uint64
-	last    uint64
-	changed chan struct{} // closed by the next Append; nil: nobody waits
+const (
+	// gatherFirst is how long an entry that comes after a while waits for company
+	// (an exit and its backoff), gatherTime how far apart transactions are: what is
+	// lost when the supervisor is killed, against an fsync for each.
+	gatherFirst = 5 * time.Millisecond
+	gatherTime  = 100 * time.Millisecond
+	// openPatience bounds what a sick disk may cost a start.
+	openPatience = 200 * time.Millisecond
+	// retryFirst and retryMax bound the time until a disk that failed is tried
+	// again.
+	retryFirst = time.Second
+	retryMax   = time.Minute
+	// writeBatch bounds one transaction, in entries.
+	writeBatch = 2048
+)
+
+// Config is what a journal is made of; a zero limit is its default.
+type Config struct {
+	// Dir is the state folder, absolute; "": entries stay in memory.
+	Dir string
+	// Limit is how many entries stay in memory: 10,000.
+	Limit int
+	// MaxEvents, MaxAge and MaxBytes bound what is on disk: 100,000 entries, 90
+	// days, 40 MiB. The file, which never shrinks, grows to about 1.5 × MaxBytes.
+	MaxEvents int
+	MaxAge    time.Duration
+	MaxBytes  int64
+
+	patience time.Duration // openPatience, but in tests, which a loaded machine must not fail
 }
 
-// New returns a journal that keeps the newest limit (at least 1) entries.
+func (c Config) withDefaults() Config {
+	if c.Limit <= 0 {
+		c.Limit = 10_000
+	}
+	if c.MaxEvents <= 0 {
+		c.MaxEvents = 100_000
+	}
+	if c.MaxAge <= 0 {
+		c.MaxAge = 90 * 24 * time.Hour
+	}
+	if c.MaxBytes <= 0 {
+		c.MaxBytes = 40 << 20
+	}
+	if c.patience <= 0 {
+		c.patience = openPatience
+	}
+	return c
+}
+
+// Journal holds the newest entries, and reads the others. Make it with Open or
+// New.
+type Journal struct {
+	store *store // nil: memory only
+	wake  chan struct{}
+	flush chan struct{}
+	stop  chan struct{}
+	ended chan struct{} // the writer has ended
+
+	mu       sync.Mutex
+	ring     []Entry // entry with Seq s is at (s-begun-1) % limit
+	limit    uint64
+	begun    uint64 // the number before the first entry
+	numbered bool   // begun is decided
+	last     uint64
+	written  uint64 // on disk up to here, but for what the ring had lost before
+	changed  chan struct{}
+	trouble  string // why it cannot be written; "": it can
+	requests []request
+	closed   bool
+}
+
+// New returns a journal in memory, which keeps the newest limit (at least 1)
+// entries and numbers them from 1.
 func New(limit int) *Journal {
-	return &Journal{limit: uint64(max(limit, 1))}
+	return &Journal{limit: uint64(max(limit, 1)), numbered: true}
+}
+
+// Open returns a journal that is also written to its state folder. It waits at
+// most openPatience for the disk, and never fails: see Trouble.
+func Open(cfg Config) *Journal {
+	cfg = cfg.withDefaults()
+	j := &Journal{limit: uint64(cfg.Limit)}
+	if cfg.Dir == "" {
+		j.numberByClock()
+		j.trouble = "events are kept in memory only: there is no state folder"
+		return j
+	}
+	j.store = newStore(cfg)
+	j.wake, j.flush = make(chan struct{}, 1), make(chan struct{}, 1)
+	j.stop, j.ended = make(chan struct{}), make(chan struct{})
+	opened := make(chan struct{})
+	go j.write(opened)
+	late := time.NewTimer(cfg.patience)
+	defer late.Stop()
+	select {
+	case <-opened:
+	case <-late.C:
+		j.mu.Lock()
+		j.numberByClock()
+		j.mu.Unlock()
+	}
+	return j
+}
+
+// numberByClock begins the numbers at the clock, unless they have begun.
+func (j *Journal) numberByClock() { j.numberAfter(uint64(max(time.Now().UnixMicro(), 0))) }
+
+func (j *Journal) numberAfter(last uint64) {
+	if !j.numbered {
+		j.numbered = true
+		j.begun, j.last, j.written = last, last, last
+	}
+}
+
+// Begun is the number before the first entry of this supervisor.
+func (j *Journal) Begun() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.begun
+}
+
+// Trouble says why entries are not being written to disk; "" if they are.
+func (j *Journal) Trouble() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.trouble
 }
 
 // Append adds an entry and numbers it.
@@ -70,94 +206,43 @@ func (j *Journal) Append(e Entry) {
 	if uint64(len(j.ring)) < j.limit {
 		j.ring = append(j.ring, e)
 	} else {
-		j.ring[(e.Seq-1)%j.limit] = e
+		j.ring[(e.Seq-j.begun-1)%j.limit] = e
 	}
 	changed := j.changed
 	j.changed = nil
+	hurry := j.last-j.written > j.limit/2 && j.trouble == ""
 	j.mu.Unlock()
 	if changed != nil {
 		close(changed)
 	}
+	signal(j.wake)
+	if hurry {
+		signal(j.flush)
+	}
 }
 
-// readBatch bounds how many entries a reader copies under the lock at a time.
-const readBatch = 256
-
-// take copies entries from number `from` on into buf. It returns them, the
-// number of the first one, and, if there is nothing to return, a channel that
-// is closed when there is.
-func (j *Journal) take(buf []Entry, from uint64) ([]Entry, uint64, <-chan struct{}) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	first := uint64(1)
-	if j.last > j.limit {
-		first = j.last - j.limit + 1
+// signal sends without waiting; nil takes nothing.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
-	from = max(from, first)
-	for s := from; s <= j.last && len(buf) < readBatch; s++ {
-		buf = append(buf, j.ring[(s-1)%j.limit])
-	}
-	if len(buf) > 0 {
-		return buf, from, nil
-	}
-	if j.changed == nil {
-		j.changed = make(chan struct{})
-	}
-	return buf, from, j.changed
 }
 
-// Read calls fn for each entry that is kept and not older than since (the zero
-// time: all), and if follow, for each that comes, until ctx ends (nil) or fn
-// fails (its error).
-func (j *Journal) Read(ctx context.Context, since time.Time, follow bool, fn func(Entry) error) error {
-	return j.ReadBatches(ctx, since, follow, func(batch []Entry) error {
-		for _, e := range batch {
-			if err := fn(e); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+// first is the number of the oldest entry in memory. j.mu is held.
+func (j *Journal) first() uint64 {
+	if n := j.last - j.begun; n > j.limit {
+		return j.last - j.limit + 1
+	}
+	return j.begun + 1
 }
 
-// ReadBatches is Read for whoever can take several entries at once; a batch is
-// never empty, and is fn's until it returns.
-func (j *Journal) ReadBatches(ctx context.Context, since time.Time, follow bool, fn func([]Entry) error) error {
-	next := uint64(1)
-	var buf, out []Entry
-	for {
-		var first uint64
-		var changed <-chan struct{}
-		buf, first, changed = j.take(buf[:0], next)
-		out = out[:0]
-		if missed := first - next; missed > 0 && next > 1 {
-			out = append(out, Entry{Time: time.Now(), Kind: KindLost,
-				Text: strconv.FormatUint(missed, 10) + " events were lost: the reader is slower than they came"})
-		}
-		for _, e := range buf {
-			next = e.Seq + 1
-			if !e.Time.Before(since) {
-				out = append(out, e)
-			}
-		}
-		if len(out) > 0 {
-			if err := fn(out); err != nil {
-				return err
-			}
-		}
-		if len(buf) > 0 {
-			if ctx.Err() != nil {
-				return nil
-			}
-			continue
-		}
-		if !follow {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil
-		}
+// copyFrom appends to buf the entries in memory from number from on, as many as
+// most. j.mu is held, and from is not before the first.
+func (j *Journal) copyFrom(buf []Entry, from uint64, most int) []Entry {
+	for s := from; s <= j.last && most > 0; s++ {
+		buf = append(buf, j.ring[(s-j.begun-1)%j.limit])
+		most--
 	}
+	return buf
 }

@@ -12,7 +12,7 @@ import (
 func read(t *testing.T, j *Journal, since time.Time) []Entry {
 	t.Helper()
 	var got []Entry
-	if err := j.Read(context.Background(), since, false, func(e Entry) error { got = append(got, e); return nil }); err != nil {
+	if err := j.Read(context.Background(), Query{Since: since}, func(e Entry) error { got = append(got, e); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return got
@@ -48,7 +48,7 @@ func TestFollow(t *testing.T) {
 		var got []uint64
 		done := make(chan error)
 		go func() {
-			done <- j.Read(ctx, time.Time{}, true, func(e Entry) error { got = append(got, e.Seq); return nil })
+			done <- j.Read(ctx, Query{Follow: true}, func(e Entry) error { got = append(got, e.Seq); return nil })
 		}()
 		synctest.Wait()
 		j.Append(Entry{Text: "new"})
@@ -68,7 +68,7 @@ func TestSlowReaderIsToldWhatItMissed(t *testing.T) {
 	j := New(4)
 	j.Append(Entry{})
 	var kinds []string
-	err := j.Read(context.Background(), time.Time{}, false, func(e Entry) error {
+	err := j.Read(context.Background(), Query{}, func(e Entry) error {
 		kinds = append(kinds, string(e.Kind)+e.Message())
 		if e.Seq == 1 {
 			for range 9 {
@@ -77,7 +77,7 @@ func TestSlowReaderIsToldWhatItMissed(t *testing.T) {
 		}
 		return nil
 	})
-	want := string(KindLost) + "5 events were lost: the reader is slower than they came"
+	want := string(KindLost) + "5 events are missing here: they came faster than they were read, or could be written"
 	if err != nil || len(kinds) != 6 || kinds[1] != want {
 		t.Fatalf("got %q, %v; want second %q", kinds, err, want)
 	}
@@ -87,7 +87,7 @@ func TestReaderErrorEndsTheRead(t *testing.T) {
 	j := New(4)
 	j.Append(Entry{})
 	boom := errors.New("boom")
-	if err := j.Read(context.Background(), time.Time{}, true, func(Entry) error { return boom }); !errors.Is(err, boom) {
+	if err := j.Read(context.Background(), Query{Follow: true}, func(Entry) error { return boom }); !errors.Is(err, boom) {
 		t.Fatalf("got %v, want boom", err)
 	}
 }

@@ -249,8 +249,15 @@ func TestKernelSpawns(t *testing.T) {
 	}
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		got, status := kernel{}.reap()
+		got, status := kernel{}.ended()
 		if got == pid {
+			if who := (kernel{}).identify(pid); who.leader || who.start == 0 {
+				t.Errorf("it is taken for %+v", who)
+			}
+			if !(kernel{}).hasEnded(pid) {
+				t.Error("it has not ended")
+			}
+			kernel{}.reap(pid)
 			if howEnded(status) != "exited with 3" {
 				t.Error(howEnded(status))
 			}
@@ -261,8 +268,8 @@ func TestKernelSpawns(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	if pid, _ := (kernel{}).reap(); pid != 0 {
-		t.Errorf("reaped %d", pid)
+	if pid, _ := (kernel{}).ended(); pid != 0 {
+		t.Errorf("%d has not been reaped", pid)
 	}
 	if err := (kernel{}).kill(math.MaxInt32, unix.SIGKILL); err != unix.ESRCH {
 		t.Errorf("kill of nobody: %v", err)

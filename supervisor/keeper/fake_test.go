@@ -33,18 +33,19 @@ type sent struct {
 
 // fake is a kernel with a clock that the test moves.
 type fake struct {
-	t       *testing.T
-	clock   time.Time
-	began   time.Time
-	nextPID int
-	fail    error // of spawn
-	exits   []sent
-	started []started
-	signals []sent
-	cgroups []string // killed
-	panics  bool     // at the next reaping
-	held    int      // signals
-	became  [][]string
+	t          *testing.T
+	clock      time.Time
+	began      time.Time
+	nextPID    int
+	fail       error // of spawn
+	exits      []sent
+	identities map[int]identity
+	started    []started
+	signals    []sent
+	cgroups    []string // killed
+	panics     bool     // at the next reaping
+	held       int      // signals
+	became     [][]string
 }
 
 func (f *fake) now() time.Time { return f.clock }
@@ -85,7 +86,7 @@ func (f *fake) kill(pid int, sig unix.Signal) error {
 	return nil
 }
 
-func (f *fake) reap() (int, unix.WaitStatus) {
+func (f *fake) ended() (int, unix.WaitStatus) {
 	if f.panics {
 		f.panics = false
 		panic("reaping")
@@ -93,10 +94,21 @@ func (f *fake) reap() (int, unix.WaitStatus) {
 	if len(f.exits) == 0 {
 		return 0, 0
 	}
-	e := f.exits[0]
-	f.exits = f.exits[1:]
-	return e.pid, unix.WaitStatus(e.sig)
+	return f.exits[0].pid, unix.WaitStatus(f.exits[0].sig)
 }
+
+func (f *fake) reap(pid int) {
+	if f.exits[0].pid != pid {
+		f.t.Errorf("reaped %d, which is not the one that was shown", pid)
+	}
+	f.exits = f.exits[1:]
+}
+
+func (f *fake) hasEnded(pid int) bool {
+	return slices.ContainsFunc(f.exits, func(e sent) bool { return e.pid == pid })
+}
+
+func (f *fake) identify(pid int) identity { return f.identities[pid] }
 
 // rig is a keeper on the fake kernel, driven by hand: no goroutine but those
 // that wait at sockets.

@@ -52,6 +52,8 @@ type keeper struct {
 	hurried    int
 	over       bool
 	moreToReap bool
+	syncDue    bool // sync is to be sent back
+	strangers  int  // exits kept of processes that nobody has told of
 
 	signals  <-chan os.Signal
 	children <-chan os.Signal
@@ -158,22 +160,27 @@ func (k *keeper) rest() {
 func (k *keeper) reap() {
 	k.moreToReap = false
 	for range reapATurn {
-		pid, status := k.sys.reap()
+		pid, status := k.sys.ended()
 		if pid == 0 {
 			return
 		}
 		k.work += reapWork
 		switch pid {
 		case k.sup.pid:
+			k.sys.reap(pid)
 			k.guard("the supervisor's exit", func() { k.supervisorEnded(status) })
 		case k.log.pid:
+			k.sys.reap(pid)
 			k.guard("the log process's exit", func() { k.logEnded(status) })
 		default:
 			if k.reexec != nil && pid == k.reexec.pid {
 				k.guard("a check", func() { k.checked(status) })
+				k.sys.reap(pid)
 				continue
 			}
+			// Not reaped yet: /proc still knows it.
 			k.guard("an orphan's exit", func() { k.orphanEnded(pid, status) })
+			k.sys.reap(pid)
 		}
 	}
 	k.moreToReap = true
@@ -197,8 +204,12 @@ func (k *keeper) attend(c *child) {
 // deadlines carries out what is due.
 func (k *keeper) deadlines() {
 	now := k.sys.now()
-	if k.moreToReap {
+	if k.moreToReap || k.syncDue {
 		k.guard("reaping", k.reap)
+	}
+	if k.syncDue && !k.moreToReap {
+		k.syncDue = false
+		k.guard("a sync", func() { k.tell(keySync) })
 	}
 	if due(k.manager.retryAt, now) {
 		k.guard("the manager", k.manager.send)
@@ -254,7 +265,7 @@ func due(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
 // nextDeadline is when deadlines must be called again; zero: not before
 // something happens.
 func (k *keeper) nextDeadline() time.Time {
-	if k.moreToReap {
+	if k.moreToReap || k.syncDue {
 		return k.sys.now()
 	}
 	var next time.Time

@@ -136,3 +136,66 @@ func TestWatchdogSetting(t *testing.T) {
 		}
 	}
 }
+
+// A main process of which its supervisor did not live to tell: while none is
+// ready, the exits of session leaders are kept with their cgroups.
+func TestStranger(t *testing.T) {
+	r := newRig(t)
+	r.fake.identities = map[int]identity{
+		500: {leader: true, start: 77, cgroup: "/nines/web/0.3"},
+		501: {start: 78, cgroup: "/nines/web/0.3"},
+		502: {leader: true, start: 79},
+	}
+	r.orphan(500, exitedWith(1))
+	r.up()
+	r.hear("sup")
+	r.tell("sup", nil, notify.Ready())
+	r.orphan(500, exitedWith(1))
+	if !r.store.empty() {
+		t.Errorf("kept %v, although nobody can be missing them", r.store.keys())
+	}
+	// The supervisor has died, which the keeper has yet to see.
+	r.fake.exits = append(r.fake.exits, sent{500, exitedWith(7)}, sent{501, exitedWith(1)}, sent{502, exitedWith(1)})
+	r.dies("sup", killedBy(unix.SIGKILL))
+	if v := r.store.values["exit:500"]; v == nil || v.value != "77 1792 /nines/web/0.3" || len(r.store.values) != 1 {
+		t.Errorf("kept %v", r.store.keys())
+	}
+	// No more than a few, however long it takes; and none is forgotten for that.
+	for pid := range 2 * maxStrangers {
+		r.fake.identities[1000+pid] = identity{leader: true, start: 1, cgroup: "/"}
+		r.orphan(1000+pid, exitedWith(1))
+	}
+	if len(r.store.values) != maxStrangers || r.store.values["exit:500"] == nil {
+		t.Errorf("%d are kept", len(r.store.values))
+	}
+	r.fake.clock = r.fake.clock.Add(time.Second)
+	r.deadlines()
+	r.tell("sup", nil, notify.Ready())
+	if r.strangers != 0 {
+		t.Errorf("%d still count", r.strangers)
+	}
+}
+
+// A sync is sent back once all that had ended is reaped and told.
+func TestSync(t *testing.T) {
+	r := newRig(t)
+	r.up()
+	r.hear("sup")
+	r.tell("sup", nil, notify.Value("main:500", "7"), notify.Ready())
+	r.fake.exits = append(r.fake.exits, sent{500, exitedWith(1)})
+	r.tell("sup", nil, notify.Value("sync", "1"))
+	r.hearsNothing("sup")
+	if r.nextDeadline().After(r.fake.clock) {
+		t.Fatal("the sync is not due")
+	}
+	r.deadlines()
+	if got, _ := r.hear("sup"); got != "X_NINES_VALUE=exit:500 7 256" {
+		t.Errorf("the supervisor hears %q", got)
+	}
+	if got, _ := r.hear("sup"); got != "X_NINES_VALUE=sync 1" {
+		t.Errorf("the supervisor hears %q", got)
+	}
+	r.tell("sup", nil, notify.Value("sync", ""))
+	r.deadlines()
+	r.hearsNothing("sup")
+}

@@ -81,9 +81,11 @@ func (r *Resumption) GoBack(why string) {
 	}
 	// Reaping at least.
 	for {
-		if pid, _ := (kernel{}).reap(); pid == 0 {
-			time.Sleep(time.Second)
+		if pid, _ := (kernel{}).ended(); pid != 0 {
+			kernel{}.reap(pid)
+			continue
 		}
+		time.Sleep(time.Second)
 	}
 }
 
@@ -136,7 +138,7 @@ func Resume(o Options, r *Resumption) int {
 func (k *keeper) restore(s *oldState) error {
 	s.store.maxFDs = k.store.maxFDs
 	k.store = s.store
-	k.everReady, k.remembered = s.everReady, s.remembered
+	k.everReady, k.remembered, k.strangers = s.everReady, s.remembered, s.strangers
 	k.manager.isReady, k.manager.isEnd, k.manager.pending = s.manager.isReady, s.manager.isEnd, s.manager.pending
 	k.guard("the manager", k.manager.send)
 	now, mon := k.sys.now(), k.sys.monotonic()

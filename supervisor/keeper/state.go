@@ -109,6 +109,7 @@ func (k *keeper) saveState() (*savedState, error) {
 		}
 	}
 	w.word("ready").yes(k.everReady).end()
+	w.word("strangers").num(int64(k.strangers)).end()
 	for _, sig := range k.remembered {
 		w.word("remembered").num(int64(sig)).end()
 	}
@@ -175,6 +176,7 @@ type oldState struct {
 	mask                  *unix.Sigset_t
 	masks                 int
 	everReady             bool
+	strangers             int
 	remembered            []unix.Signal
 	manager               manager // isReady, isEnd and pending
 	store                 *store
@@ -307,6 +309,8 @@ func (s *oldState) line(key string, w *words) {
 		s.masks++
 	case "ready":
 		s.everReady = w.yes()
+	case "strangers":
+		s.strangers = int(w.num())
 	case "remembered":
 		s.remembered = append(s.remembered, unix.Signal(w.num()))
 	case "manager":

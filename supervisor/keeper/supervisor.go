@@ -42,6 +42,7 @@ func (k *keeper) fromSupervisor(m notify.Message, fds []int) {
 	if r.ready && k.becameReady(&k.sup) {
 		k.pat(&k.sup)
 		k.everReady = true
+		k.strangers = 0 // it has read and deleted them
 		k.manager.ready()
 		k.deliver()
 		if k.onTrial(&k.sup) {
@@ -77,6 +78,8 @@ func (k *keeper) keep(r *request, fds []int) {
 		if err := k.store.set(v.Key, v.Value); err != nil {
 			k.say(err.Error())
 		}
+		// Later: reaping reads messages, and this one is being read.
+		k.syncDue = k.syncDue || v.Key == keySync && v.Value != ""
 	}
 	if r.put {
 		k.flush(&k.log)

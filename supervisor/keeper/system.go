@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nines/supervisor/notify"
+	"nines/supervisor/wait"
 )
 
 // system is what the loop asks of the kernel; tests have another one.
@@ -22,8 +23,13 @@ type system interface {
 	spawn(p *program, argv, env []string, fd int) (pid int, err error)
 	kill(pid int, sig unix.Signal) error
 	killCgroup(dir string) error
-	// reap takes one child that ended; pid 0: none now.
-	reap() (pid int, status unix.WaitStatus)
+	// ended shows one child that ended; pid 0: none now. reap takes it.
+	ended() (pid int, status unix.WaitStatus)
+	reap(pid int)
+	// hasEnded says whether that child has ended; it is not reaped.
+	hasEnded(pid int) bool
+	// identify tells of a child that ended and was not reaped.
+	identify(pid int) identity
 	// hold keeps signals away from every thread, and returns when those that
 	// came before are in their channels. release undoes it.
 	hold() error
@@ -145,16 +151,11 @@ func nothing() (int, error) {
 
 func (kernel) kill(pid int, sig unix.Signal) error { return unix.Kill(pid, sig) }
 
-func (kernel) reap() (int, unix.WaitStatus) {
-	for {
-		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
-		switch {
-		case err == unix.EINTR:
-		case err != nil: // ECHILD
-			return 0, 0
-		default:
-			return pid, status
-		}
-	}
+func (kernel) ended() (int, unix.WaitStatus) {
+	pid, raw, _ := wait.Peek()
+	return pid, unix.WaitStatus(raw)
 }
+
+func (kernel) reap(pid int) { wait.Reap(pid) }
+
+func (kernel) hasEnded(pid int) bool { return wait.Ended(pid) }

@@ -91,15 +91,7 @@ func (k *keeper) settle(state, why string) {
 		k.say(err.Error())
 		return
 	}
-	k.tellSupervisor(keyUpgrade)
-}
-
-// tellSupervisor hands a value over that the keeper itself has changed.
-func (k *keeper) tellSupervisor(key string) {
-	if h, ok := k.sup.out.(*handBack); ok {
-		h.keys = append(h.keys, key)
-		k.flush(&k.sup)
-	}
+	k.tell(keyUpgrade)
 }
 
 // onTrial reports whether the generation of c that runs, or is started next, is

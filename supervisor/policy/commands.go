@@ -328,3 +328,9 @@ func (m *Machine) commandSignal(v *service, c Command) {
 func (s *slot) runs() bool {
 	return s.phase == phaseStarting || s.phase == phaseReady || s.phase == phaseStopping
 }
+
+// Has says whether there is such an instance now; index < 0: such a service.
+func (m *Machine) Has(service string, index int) bool {
+	v := m.byName[service]
+	return v != nil && index < v.instances
+}

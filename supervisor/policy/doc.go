@@ -84,7 +84,8 @@
 // last incarnation lives (Emptied, or Exited with Empty set, or SpawnFailed).
 // After a Kill the driver has KillPatience to say so; then the slot is stuck:
 // an event says it, Kill is asked for again, the slot is not used until Emptied
-// comes after all, and a shutdown proceeds without it.
+// comes after all, and a shutdown proceeds without it. start.timeout counts from
+// Spawned; a Spawn that is not answered is given up SpawnPatience later than that.
 //
 // What follows an end that nobody asked for is decided when the main process
 // has ended (success_codes, then fatal_codes, then the policy; see judge), and

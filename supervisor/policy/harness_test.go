@@ -139,7 +139,7 @@ type env struct {
 }
 
 func newEnv(t testing.TB) *env {
-	return &env{t: t, m: New(Config{}), hooks: map[string]uint64{}, pid: 100, kept: kept{}}
+	return &env{t: t, m: New(Config{SpawnPatience: -1}), hooks: map[string]uint64{}, pid: 100, kept: kept{}}
 }
 
 // slot finds an instance by its id; "web/0@2" names its second incarnation, and

@@ -16,6 +16,11 @@ type Config struct {
 	// KillPatience is how long after a Kill the slot may take to be empty
 	// before it counts as stuck. 0: DefaultKillPatience.
 	KillPatience time.Duration
+	// SpawnPatience is how much longer than start.timeout a Spawn may go
+	// unanswered: thousands wait for one another, and start.timeout counts from
+	// when the process exists. 0: DefaultSpawnPatience;
+	// negative: none.
+	SpawnPatience time.Duration
 	// Settle is how long an instance without a ready block must stay up before
 	// a command that waits for it is done. 0: DefaultSettle; negative: none.
 	Settle time.Duration
@@ -26,6 +31,7 @@ type Config struct {
 // The defaults of Config.
 const (
 	DefaultKillPatience    = 10 * time.Second
+	DefaultSpawnPatience   = 5 * time.Minute
 	DefaultSettle          = time.Second
 	DefaultShutdownTimeout = 60 * time.Second
 )
@@ -180,6 +186,10 @@ func New(cfg Config) *Machine {
 	if cfg.KillPatience <= 0 {
 		cfg.KillPatience = DefaultKillPatience
 	}
+	if cfg.SpawnPatience == 0 {
+		cfg.SpawnPatience = DefaultSpawnPatience
+	}
+	cfg.SpawnPatience = max(cfg.SpawnPatience, 0)
 	if cfg.Settle == 0 {
 		cfg.Settle = DefaultSettle
 	}

@@ -73,7 +73,7 @@ func TestCases(t *testing.T) {
 				if d.Input != "" {
 					e.spec = parseSpec(t, d.Input)
 				}
-				e.m = New(Config{})
+				e.m = New(Config{SpawnPatience: -1})
 				e.step(SpecChanged{Spec: e.spec, Past: e.kept.past(t)})
 				for _, id := range e.m.Unknown() {
 					e.printf("          not known: %s\n", id)

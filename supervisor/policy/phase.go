@@ -10,7 +10,7 @@ const (
 	phaseCompleted              // ended with success, for good
 	phaseFailed                 // failed for good, or given up
 	// Something lives in the slot, or may.
-	phaseSpawning // Spawn was asked and not answered; timerPhase: start timeout, or once it is to stop its timeout: Kill
+	phaseSpawning // Spawn was asked and not answered; timerPhase: start timeout and SpawnPatience, or once it is to stop its timeout: Kill
 	phaseStarting // it exists and is not ready; timerPhase: ready by delay, or start timeout
 	phaseReady    // ready; a task: it runs
 	phaseStopping // asked to end; timerPhase: Kill

@@ -186,11 +186,11 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 	switch s.phase {
 	case phaseSpawning:
 		s.answered, s.early, s.restored = false, w.Early, true
-		limit := sp.StartTimeout
+		limit := sp.StartTimeout + m.cfg.SpawnPatience
 		if s.end != endNone {
 			limit = sp.Stop.Timeout
 		}
-		if limit > 0 || s.end != endNone {
+		if sp.StartTimeout > 0 || s.end != endNone {
 			m.armAt(s, timerPhase, min(w.Deadline, m.now.Add(limit)))
 		}
 	case phaseStarting:

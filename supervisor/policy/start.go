@@ -25,7 +25,7 @@ func (m *Machine) start(s *slot) {
 	m.then(Action{Kind: ActSpawn, Ref: s.ref, Revision: s.svc.revision})
 	m.notice(KindStarting, s, Reason{kind: whyStarting, count: int32(s.restarts)})
 	if d := s.svc.spec.StartTimeout; d > 0 {
-		m.arm(s, timerPhase, d)
+		m.arm(s, timerPhase, d+m.cfg.SpawnPatience)
 	}
 	m.save(s) // the intent
 	m.touch(s)

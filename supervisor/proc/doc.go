@@ -24,23 +24,20 @@
 //
 // # Waiting
 //
-// Only the loop that owns the children calls Reap, on SIGCHLD. Reap takes
-// whichever children have ended, and that may be one whose Start has not
-// returned yet, in three ways:
+// Only the loop that owns the children reaps, by package wait, on SIGCHLD. What
+// Peek shows may be a child whose Start has not returned yet, in three ways:
 //
 //   - It was started and has ended already. Start returns its pid later.
-//   - Its exec failed. Start returns an error and never a pid.
+//   - Its exec failed. Start reaps it itself and returns an error, never a pid.
 //   - It was the shim of a spawn that failed. confirm returns the error.
 //
-// So the loop keeps an exit of a pid it does not know while a spawn is in
-// flight. When that Start returns the pid, the exit is applied in the same
-// turn, before any signal is sent to that pid; when no spawn is in flight any
-// more, exits still unclaimed were failed execs and are dropped. A child
-// whose exec failed exits with status 253 at once; its Start waits for it, and
-// finding that Reap was faster is no error.
+// So the loop leaves a child that it does not know a zombie while a spawn is in
+// flight: it has exec'ed or ended, so that Start or confirm is about to return.
+// Reaped before, its pid could be used again before anybody knew whose it was,
+// and a death of the loop in between would lose its status.
 //
-// No descriptor and no goroutine is kept for a child. As long as Reap and
-// Signal are called by the same loop, a pid cannot name another process
+// No descriptor and no goroutine is kept for a child. As long as one loop reaps
+// and signals, a pid cannot name another process
 // between them; for processes that are not our children there is SignalProcess,
 // which compares the start time through a pidfd.
 //

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nines/cgroups"
+	reaping "nines/supervisor/wait"
 )
 
 // The test binary is also the programs that some tests run: with this set, it
@@ -124,16 +125,19 @@ func newReaper() *reaper {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, unix.SIGCHLD)
 	go func() {
-		var exits []Exit
 		for range c {
-			exits = Reap(exits[:0])
 			r.mu.Lock()
-			for _, e := range exits {
-				if w := r.waiting[e.PID]; w != nil {
-					delete(r.waiting, e.PID)
-					w <- e.Status
+			for {
+				pid, raw, ok := reaping.Peek()
+				if !ok {
+					break
+				}
+				reaping.Reap(pid)
+				if w := r.waiting[pid]; w != nil {
+					delete(r.waiting, pid)
+					w <- StatusOf(raw)
 				} else {
-					r.unclaimed[e.PID] = e.Status
+					r.unclaimed[pid] = StatusOf(raw)
 				}
 			}
 			if r.inFlight == 0 {

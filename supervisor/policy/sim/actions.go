@@ -271,7 +271,8 @@ func (k *checker) ask(inc *incarnation) {
 	t, sl, now := &inc.told, inc.slot, k.w.now
 	if t.ask == askNone {
 		sl.forgets(now, &k.w.marks)
-		timeout := !t.ready && now >= inc.asked.Add(inc.svc.spec.StartTimeout)
+		timeout := t.spawned && !t.ready && now >= t.spawnedAt.Add(inc.svc.spec.StartTimeout) ||
+			!t.spawned && now >= inc.asked.Add(inc.svc.spec.StartTimeout+spawnPatience)
 		stop := inc.doomed || k.unwanted(sl)
 		switch {
 		case timeout && stop:

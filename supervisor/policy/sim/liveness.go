@@ -144,10 +144,14 @@ func (s *service) mayStart() bool {
 	return true
 }
 
+// spawnPatience is the machine's: a spawn that is not answered is not given up
+// before, and then is.
+const spawnPatience = 3 * time.Second
+
 // punctual checks that what is not ready in time is ended.
 func (k *checker) punctual(inc *incarnation) {
 	t := &inc.told
-	if !t.spawned && !t.over && t.ask == askNone && !inc.doomed && k.ticked >= inc.asked.Add(inc.svc.spec.StartTimeout) {
+	if !t.spawned && !t.over && t.ask == askNone && !inc.doomed && k.ticked >= inc.asked.Add(inc.svc.spec.StartTimeout+spawnPatience) {
 		k.fail("12", "%s does not exist after its start timeout, and is not killed", inc.name())
 	}
 	if t.spawned && !t.ready && !t.over && t.ask == askNone && k.ticked >= t.spawnedAt.Add(inc.svc.spec.StartTimeout) {

@@ -13,7 +13,7 @@ import (
 // small, with the same invariant broken at its end.
 func TestShrink(t *testing.T) {
 	broken := func(s *Scenario) *Result {
-		return run(s, Options{Trace: true}, policy.Config{Seed: s.Seed, ShutdownTimeout: time.Hour})
+		return run(s, Options{Trace: true}, policy.Config{Seed: s.Seed, ShutdownTimeout: time.Hour, SpawnPatience: spawnPatience})
 	}
 	var s *Scenario
 	var before *Result

@@ -23,7 +23,7 @@ type Options struct {
 // Run lets a scenario happen and checks it. It is a pure function of the
 // scenario.
 func Run(s *Scenario, o Options) *Result {
-	return run(s, o, policy.Config{Seed: s.Seed})
+	return run(s, o, policy.Config{Seed: s.Seed, SpawnPatience: spawnPatience})
 }
 
 func run(s *Scenario, o Options, cfg policy.Config) *Result {

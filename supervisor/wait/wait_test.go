@@ -1,0 +1,80 @@
+package wait_test
+
+import (
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nines/supervisor/wait"
+)
+
+// Peek shows a child until Reap, and its status as wait4(2) gives it.
+func TestPeekThenReap(t *testing.T) {
+	for _, tt := range []struct {
+		command string
+		want    unix.WaitStatus
+	}{
+		{"exit 0", 0},
+		{"exit 7", 7 << 8},
+		{"exit 255", 255 << 8},
+		{"kill -9 $$", 9},
+		{"kill -15 $$", 15},
+	} {
+		cmd := exec.Command("sh", "-c", tt.command)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		pid := cmd.Process.Pid
+		deadline := time.Now().Add(10 * time.Second)
+		for !wait.Ended(pid) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: has not ended", tt.command)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		for range 2 { // it is still there
+			got, raw, ok := wait.Peek()
+			if !ok || got != pid || unix.WaitStatus(raw) != tt.want {
+				t.Errorf("%s: Peek = %d, %#x, %v, want %d, %#x", tt.command, got, raw, ok, pid, tt.want)
+			}
+		}
+		b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		if err != nil || !strings.Contains(string(b), ") Z ") {
+			t.Errorf("%s: it is no zombie: %q, %v", tt.command, b, err)
+		}
+		wait.Reap(pid)
+		if got, _, ok := wait.Peek(); ok {
+			t.Errorf("%s: Peek still shows %d", tt.command, got)
+		}
+		if wait.Ended(pid) {
+			t.Errorf("%s: it is not reaped", tt.command)
+		}
+		_ = cmd.Process.Release() // it was reaped behind its back
+	}
+}
+
+// A child that runs is not shown, and neither call waits for it.
+func TestRunningChildIsNotShown(t *testing.T) {
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if pid, _, ok := wait.Peek(); ok {
+		t.Errorf("Peek shows %d", pid)
+	}
+	wait.Reap(cmd.Process.Pid)
+	if wait.Ended(cmd.Process.Pid) {
+		t.Error("it has ended")
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("Reap took a child that ran")
+	}
+}
