@@ -31,9 +31,10 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 CC_FOUND := $(shell command -v $${CC:-gcc} 2>/dev/null)
 RACE     ?= $(if $(CC_FOUND),-race)
 TESTFLAGS ?=
+BENCHFLAGS ?=
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test vet gofmt lint fuzz bench cover clean install uninstall help check-go
+.PHONY: build demo test vm vet gofmt lint fuzz bench cover clean install uninstall help check-go
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +53,9 @@ test: build vet gofmt ## every test, with the race detector where there is a C c
 	@$(if $(RACE),,echo "note: no C compiler found: testing without the race detector")
 	$(GO) test $(RACE) -count=1 -timeout 15m $(TESTFLAGS) $(PACKAGES)
 
+vm: check-go ## the tests in a virtual machine alone (testdata/vm/README.md)
+	$(GO) test -count=1 -timeout 15m -v $(TESTFLAGS) ./testdata/vm
+
 vet: check-go
 	$(GO) vet $(PACKAGES)
 
@@ -65,7 +69,7 @@ fuzz: check-go ## each fuzz target for FUZZTIME (default 10s)
 	GO='$(GO)' FUZZTIME=$(FUZZTIME) testdata/fuzz.sh
 
 bench: build ## figures beside a C floor and, where installed, runit and s6 (root)
-	testdata/bench/run.sh
+	testdata/bench/run.sh $(BENCHFLAGS)
 
 cover: build ## test coverage: coverage.html, and the total
 	$(GO) test -count=1 -timeout 15m -coverpkg=./... -coverprofile=coverage.out ./...

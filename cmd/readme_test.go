@@ -1,6 +1,7 @@
 package cmd_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
@@ -69,6 +70,67 @@ func TestReadme(t *testing.T) {
 	}
 	if ran < 8 {
 		t.Errorf("README shows %d commands: is the block still there?", ran)
+	}
+	if err := <-r.done; err != nil {
+		t.Errorf("nines up ended with %v\n%s", err, r.out.String())
+	}
+	r.cmd = nil
+}
+
+// TestReadmeGroups runs the example of groups and recycling: it is valid, comes up,
+// and goes down and up as the text beside it says.
+func TestReadmeGroups(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := binaries(t)
+	dir, err := os.MkdirTemp("", "nines")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &running{dir: dir, bin: bin}
+	t.Cleanup(func() { r.cleanUp(t) })
+	if err := os.WriteFile(dir+"/nines.hcl", []byte(fence(t, string(text), "hcl", `group "shop"`)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	command := func(line string) *exec.Cmd {
+		cmd := exec.Command("sh", "-ec", line)
+		cmd.Dir, cmd.Env = dir, []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir,
+			"NINES_RUNTIME_DIR=" + dir + "/run", "NINES_STATE_DIR=" + dir + "/state", "NINES_LOG_DIR=" + dir + "/log"}
+		return cmd
+	}
+	if out, err := command("nines check nines.hcl 2>&1").Output(); err != nil || strings.Contains(string(out), "not in effect") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	r.cmd = command("exec nines up")
+	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r.done = make(chan error, 1)
+	go func() { r.done <- r.cmd.Wait() }()
+	ready := func() error { return command("nines ready").Run() }
+	waitFor(t, "all are ready", ready)
+	if out, err := command("nines signal db SIGKILL").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	waitFor(t, "what comes after db was restarted with it", func() error {
+		st, err := ipc.NewClient(dir + "/run/control.sock").Status(t.Context())
+		if err != nil {
+			return err
+		}
+		for _, v := range st.Services {
+			for _, in := range v.Instances {
+				if in.Restarts != 1 || in.State != "ready" {
+					return fmt.Errorf("%s is %s, restarted %d times", in.ID, in.State, in.Restarts)
+				}
+			}
+		}
+		return nil
+	})
+	if out, err := command("nines shutdown").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 	if err := <-r.done; err != nil {
 		t.Errorf("nines up ended with %v\n%s", err, r.out.String())

@@ -139,6 +139,9 @@ func binaries(t *testing.T) string {
 }
 
 func TestMain(m *testing.M) {
+	if v := os.Getenv(asAttacker); v != "" {
+		os.Exit(beAttacker(v))
+	}
 	code := m.Run()
 	if dir, err := buildOnce(); err == nil {
 		os.RemoveAll(dir)

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -21,13 +20,16 @@ const refuseTimeout = 10 * time.Millisecond
 // connections costs an accept each and holds nothing.
 type gate struct {
 	net.Listener
-	policy   accessPolicy
-	creds    func(net.Conn) (*credentials, error)
-	max      int64 // connections in all
-	maxOther int64 // of these, by others than root and our own user
-	open     atomic.Int64
-	other    atomic.Int64
-	onError  func(error)
+	policy  accessPolicy
+	creds   func(net.Conn) (*credentials, error)
+	limits  Limits
+	onError func(error)
+
+	mu      sync.Mutex
+	open    int            // connections in all
+	other   int            // of these, by others than root and our own user
+	readers int            // of these, by those who may only read
+	byUID   map[uint32]int // of the others, by user; no entry is 0
 }
 
 func (g *gate) Accept() (net.Conn, error) {
@@ -55,23 +57,51 @@ func (g *gate) Accept() (net.Conn, error) {
 	}
 }
 
-// enter counts a connection in. Others than the owner get a part only, so that
-// they cannot lock the owner out. Only Accept adds, so load-then-add is safe.
+// enter counts a connection in. Others than the owner get a part only, of that
+// those who may only read another, and of that each user another: so readers
+// cannot lock out who may act, one user not the next, and nobody the owner.
 func (g *gate) enter(p *peer) bool {
-	if g.open.Load() >= g.max || !p.owner && g.other.Load() >= g.maxOther {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.open >= g.limits.MaxConns {
 		return false
 	}
-	g.open.Add(1)
 	if !p.owner {
-		g.other.Add(1)
+		user := g.limits.MaxUserConns
+		if p.access < accessWrite {
+			if g.readers >= g.limits.MaxReaderConns {
+				return false
+			}
+			user = max(1, user/2)
+		}
+		if g.other >= g.limits.MaxOtherConns || g.byUID[p.UID] >= user {
+			return false
+		}
 	}
+	g.count(p, 1)
 	return true
 }
 
 func (g *gate) leave(p *peer) {
-	g.open.Add(-1)
-	if !p.owner {
-		g.other.Add(-1)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.count(p, -1)
+}
+
+func (g *gate) count(p *peer, by int) {
+	g.open += by
+	if p.owner {
+		return
+	}
+	g.other += by
+	if p.access < accessWrite {
+		g.readers += by
+	}
+	if g.byUID == nil {
+		g.byUID = map[uint32]int{}
+	}
+	if g.byUID[p.UID] += by; g.byUID[p.UID] == 0 {
+		delete(g.byUID, p.UID)
 	}
 }
 

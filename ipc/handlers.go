@@ -5,35 +5,90 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 )
 
-func (s *Server) getStatus(r *request) error {
-	st, err := s.cfg.Backend.Status(r.Context())
-	if err != nil {
-		return err
-	}
-	r.sendAppended(func(b []byte) []byte { return appendStatus(b, st) }, instances(st.Services...))
-	return nil
+// answer is the status at one moment, for all who asked for it.
+type answer struct {
+	*Status
+	body  func() []byte              // as it travels
+	index func() map[string]*Service // by name
 }
 
-func (s *Server) getService(r *request) error {
-	svc, err := s.service(r.Context(), r.arg)
-	if err != nil {
-		return err
-	}
-	r.sendAppended(func(b []byte) []byte { return appendService(b, svc) }, instances(*svc))
-	return nil
-}
-
-// service returns one service, or no_such_service.
-func (s *Server) service(ctx context.Context, name string) (*Service, error) {
+// buildStatus makes the answer that a share gives out.
+func (s *Server) buildStatus(ctx context.Context) (a *answer, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.log.Error("panic in a control request", "path", "/v1/status", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err = bugError()
+		}
+	}()
 	st, err := s.cfg.Backend.Status(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return findService(st, name)
+	return &answer{
+		Status: st,
+		body: sync.OnceValue(func() []byte {
+			return appended(func(b []byte) []byte { return appendStatus(b, st) }, instances(st.Services...))
+		}),
+		index: sync.OnceValue(func() map[string]*Service {
+			byName := make(map[string]*Service, len(st.Services))
+			for i := range st.Services {
+				byName[st.Services[i].Name] = &st.Services[i]
+			}
+			return byName
+		}),
+	}, nil
+}
+
+// stateTimeout bounds how long the state is waited for: longer than the loop
+// ever takes, unless it hangs and is about to be ended by the keeper.
+const stateTimeout = 30 * time.Second
+
+// state returns the status as it is, or for a reader, as it was a moment ago.
+func (s *Server) state(ctx context.Context) (*answer, error) {
+	age := time.Duration(0)
+	if peerFrom(ctx).access < accessWrite {
+		age = s.limits.ReaderAge
+	}
+	// net/http takes a caller who has closed his sending side for gone. He may
+	// still be reading (`… | nc -N -U`), and there is nothing to save by not
+	// answering: what he waits for is being made anyway.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stateTimeout)
+	defer cancel()
+	return s.status.get(ctx, age)
+}
+
+func (s *Server) getStatus(r *request) error {
+	a, err := s.state(r.Context())
+	if err != nil {
+		return err
+	}
+	return r.answer(a.body())
+}
+
+func (s *Server) getService(r *request) error {
+	a, err := s.state(r.Context())
+	if err != nil {
+		return err
+	}
+	svc, err := a.service(r.arg)
+	if err != nil {
+		return err
+	}
+	return r.answer(appended(func(b []byte) []byte { return appendService(b, svc) }, instances(*svc)))
+}
+
+// service returns one service, or no_such_service.
+func (a *answer) service(name string) (*Service, error) {
+	if svc := a.index()[name]; svc != nil {
+		return svc, nil
+	}
+	return nil, noSuchService(name)
 }
 
 func findService(st *Status, name string) (*Service, error) {
@@ -42,7 +97,11 @@ func findService(st *Status, name string) (*Service, error) {
 			return &st.Services[i], nil
 		}
 	}
-	return nil, &Error{
+	return nil, noSuchService(name)
+}
+
+func noSuchService(name string) *Error {
+	return &Error{
 		Code:    CodeNoSuchService,
 		Message: fmt.Sprintf("cannot find service %q", clip(name)),
 		Hint:    `"nines status" lists them`,
@@ -102,18 +161,18 @@ func (s *Server) checkLogQuery(ctx context.Context, q LogQuery) error {
 	if len(q.Services)+len(q.Instances) == 0 {
 		return nil
 	}
-	st, err := s.cfg.Backend.Status(ctx)
+	st, err := s.state(ctx)
 	if err != nil {
 		return err
 	}
 	for _, name := range q.Services {
-		if _, err := findService(st, name); err != nil {
+		if _, err := st.service(name); err != nil {
 			return err
 		}
 	}
 	for _, id := range q.Instances {
 		name, _, _ := strings.Cut(id, "/")
-		svc, err := findService(st, name)
+		svc, err := st.service(name)
 		if err != nil {
 			return err
 		}
@@ -177,10 +236,24 @@ func instances(services ...Service) int {
 	return n
 }
 
-// sendAppended answers with what add appends; parts says how much to expect.
-func (r *request) sendAppended(add func([]byte) []byte, parts int) {
+// appended is a document that add appends; parts says how much to expect.
+func appended(add func([]byte) []byte, parts int) []byte {
 	const each = 400 // bytes, roughly
-	r.send(http.StatusOK, append(add(make([]byte, 0, 1024+parts*each)), '\n'))
+	return append(add(make([]byte, 0, 1024+parts*each)), '\n')
+}
+
+// answer sends a document that may be long. Those that others than the owner
+// are slow to read take memory, and are bounded.
+func (r *request) answer(body []byte) error {
+	if p := peerFrom(r.Context()); !p.owner {
+		n := int64(len(body))
+		defer r.srv.held.Add(-n)
+		if r.srv.held.Add(n) > max(r.srv.limits.MaxHeld, n) {
+			return &Error{Code: CodeBusy, Message: "cannot answer: too many answers were not read yet", Hint: "try again"}
+		}
+	}
+	r.send(http.StatusOK, body)
+	return nil
 }
 
 func (r *request) sendJSON(v any) error {

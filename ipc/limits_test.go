@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -44,30 +46,96 @@ func TestMaxConns(t *testing.T) {
 	})
 }
 
-// TestOthersCannotLockTheOwnerOut: readers get a part of the connections.
-func TestOthersCannotLockTheOwnerOut(t *testing.T) {
-	reader := true
-	var mu sync.Mutex
-	as := func(r bool) { mu.Lock(); reader = r; mu.Unlock() }
-	socket := serve(t, &fake{}, limits(Limits{MaxConns: 4, MaxOtherConns: 2}), func(c *ServerConfig) {
-		c.Mode = 0o666
-		c.credentials = func(net.Conn) (*credentials, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			if reader {
-				return &credentials{Caller: Caller{UID: 4242, GID: 4242}}, nil
-			}
-			return &credentials{}, nil
+// caller lets a test say who the next connections come from.
+type caller struct {
+	mu  sync.Mutex
+	now credentials
+}
+
+func (c *caller) become(uid, gid uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = credentials{Caller: Caller{UID: uid, GID: gid}}
+}
+
+func (c *caller) config(cfg *ServerConfig) {
+	cfg.Mode = 0o666
+	cfg.credentials = func(net.Conn) (*credentials, error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		cred := c.now
+		return &cred, nil
+	}
+}
+
+// TestNobodyLocksOutWhoMayDoMore: one reader not the next, readers not who may
+// act, and nobody the owner.
+func TestNobodyLocksOutWhoMayDoMore(t *testing.T) {
+	const members = 54321
+	c := &caller{}
+	socket := serve(t, &fake{}, limits(Limits{MaxConns: 12, MaxOtherConns: 8}), c.config, func(cfg *ServerConfig) {
+		if os.Getuid() == 0 { // else the socket could not be given to the group
+			cfg.Group = strconv.Itoa(members)
 		}
 	})
-	hold(t, socket)
-	hold(t, socket)
-	if status, _ := ask(t, socket, "GET", "/v1/status", ""); status != 503 {
-		t.Errorf("third reader: %d", status)
+	full := func(who string) {
+		t.Helper()
+		if status, _ := ask(t, socket, "GET", "/v1/status", ""); status != 503 {
+			t.Errorf("one more %s: %d", who, status)
+		}
 	}
-	as(false)
-	hold(t, socket)
-	hold(t, socket)
+	many := func(n int) {
+		t.Helper()
+		for range n {
+			hold(t, socket)
+		}
+	}
+	c.become(4242, 4242)
+	many(2)
+	full("of the first reader")
+	c.become(4243, 4243)
+	many(2)
+	c.become(4244, 4244)
+	full("reader")
+	if os.Getuid() == 0 {
+		c.become(4245, members)
+		many(4)
+		full("member")
+	}
+	c.become(0, 0)
+	many(4)
+}
+
+// TestPlacesComeBack: whoever leaves leaves nothing behind in the counts.
+func TestPlacesComeBack(t *testing.T) {
+	g := &gate{limits: Limits{}.withDefaults()}
+	peers := []*peer{{owner: true, access: accessWrite}, {Caller: Caller{UID: 7}, access: accessWrite}, {Caller: Caller{UID: 8}, access: accessRead}}
+	for range 3 {
+		for _, p := range peers {
+			if !g.enter(p) {
+				t.Fatalf("refused: %+v", p)
+			}
+		}
+	}
+	for range 3 {
+		for _, p := range peers {
+			g.leave(p)
+		}
+	}
+	if g.open != 0 || g.other != 0 || g.readers != 0 || len(g.byUID) != 0 {
+		t.Errorf("%d, %d, %d, %v", g.open, g.other, g.readers, g.byUID)
+	}
+}
+
+func TestFit(t *testing.T) {
+	for descriptors, want := range map[uint64]int{0: 8, 64: 8, 256: 64, 512: 192, 1024: 256, 1 << 20: 256, math.MaxUint64: 256} {
+		if got := fit(descriptors).MaxConns; got != want {
+			t.Errorf("%d descriptors: %d connections, want %d", descriptors, got, want)
+		}
+	}
+	if l, err := FitDescriptors(); err != nil || l.MaxConns < 8 {
+		t.Errorf("%+v, %v", l, err)
+	}
 }
 
 func TestMaxWaits(t *testing.T) {

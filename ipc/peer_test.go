@@ -58,7 +58,8 @@ func TestCallerReachesTheBackend(t *testing.T) {
 func TestReaderMayOnlyRead(t *testing.T) {
 	f := &fake{}
 	reader := credentials{Caller: Caller{UID: 4242, GID: 4242}}
-	socket := serve(t, f, fakeCaller(reader), func(c *ServerConfig) { c.Mode = 0o666 })
+	many := Limits{MaxOtherConns: 256, MaxReaderConns: 256, MaxUserConns: 512, ReaderBurst: 1000}
+	socket := serve(t, f, fakeCaller(reader), limits(many), func(c *ServerConfig) { c.Mode = 0o666 })
 	for _, r := range routes() {
 		path := strings.ReplaceAll(r.path, "{}", "s0")
 		status, body := ask(t, socket, r.method, path, "")

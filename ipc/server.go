@@ -12,39 +12,9 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
-
-// Limits bound what callers can take. A zero field is its default.
-type Limits struct {
-	MaxConns      int           // connections at once: 256
-	MaxOtherConns int           // of these, by others than root and our own user: a quarter
-	MaxWaits      int           // requests that wait or stream, at once: half of MaxConns
-	MaxHeader     int           // bytes of a request's header: 64 KiB
-	MaxBody       int64         // bytes of a request's body: 64 KiB
-	ReadTimeout   time.Duration // for a request's header, and then for its body: 5 s
-	IdleTimeout   time.Duration // between requests of one connection: 15 s
-	WriteTimeout  time.Duration // for an answer, or for one write of a stream: 10 s
-}
-
-func (l Limits) withDefaults() Limits {
-	def(&l.MaxConns, 256)
-	def(&l.MaxOtherConns, max(1, l.MaxConns/4))
-	def(&l.MaxWaits, max(1, l.MaxConns/2))
-	def(&l.MaxHeader, 64<<10)
-	def(&l.MaxBody, 64<<10)
-	def(&l.ReadTimeout, 5*time.Second)
-	def(&l.IdleTimeout, 15*time.Second)
-	def(&l.WriteTimeout, 10*time.Second)
-	return l
-}
-
-func def[T comparable](p *T, v T) {
-	var zero T
-	if *p == zero {
-		*p = v
-	}
-}
 
 // ServerConfig is what a Server needs.
 type ServerConfig struct {
@@ -68,6 +38,10 @@ type Server struct {
 	log    *slog.Logger
 	waits  chan struct{}
 	http   *http.Server
+	status *share[*answer] // what GET /v1/status says
+	pace   *pacer
+	held   atomic.Int64 // bytes of answers on their way to others than the owner
+	told   refusals
 
 	done     chan struct{} // closed when Shutdown begins
 	doneOnce sync.Once
@@ -87,8 +61,10 @@ func NewServer(cfg ServerConfig) *Server {
 	s := &Server{
 		cfg: cfg, limits: l, table: routes(), log: cfg.Log,
 		waits: make(chan struct{}, l.MaxWaits),
+		pace:  newPacer(l.ReaderPace, l.ReaderBurst),
 		done:  make(chan struct{}),
 	}
+	s.status = newShare(s.buildStatus)
 	s.http = &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: l.ReadTimeout, // not ReadTimeout: that would also end a request that waits
@@ -111,9 +87,12 @@ func (s *Server) Serve(l net.Listener) error {
 		Listener: l,
 		policy:   s.accessPolicy(),
 		creds:    s.cfg.credentials,
-		max:      int64(s.limits.MaxConns),
-		maxOther: int64(s.limits.MaxOtherConns),
-		onError:  func(err error) { s.log.Warn("control connection refused", "error", err) },
+		limits:   s.limits,
+		onError: func(err error) {
+			if n := s.told.now(time.Now()); n > 0 {
+				s.log.Warn("control connection refused", "error", err, "times", n)
+			}
+		},
 	}
 	err := s.http.Serve(g)
 	if errors.Is(err, http.ErrServerClosed) {
@@ -154,11 +133,12 @@ type request struct {
 	srv     *Server
 	arg     string // what {} stood for
 	started bool   // the answer's header has left (or will: no error can)
+	read    bool   // the body was read to its end, or there is none
 }
 
 // ServeHTTP finds the row, checks access, and turns errors into answers.
 func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
-	r := &request{Request: hr, w: w, rc: http.NewResponseController(w), srv: s}
+	r := &request{Request: hr, w: w, rc: http.NewResponseController(w), srv: s, read: hr.ContentLength == 0}
 	defer func() {
 		v := recover()
 		if v == nil {
@@ -171,7 +151,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 		if r.started {
 			panic(http.ErrAbortHandler)
 		}
-		r.fail(&Error{Code: CodeInternal, Message: "cannot answer: a bug in the supervisor", Hint: "see its log"})
+		r.fail(bugError())
 	}()
 	if err := s.serve(r); err != nil {
 		if r.started {
@@ -186,13 +166,23 @@ func (s *Server) serve(r *request) error {
 	if p.access == accessNone { // the gate let nobody through without access; this is the second lock
 		return forbiddenError()
 	}
+	if p.access < accessWrite {
+		if err := s.pace.wait(r.Context(), s.done, p.UID); err != nil {
+			return err
+		}
+	}
 	row, arg, allow := find(s.table, r.Method, r.URL.EscapedPath())
 	if row == nil {
 		return r.notFound(allow)
 	}
 	if row.access == accessNone || p.access < row.access {
-		s.log.Info("control request refused", "uid", p.UID, "pid", p.PID, "path", clip(r.URL.Path))
+		if n := s.told.now(time.Now()); n > 0 {
+			s.log.Info("control request refused", "uid", p.UID, "pid", p.PID, "path", clip(r.URL.Path), "times", n)
+		}
 		return forbiddenError()
+	}
+	if r.Method == http.MethodGet && r.ContentLength != 0 {
+		return badRequest("send none", "cannot read the request: GET takes no body")
 	}
 	if row.waits {
 		select {
@@ -204,6 +194,10 @@ func (s *Server) serve(r *request) error {
 	}
 	r.arg = arg
 	return row.handle(s, r)
+}
+
+func bugError() *Error {
+	return &Error{Code: CodeInternal, Message: "cannot answer: a bug in the supervisor", Hint: "see its log"}
 }
 
 // notFound answers a path that is not in the table, or not with this method.
@@ -234,6 +228,7 @@ func (r *request) body() ([]byte, error) {
 	if int64(len(b)) > l.MaxBody {
 		return nil, tooLarge(l.MaxBody)
 	}
+	r.read = true
 	// Else the deadline would end the request while it waits.
 	if err := r.rc.SetReadDeadline(time.Time{}); err != nil {
 		return nil, fmt.Errorf("cannot lift the bound of the read: %w", err)
@@ -247,8 +242,12 @@ func tooLarge(most int64) *Error {
 
 // fail answers with an error.
 func (r *request) fail(e *Error) {
-	if e.Code == CodeTooLarge {
-		r.w.Header().Set("Connection", "close") // rather than read the rest
+	if !r.read {
+		// net/http would read the rest of the body first, for as long as the
+		// caller likes to send it.
+		r.w.Header().Set("Connection", "close")
+		// It fails only when the connection is gone.
+		_ = r.rc.SetReadDeadline(time.Unix(1, 0))
 	}
 	r.send(e.Code.HTTPStatus(), errorJSON(e))
 }

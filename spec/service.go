@@ -33,7 +33,8 @@ type Service struct {
 	Needs            []string
 	After            []string
 	Essential        bool
-	AvailableAtLeast int // resolved: instances-1, at least 1; 0 for one instance
+	AvailableAtLeast int  // resolved: instances-1, at least 1; 0 for one instance
+	AvailableSet     bool // it was given: it does not follow what people scale to
 	StartTimeout     time.Duration
 	Stop             Stop
 	Reload           *Reload // nil: `nines reload` is refused

@@ -53,6 +53,7 @@ func (s *Supervisor) begin() {
 	for _, ev := range r.report {
 		s.step(ev)
 	}
+	s.step(policy.ClockChanged{Wall: time.Now()})
 	if r.lives+r.ended+r.began+leftovers > 0 {
 		what := "ended"
 		if s.cfg.Past.OnTrial() {

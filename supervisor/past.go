@@ -20,6 +20,7 @@ import (
 //	stop:web    or stop:web/0: stopped by a person
 //	start:web   started by a person although the spec says enabled = false
 //	scale:web   instances set by a person
+//	group:app   where the restart of a group is
 //	ports:web/0 "http=8123 admin=8124": free ports that it was given
 //	listen:web/http "ID ADDRESS": what the descriptor of that name listens on
 //	main:812    start time of the main process with that pid: the keeper keeps its
@@ -31,6 +32,7 @@ import (
 //	            reaped and told
 //	cgroups     the folder of our cgroup tree, which the keeper kills if all else
 //	            fails
+//	logs        "EPOCH SEQ": what was heard of nines-log, see heard
 //	upgrade     how the last upgrade of nines itself stands, words separated by
 //	            tabs: see Upgrade. The keeper changes its first and adds the last
 //	upgrade-told  the number of the last one whose end was told as an event
@@ -42,12 +44,14 @@ const (
 	keyStopped     = "stop:"
 	keyStarted     = "start:"
 	keyScale       = "scale:"
+	keyGroup       = "group:"
 	keyShutdown    = "shutdown"
 	keyPorts       = "ports:"
 	keyListen      = "listen:"
 	keyMain        = "main:"
 	keyExit        = "exit:"
 	keyCgroups     = "cgroups"
+	keyHeard       = "logs"
 	keyUpgrade     = "upgrade"
 	keyUpgradeTold = "upgrade-told"
 	keySync        = "sync"
@@ -60,6 +64,7 @@ type Past struct {
 	Ports map[string]map[string]int // by instance id: the free ports it was given
 	// Sockets is by name in the store: what each listened on, see sockets.record.
 	Sockets map[string]string
+	Heard   heard
 	Upgrade Upgrade
 	// UpgradeTold is the ID of the last one whose end was told.
 	UpgradeTold string
@@ -128,6 +133,11 @@ func encode(records []policy.Record, values []string) [][]byte {
 			key, value = keyStarted+r.ID, yes(r.Value)
 		case policy.RecordScale:
 			key, value = keyScale+r.ID, strconv.FormatInt(r.Value, 10)
+		case policy.RecordGroup:
+			key, value = keyGroup+r.ID, ""
+			if r.Value != 0 {
+				value = strconv.FormatInt(r.Value, 10)
+			}
 		case policy.RecordShutdown:
 			key, value = keyShutdown, fmt.Sprintf("%d %d", r.Value, r.Deadline)
 			add(notify.KeyStopping + "=1\n") // also the word to whoever keeps the keeper
@@ -157,7 +167,7 @@ func ReadPast(values map[string]string) (Past, error) {
 	p := Past{Exits: map[int]exitRecord{}, Ports: map[string]map[string]int{}, Sockets: map[string]string{}}
 	p.Past = policy.Past{
 		Slots: map[string]policy.SlotMemory{}, Incarnations: map[string]uint64{},
-		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{},
+		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{}, Groups: map[string]int64{},
 	}
 	var bad []string
 	for key, value := range values {
@@ -191,6 +201,13 @@ func ReadPast(values map[string]string) (Past, error) {
 			if ok = err == nil && n >= 0; ok {
 				p.Scale[key[len(keyScale):]] = n
 			}
+		case strings.HasPrefix(key, keyGroup):
+			n, err := strconv.ParseInt(value, 10, 64)
+			if ok = err == nil; ok {
+				p.Groups[key[len(keyGroup):]] = n
+			}
+		case key == keyHeard:
+			p.Heard, ok = parseHeard(value)
 		case key == keySync: // a predecessor died while it waited for it
 			ok = true
 		case key == keyShutdown:

@@ -20,9 +20,8 @@ func TestPast(t *testing.T) {
 	}
 	m := policy.New(policy.Config{})
 	values, stopping := map[string]string{}, 0
-	step := func(ev policy.Event) {
-		out := m.Step(policy.Time(time.Hour), ev)
-		for _, msg := range encode(out.Records, nil) {
+	keep := func(records []policy.Record) {
+		for _, msg := range encode(records, nil) {
 			if len(msg) > notify.MaxMessage {
 				t.Errorf("a message of %d bytes", len(msg))
 			}
@@ -42,12 +41,14 @@ func TestPast(t *testing.T) {
 			}
 		}
 	}
+	step := func(ev policy.Event) { keep(m.Step(policy.Time(time.Hour), ev).Records) }
 	step(policy.SpecChanged{Spec: &spec.Spec{Services: services}})
 	step(policy.Spawned{Ref: policy.Ref{Slot: 1, Incarnation: 1}, PID: 7})
 	step(policy.Command{Request: 1, Verb: policy.VerbStart, Service: "off", Instance: -1})
 	step(policy.Command{Request: 2, Verb: policy.VerbStop, Service: "db", Instance: -1})
 	step(policy.Command{Request: 3, Verb: policy.VerbScale, Service: "web", Instances: 1})
 	step(policy.Exited{Ref: policy.Ref{Slot: 1, Incarnation: 1}, Empty: true})
+	keep([]policy.Record{{Kind: policy.RecordGroup, ID: "app", Value: 5}, {Kind: policy.RecordGroup, ID: "gone", Value: 5}, {Kind: policy.RecordGroup, ID: "gone"}})
 	step(policy.Shutdown{Code: 3, Cause: "SIGTERM"})
 	if stopping != 1 {
 		t.Errorf("the keeper was told %d times that we stop", stopping)
@@ -71,6 +72,7 @@ func TestPast(t *testing.T) {
 		Stopped:      map[string]bool{"db": true},
 		Started:      map[string]bool{"off": true},
 		Scale:        map[string]int{"web": 1},
+		Groups:       map[string]int64{"app": 5},
 		Shutdown:     got.Shutdown,
 	}
 	if !reflect.DeepEqual(got.Past, want) {

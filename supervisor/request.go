@@ -24,6 +24,14 @@ type pending struct {
 	done     chan Answer
 }
 
+// maxPending bounds the commands that are under way, whether somebody still
+// waits for them or not: whoever sends thousands is refused, and what they cost
+// policy is bounded.
+const maxPending = 1024
+
+// busy is the supervisor's own refusal, beside those of policy.
+const busy policy.Refusal = "busy"
+
 func (s *Supervisor) expect() (policy.Request, *pending) {
 	s.lastReq++
 	p := &pending{accepted: make(chan struct{}, 1), done: make(chan Answer, 1)}
@@ -58,7 +66,7 @@ func (s *Supervisor) refuseAll(why string) {
 // Do carries out a command and waits until it is done (or only accepted). An
 // ended ctx ends the wait, not the command.
 func (s *Supervisor) Do(ctx context.Context, c policy.Command, wait bool) (Answer, error) {
-	return s.ask(ctx, wait, func(id policy.Request) policy.Event {
+	return s.ask(ctx, wait, maxPending, func(id policy.Request) policy.Event {
 		c.Request = id
 		s.noteCommand(&c)
 		return c
@@ -98,19 +106,26 @@ func (s *Supervisor) noteCommand(c *policy.Command) {
 
 // Shutdown ends everything in order. Exit is the keeper's exit status.
 func (s *Supervisor) Shutdown(ctx context.Context, cause string, exit int, wait bool) (Answer, error) {
-	return s.ask(ctx, wait, func(id policy.Request) policy.Event {
+	// However many commands are under way, it can be ended.
+	return s.ask(ctx, wait, 2*maxPending, func(id policy.Request) policy.Event {
 		return policy.Shutdown{Request: id, Code: exit, Cause: cause}
 	})
 }
 
-func (s *Supervisor) ask(ctx context.Context, wait bool, event func(policy.Request) policy.Event) (Answer, error) {
+func (s *Supervisor) ask(ctx context.Context, wait bool, most int, event func(policy.Request) policy.Event) (Answer, error) {
 	var p *pending
 	if err := s.call(ctx, func() {
+		if len(s.replies) >= most {
+			return
+		}
 		var id policy.Request
 		id, p = s.expect()
 		s.step(event(id))
 	}); err != nil {
 		return Answer{}, err
+	}
+	if p == nil {
+		return Answer{Code: busy, Message: "cannot take another command: " + strconv.Itoa(most) + " are under way", Hint: "try again"}, nil
 	}
 	accepted := p.accepted
 	if wait {

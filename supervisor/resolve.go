@@ -11,7 +11,6 @@ import (
 
 	"nines/spec"
 	"nines/spec/load"
-	"nines/supervisor/logs"
 	"nines/supervisor/proc"
 )
 
@@ -20,8 +19,7 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 
 // resolver turns a service and an index into a command. The spawner owns it.
 type resolver struct {
-	logDir  string
-	stdout  bool
+	output  output
 	mark    string
 	inherit bool
 	environ map[string]string // ours, without what is ours alone
@@ -44,7 +42,7 @@ type unit struct {
 
 func newResolver(cfg Config, mark string) *resolver {
 	r := &resolver{
-		logDir: cfg.LogDir, stdout: cfg.Stdout, mark: mark, inherit: cfg.InheritEnv,
+		output: output{dir: cfg.LogDir, stdout: cfg.Stdout}, mark: mark, inherit: cfg.InheritEnv,
 		environ: map[string]string{}, env: map[string]string{},
 		units: map[*spec.Service]*unit{}, ports: cfg.Past.Ports,
 	}
@@ -316,15 +314,6 @@ func portFree(n int) bool {
 	// The port was free a moment ago; what closing it could report changes nothing.
 	_ = l.Close()
 	return true
-}
-
-// logs are the settings of an instance's output, as nines-log reads them.
-func (r *resolver) logs(svc *spec.Service, index int) string {
-	return logs.Settings{
-		Service: svc.Name, Instance: svc.Name + "/" + strconv.Itoa(index), Stream: "out",
-		Dir: r.logDir, MaxSize: svc.Log.MaxSize, Keep: svc.Log.Keep, Format: svc.Log.Format,
-		ToFile: r.logDir != "" && slices.Contains(svc.Log.To, "file"), ToStdout: r.stdout || slices.Contains(svc.Log.To, "stdout"),
-	}.Encode()
 }
 
 // userCache remembers looked-up users until the databases change.

@@ -56,10 +56,16 @@ type launch struct {
 	name  string // of its log pipe and cgroup
 	cmd   *proc.Command
 	group *cgroups.Group
-	r, w  int
-	logs  string // encoded logs.Settings
+	pipes []outputPipe
 	start uint64 // start time of the process; 0: it had ended already
 	err   error
+}
+
+// outputPipe carries stdout and stderr, or one of them.
+type outputPipe struct {
+	stream string // of logs.Settings, and what follows the colon of its name
+	logs   string // encoded logs.Settings
+	r, w   int
 }
 
 func newSpawner(s *Supervisor, start *proc.Spawner) *spawner {
@@ -121,13 +127,13 @@ func (sp *spawner) carryOut(b *batch, slow *time.Timer) {
 		ls = ls[:0]
 	}
 	for _, in := range b.spawns {
-		ls = append(ls, &launch{in: in, name: in.name, r: -1, w: -1})
+		ls = append(ls, &launch{in: in, name: in.name})
 		if len(ls) == spawnChunk {
 			flush()
 		}
 	}
 	for _, h := range b.hooks {
-		ls = append(ls, &launch{hook: h, name: h.name, r: -1, w: -1})
+		ls = append(ls, &launch{hook: h, name: h.name})
 		if len(ls) == spawnChunk {
 			flush()
 		}
@@ -146,36 +152,39 @@ func (sp *spawner) launch(ls []*launch, slow *time.Timer) {
 	const head = notify.KeyFDStore + "=1\n"
 	msg := []byte(head)
 	var with []*launch
+	var fds []int
 	send := func() {
 		if len(with) == 0 {
 			return
-		}
-		fds := make([]int, len(with))
-		for i, l := range with {
-			fds[i] = l.r
 		}
 		if err := sp.s.cfg.Keeper.Send(msg, fds); err != nil {
 			for _, l := range with {
 				l.err = &proc.Error{Step: proc.StepLog, Why: "the keeper did not take the pipe", Err: err}
 			}
 		}
-		msg, with = append(msg[:0], head...), with[:0]
+		msg, with, fds = append(msg[:0], head...), with[:0], fds[:0]
 	}
 	for _, l := range ls {
 		if sp.prepare(l); l.err != nil {
 			continue
 		}
-		line := notify.KeyFDName + "=" + l.name + ":out\n" + notify.KeyLog + "=" + l.logs + "\n"
-		if len(msg)+len(line) > notify.MaxMessage {
+		lines := ""
+		for _, p := range l.pipes {
+			lines += notify.KeyFDName + "=" + pipeName(l.name, p.stream) + "\n" + notify.KeyLog + "=" + p.logs + "\n"
+		}
+		if len(msg)+len(lines) > notify.MaxMessage || len(fds)+len(l.pipes) > notify.MaxFDs {
 			send()
 		}
-		msg = append(msg, line...)
+		msg = append(msg, lines...)
+		for _, p := range l.pipes {
+			fds = append(fds, p.r)
+		}
 		with = append(with, l)
 	}
 	send()
 	for _, l := range ls {
-		if l.r >= 0 {
-			proc.Close(l.r)
+		for _, p := range l.pipes {
+			proc.Close(p.r)
 		}
 	}
 	for _, l := range ls {
@@ -203,11 +212,14 @@ func (sp *spawner) prepare(l *launch) {
 	if l.err != nil {
 		return
 	}
-	l.logs = sp.resolve.logs(svc, index)
-	if l.r, l.w, l.err = proc.OutputPipe(l.cmd.Credential); l.err != nil {
-		return
+	for _, stream := range streams(svc) {
+		p := outputPipe{stream: stream, logs: sp.resolve.output.settings(svc, index, stream).Encode()}
+		if p.r, p.w, l.err = proc.OutputPipe(l.cmd.Credential); l.err != nil {
+			return
+		}
+		l.pipes = append(l.pipes, p)
 	}
-	l.cmd.Stdout, l.cmd.Stderr = l.w, l.w
+	l.cmd.Stdout, l.cmd.Stderr = l.pipes[0].w, l.pipes[len(l.pipes)-1].w
 	l.cmd.CgroupFD = -1
 	if t := sp.s.cfg.Cgroups; t != nil {
 		if l.group, l.cmd.CgroupFD, l.err = t.Create(l.name); l.err != nil {
@@ -236,8 +248,8 @@ func (sp *spawner) startOne(l *launch, slow *time.Timer) {
 		sp.current = nil
 		sp.mu.Unlock()
 	}
-	if l.w >= 0 {
-		proc.Close(l.w)
+	for _, p := range l.pipes {
+		proc.Close(p.w)
 	}
 	if l.group != nil && l.cmd.CgroupFD >= 0 {
 		proc.Close(l.cmd.CgroupFD)

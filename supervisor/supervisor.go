@@ -147,6 +147,11 @@ func (s *Supervisor) Run() (int, error) {
 	}
 	fault("ready-told")
 	go s.listenToKeeper()
+	stopWatch := s.watchClock()
+	defer stopWatch()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go s.listenToLogs(ctx)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for s.exit == nil {

@@ -21,7 +21,8 @@ func newLogsCmd(a *app) *cobra.Command {
 		Use:   "logs [SERVICE[/N]…]",
 		Short: "Show the last lines that services wrote, and with -f what they write",
 		Long: `Show the last lines that services wrote. Lines of several instances are
-prefixed with whose they are. -n counts for each instance; 0 is none, -1 all
+prefixed with whose they are, those of a stderr that is told apart
+(log.streams = "split") with :err behind it, or err alone. -n counts for each instance; 0 is none, -1 all
 that is kept, which is also what --since without -n shows.`,
 		ValidArgsFunction: a.completeTargets(true, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -61,6 +62,9 @@ that is kept, which is also what --since without -n shows.`,
 	return cmd
 }
 
+// logStderr is the stream of lines from a stderr that is told apart.
+const logStderr = "err"
+
 // logPrinter prints lines as they come.
 type logPrinter struct {
 	*app
@@ -68,7 +72,7 @@ type logPrinter struct {
 	json   bool
 	out    *output
 	prefix bool
-	open   string // the instance whose unfinished line was printed last
+	open   string // the stream whose unfinished line was printed last
 }
 
 func (p *logPrinter) print(parent context.Context, q ipc.LogRequest) error {
@@ -125,15 +129,27 @@ func (p *logPrinter) line(l *ipc.LogLine) error {
 		return p.out.json(l)
 	}
 	var before, prefix, end string
-	if p.open != "" && p.open != l.Instance {
+	who := l.Instance + ":" + l.Stream
+	if p.open != "" && p.open != who {
 		before, p.open = "\n", ""
 	}
-	if p.open == "" && p.prefix {
-		prefix = paint(p.outColor, instanceColor(l.Instance), printable(l.Instance)+" |") + " "
+	if p.open == "" {
+		name := ""
+		switch isErr := l.Stream == logStderr; {
+		case p.prefix && isErr:
+			name = printable(l.Instance) + ":" + logStderr
+		case p.prefix:
+			name = printable(l.Instance)
+		case isErr:
+			name = logStderr
+		}
+		if name != "" {
+			prefix = paint(p.outColor, instanceColor(l.Instance), name+" |") + " "
+		}
 	}
 	p.open = ""
 	if l.Partial {
-		p.open = l.Instance
+		p.open = who
 	} else {
 		end = "\n"
 	}

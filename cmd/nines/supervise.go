@@ -181,9 +181,13 @@ func superviseWith(a *app, files []string, conn *notify.Conn, generation int, lo
 	if err != nil {
 		return 1, err
 	}
+	limits, err := ipc.FitDescriptors()
+	if err != nil {
+		log.Warn("the control socket takes as many connections as by default, which may leave too few descriptors", "err", err)
+	}
 	srv := ipc.NewServer(ipc.ServerConfig{
 		Backend: newBackend(sup, sp, about, runtimeDir), Path: socket,
-		Mode: sp.Supervisor.Control.Mode, Group: sp.Supervisor.Control.Group, UID: uint32(a.uid), Log: log,
+		Mode: sp.Supervisor.Control.Mode, Group: sp.Supervisor.Control.Group, UID: uint32(a.uid), Log: log, Limits: limits,
 	})
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()

@@ -15,17 +15,11 @@ func notYet(path string) (meanwhile string, ok bool) {
 		return "The machine is not checked.", true
 	case "alert":
 		return "Nobody is alerted.", true
-	case "group":
-		return "Its members are restarted one by one, each as its own restart block says.", true
 
 	case "service.mode=active-passive":
 		return "All instances are active.", true
 	case "service.standby":
 		return "All instances are active.", true
-	case "service.available_at_least":
-		return "There are no automatic acts yet that it would hold back.", true
-	case "service.recycle":
-		return "Instances are not replaced by age or schedule.", true
 	case "service.slo":
 		return "There is no report yet that it would be measured in.", true
 	case "service.check":
@@ -49,14 +43,6 @@ func notYet(path string) (meanwhile string, ok bool) {
 		return "The file itself is run, not a snapshot of it.", true
 	case "service.data":
 		return "Nothing is snapshotted or restored.", true
-	case "service.log.rate":
-		return "Output is not slowed down.", true
-	case "service.log.compress=true":
-		return "Rotated files are kept as they are.", true
-	case "service.log.streams=split":
-		return "stdout and stderr are carried in one stream.", true
-	case "service.log.format=json":
-		return "Lines are kept as text.", true
 	}
 	return "", false
 }

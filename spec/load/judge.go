@@ -14,6 +14,7 @@ func (b *block) judge(s *spec.Service) {
 		b.judgeTask(s)
 	}
 	b.judgeMode(s)
+	b.judgeRecycle(s)
 	b.judgeUpdate(s)
 	b.judgeReady(s)
 	b.judgeChecks(s)
@@ -56,6 +57,19 @@ func (b *block) judgeTask(s *spec.Service) {
 	}
 	if s.Mode == spec.ActivePassive {
 		b.errorAt("mode", "conflict", "a task has no standby", `Leave mode out, or write type = "service".`)
+	}
+}
+
+// judgeRecycle says what keeps planned replacement from ever happening.
+func (b *block) judgeRecycle(s *spec.Service) {
+	if s.Recycle == nil {
+		return
+	}
+	if c := b.d.newBlock(b, b.subBlock("recycle")); c.has("schedule") && c.has("jitter") {
+		b.d.warnAt("ineffective", c.at("jitter"), "jitter spreads max_age; a schedule is kept to the minute", "Leave it out: replicas are replaced one at a time anyway.")
+	}
+	if s.AvailableSet && s.Instances > 0 && s.AvailableAtLeast >= s.Instances {
+		b.d.warnAt("ineffective", b.place("recycle", ""), fmt.Sprintf("no instance is ever recycled: available_at_least keeps all %s ready", b.instances(s)), "Lower available_at_least, or raise instances.")
 	}
 }
 

@@ -318,6 +318,7 @@ func (b *block) availability(s *spec.Service) {
 		s.AvailableAtLeast = s.Instances - 1
 	}
 	v := b.int("available_at_least", &s.AvailableAtLeast, 0, maxInstances)
+	s.AvailableSet = v != nil
 	if v != nil && s.AvailableAtLeast > s.Instances {
 		b.d.errorAt("conflict", v.rng, fmt.Sprintf("available_at_least is %s, and there are only %s instances", v.shown(s.AvailableAtLeast), b.instances(s)), "Raise instances, or lower it.")
 	}
@@ -326,7 +327,7 @@ func (b *block) availability(s *spec.Service) {
 // recycle reads planned replacement.
 func (b *block) recycle() *spec.Recycle {
 	r := &spec.Recycle{Jitter: 0.1}
-	b.duration("max_age", &r.MaxAge, 1)
+	b.duration("max_age", &r.MaxAge, time.Second)
 	b.float("jitter", &r.Jitter, 0, 1)
 	parsed(b, "schedule", &r.Schedule, "a schedule", `"0 4 * * *"`, func(s string) (string, error) {
 		_, err := spec.ParseSchedule(s)

@@ -92,6 +92,48 @@ func (d *decoder) members(groups []spec.Group, services map[string]*spec.Service
 				place hcl.Range
 			}{g.Name, b.item("members", i)}
 		}
+		if g.Strategy != spec.OneForOne {
+			d.memberOrder(&g, services)
+		}
+	}
+}
+
+// memberOrder checks that a group's order is one in which its members can start:
+// a restart starts them in the order of members, each when the one before is up.
+func (d *decoder) memberOrder(g *spec.Group, services map[string]*spec.Service) {
+	place := make(map[string]int, len(g.Members))
+	for i, m := range g.Members {
+		place[m] = i
+	}
+	// The last member that something waits for, however far. Each service is
+	// looked at once; where services wait for each other that is said elsewhere.
+	last := map[string]int{}
+	var waits func(name string) int
+	waits = func(name string) int {
+		if n, seen := last[name]; seen {
+			return n
+		}
+		last[name] = -1
+		most := -1
+		if v := services[name]; v != nil {
+			for _, list := range [][]string{v.Needs, v.After} {
+				for _, n := range list {
+					if at, member := place[n]; member {
+						most = max(most, at)
+					}
+					most = max(most, waits(n))
+				}
+			}
+		}
+		last[name] = most
+		return most
+	}
+	b := d.groups[g.Name]
+	for i, m := range g.Members {
+		if after := waits(m); after > i {
+			d.errorAt("order", b.item("members", i), fmt.Sprintf("group %q starts %q before %q, which %q waits for by needs or after", g.Name, m, g.Members[after], m),
+				fmt.Sprintf("Write %q before %q in members.", g.Members[after], m))
+		}
 	}
 }
 

@@ -17,10 +17,12 @@ const lockName = "keeper.lock"
 // closed: with the process, as it is not inherited.
 func lock(dir string, pid int) (int, error) {
 	path := filepath.Join(dir, lockName)
-	fd, err := openRetry(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o644)
+	fd, err := openRetry(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return -1, refusal("cannot open " + path + ": " + err.Error() + ": give --runtime-dir a folder that you may write to")
 	}
+	// Whoever can open it can hold its lock, and so keep us from starting.
+	_ = unix.Fchmod(fd, 0o600) // it fails where the file is not ours: then it was not we who left it open
 	for {
 		err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 		if err != unix.EINTR {

@@ -14,6 +14,7 @@ type request struct {
 	status          string
 	hasStatus       bool
 	put, remove     bool           // what is to be done with names
+	relog           bool           // names, all of log pipes, are to get these settings
 	names           []entry        // with put: one for each descriptor, in order
 	values          []notify.Field // Key and Value as the store has them
 	end             int            // -1: not said
@@ -98,8 +99,12 @@ func (r *request) read(m notify.Message, n int) error {
 		return refusal("its X_NINES_REEXEC does not stand alone with one descriptor")
 	case !r.put && n > 0 && r.upgrade.path == "" && r.reexec == "":
 		return refusal("it has descriptors and no FDSTORE=1")
-	case !r.put && !r.remove && len(r.names) > 0:
-		return refusal("it has FDNAME without FDSTORE=1 or FDSTOREREMOVE=1")
+	case !r.put && !r.remove:
+		for _, e := range r.names {
+			if r.relog = e.log; !e.log {
+				return refusal("it has FDNAME without FDSTORE=1, FDSTOREREMOVE=1 or X_NINES_LOG")
+			}
+		}
 	}
 	return nil
 }

@@ -84,6 +84,18 @@ func (s *store) put(name, settings string, log bool, fd int) (*storedFD, error) 
 	return e, nil
 }
 
+// relog gives the log pipe of that name other settings, and returns it if the
+// log process must hear of that; nil: they are as they were, or the pipe has
+// ended meanwhile.
+func (s *store) relog(name, settings string) *storedFD {
+	e := s.fds[name]
+	if e == nil || !e.log || e.settings == settings {
+		return nil
+	}
+	e.settings = strings.Clone(settings)
+	return e
+}
+
 // remove drops the descriptor of that name; false: there is none.
 func (s *store) remove(name string, onlyLog bool) bool {
 	e := s.fds[name]

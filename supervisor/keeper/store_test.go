@@ -141,6 +141,7 @@ func TestRefusedMessages(t *testing.T) {
 		{"FDSTORE=1\nFDSTOREREMOVE=1\nFDNAME=a", fd, "both"},
 		{"FDSTOREREMOVE=1\nFDNAME=a", fd, "descriptors and no"},
 		{"FDNAME=a", nil, "FDNAME without"},
+		{"FDNAME=a\nX_NINES_LOG=s\nFDNAME=b", nil, "FDNAME without"},
 		{"X_NINES_VALUE= x", nil, "the key of its X_NINES_VALUE is empty"},
 		{"X_NINES_VALUE=", nil, "the key of its X_NINES_VALUE is empty"},
 		{"X_NINES_VALUE=" + strings.Repeat("k", maxKey+1) + " x", nil, "the key of its"},
@@ -164,6 +165,8 @@ func TestRefusedMessages(t *testing.T) {
 		r.tellRaw("log", []byte(c), nil)
 		r.wantSaid("message from nines-log refused: ")
 	}
+	r.tellRaw("log", []byte("FDNAME=a\nX_NINES_LOG=s"), nil)
+	r.wantSaid("message from nines-log refused: it asks for what is the supervisor's alone")
 	r.tellRaw("log", []byte("FDSTORE=1\nFDNAME=a"), fd)
 	r.wantSaid("message from nines-log refused: it asks for what is the supervisor's alone")
 	// More than the buffer holds, and more descriptors than are taken.
@@ -207,6 +210,34 @@ func TestFullStoreIsSaid(t *testing.T) {
 	r.store.valueBytes = maxValueBytes
 	r.tell("sup", nil, notify.Value("k2", "v"))
 	r.wantSaid("cannot keep value k2: the store is full")
+}
+
+// TestSettingsChanged: the settings of a pipe that is kept can be changed by its
+// name alone, and reach the log process and its successor.
+func TestSettingsChanged(t *testing.T) {
+	r := newRig(t)
+	r.up()
+	r.storePipe("web/0.17:out", "keep=5")
+	_, fds := r.hear("log")
+	notify.CloseAll(fds)
+	change := []notify.Field{
+		notify.FDName("web/0.17:out"), notify.Log("keep=6"),
+		notify.FDName("web/0.17:err"), notify.Log("keep=6"), // there is none
+	}
+	r.tell("sup", nil, change...)
+	const want = "FDSTORE=1\nFDNAME=web/0.17:out\nX_NINES_LOG=keep=6"
+	got, fds := r.hear("log")
+	if notify.CloseAll(fds); got != want || len(fds) != 1 {
+		t.Fatalf("the log process hears %q with %d descriptors", got, len(fds))
+	}
+	r.tell("sup", nil, change...) // nothing new
+	r.hearsNothing("log")
+	r.tell("log", nil, notify.Ready())
+	r.dies("log", killedBy(unix.SIGKILL))
+	got, fds = r.hear("log")
+	if notify.CloseAll(fds); got != want || len(fds) != 1 {
+		t.Fatalf("its successor hears %q with %d descriptors", got, len(fds))
+	}
 }
 
 func TestPipesReachTheLogProcess(t *testing.T) {

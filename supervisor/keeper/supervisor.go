@@ -64,7 +64,13 @@ func (k *keeper) keep(r *request, fds []int) {
 			k.store.remove(e.name, false)
 			continue
 		}
-		kept, err := k.store.put(e.name, e.settings, e.log, fds[i])
+		var kept *storedFD
+		var err error
+		if r.relog {
+			kept = k.store.relog(e.name, e.settings)
+		} else {
+			kept, err = k.store.put(e.name, e.settings, e.log, fds[i])
+		}
 		if err != nil {
 			k.say(err.Error())
 			continue
@@ -81,7 +87,7 @@ func (k *keeper) keep(r *request, fds []int) {
 		// Later: reaping reads messages, and this one is being read.
 		k.syncDue = k.syncDue || v.Key == keySync && v.Value != ""
 	}
-	if r.put {
+	if r.put || r.relog {
 		k.flush(&k.log)
 	}
 }
@@ -91,7 +97,7 @@ func (k *keeper) keep(r *request, fds []int) {
 func (k *keeper) fromLog(m notify.Message, fds []int) {
 	r := &k.request
 	err := r.read(m, len(fds))
-	if err == nil && (r.put || len(r.values) > 0 || r.end >= 0 || r.upgrade.path != "" || r.reexec != "") {
+	if err == nil && (r.put || r.relog || len(r.values) > 0 || r.end >= 0 || r.upgrade.path != "" || r.reexec != "") {
 		err = refusal("it asks for what is the supervisor's alone")
 	}
 	if err != nil {

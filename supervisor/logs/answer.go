@@ -78,7 +78,7 @@ func (h *hub) past(ctx context.Context, r *reader, q Query, want func(service, i
 		if s.keys != nil {
 			key = s.keys[0]
 		}
-		batch = append(batch, entry{key, s.head})
+		batch = append(batch, entry{key: key, item: s.head})
 		if len(batch) < historyBatch {
 			return nil
 		}

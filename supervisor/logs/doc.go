@@ -6,16 +6,23 @@
 //
 //   - The keeper hands it the read ends of log pipes (FDSTORE=1, FDNAME=name,
 //     X_NINES_LOG=Settings.Encode), all of them again after a restart of either
-//     side. A name that comes again with the same pipe brings new settings. At
-//     end-of-file, when everything is written, it answers FDSTOREREMOVE=1 with
-//     the name. STOPPING=1, the keeper's death and SIGTERM end it: it writes
+//     side. A name that comes again with the same pipe brings new settings, all of
+//     which take effect at once. At end-of-file, when everything is written, it
+//     answers FDSTOREREMOVE=1 with the name. STOPPING=1, the keeper's death and SIGTERM end it: it writes
 //     what is in the pipes then, for at most a few seconds.
 //   - A file holds every byte as it came, each line behind a stamp (RFC 3339, UTC,
 //     microseconds; one clock read a buffer) and a space. Streams that are split
 //     have a file each, INDEX.log and INDEX.err.log: nothing else in a file says
 //     which is which. An unfinished line is written at once and goes on in its
 //     place; a newline is added only where its writer is gone or another wrote.
+//     In FormatJSON a line is an Object instead, written when its line is whole.
 //     Rotation comes only before a line, so a line longer than max_size exceeds it.
+//   - Rotated files are compressed in the background, one after the other, by a
+//     thread of the lowest priority (see compressor, and gz.go for the form). Never
+//     are there more than Keep, whatever their form. A death at any moment leaves
+//     each file once and whole.
+//   - Rate bounds how fast a pipe is read; what is not read stays in it, and in the
+//     end stops its writer. Nothing is dropped for it.
 //   - In memory lines are cut at 16 KiB, and kept by number of lines, by bytes,
 //     and by bytes of all instances together.
 //   - Nothing waits for a reader. Queries, and stdout, which is a reader too,
@@ -26,7 +33,10 @@
 //     does not return in 5 s, does not: lines are dropped from the file, counted,
 //     and "nines: N lines lost: reason" is written when it can be. Memory still
 //     has the last of them. One message on stderr says what is wrong, one that it
-//     works again.
+//     works again. The supervisor hears of both, with the number of lines, in
+//     Notices, which it asks for over the query socket: they are numbered, so that
+//     neither side's death makes it miss one or hear one twice. Only what a killed
+//     nines-log had not told yet is gone with it.
 //
 // # How it reads
 //

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -32,6 +33,10 @@ type logFile struct {
 	fs  filesystem
 	vol *volume
 
+	// names is held, for writing, while rotated files get other names, so that
+	// the n-th older file is the n-th all the time that somebody looks for it.
+	names sync.RWMutex
+
 	path    string
 	f       file
 	info    fs.FileInfo // of the file last open
@@ -42,6 +47,7 @@ type logFile struct {
 	mid       any   // whose line is unfinished at the end of the file
 	clean     bool  // the file ends with a newline, or is empty
 	lineStart place // of the last line begun
+	held      held  // an unfinished line that is not written yet
 
 	failed  error // nil: it works
 	retryAt time.Time
@@ -152,11 +158,15 @@ func (l *logFile) close() {
 func (l *logFile) append(s *Settings, src any, b, out []byte, now time.Time) []byte {
 	var buf [stampLen + 4]byte
 	stamp := append(now.UTC().AppendFormat(buf[:0], stampLayout), ' ')
-	if !l.settle(s, stamp, now) {
-		l.drop(src, b)
+	if !l.settle(s, now) {
+		l.dropHeld(src, b)
 		return out
 	}
 	out = out[:0]
+	if l.held.src != nil { // it was JSON before
+		key := s.key()
+		out = l.release(&key, out)
+	}
 	if l.mid != src && (l.mid != nil || !l.clean) {
 		out = append(out, '\n')
 		l.mid = nil
@@ -199,7 +209,7 @@ func (l *logFile) append(s *Settings, src any, b, out []byte, now time.Time) []b
 }
 
 // settle says what was lost, if anything was.
-func (l *logFile) settle(s *Settings, stamp []byte, now time.Time) bool {
+func (l *logFile) settle(s *Settings, now time.Time) bool {
 	n := l.lost
 	if l.torn != nil {
 		n++
@@ -211,13 +221,18 @@ func (l *logFile) settle(s *Settings, stamp []byte, now time.Time) bool {
 	if l.mid != nil || !l.clean {
 		line = append(line, '\n')
 	}
-	line = append(line, stamp...)
-	line = append(line, "nines: "...)
-	line = append(line, lostText(n, l.reason)...)
-	line = append(line, '\n')
+	text := lostText(n, l.reason)
+	if s.Format == FormatJSON {
+		key := s.key()
+		line = appendObject(line, &key, now, []byte("nines: "+text), false)
+	} else {
+		line = now.UTC().AppendFormat(line, stampLayout)
+		line = append(line, " nines: "+text+"\n"...)
+	}
 	l.mid = nil
 	written, ok := l.write(s, line, now)
 	if written >= len(line)-1 { // its newline comes before the next line
+		l.vol.notices.add(lostNotice(s, n, text))
 		l.lost, l.torn = 0, nil
 	}
 	return ok
@@ -299,71 +314,4 @@ func (l *logFile) fail(dir string, err error, now time.Time) {
 	l.retryAt = now.Add(l.pause)
 	l.close()
 	l.vol.fails(l, dir, err)
-}
-
-// rotate renames 0.log to 0.log.1 and so on, from the oldest down, and opens a
-// new 0.log. Only files up to the first missing number move: if an earlier
-// rotation was cut short by death, its gap is filled and nothing is dropped for
-// it. A rename that fails leaves the file growing; the next line tries again,
-// after a pause. It reports whether there is a file to write to.
-func (l *logFile) rotate(s *Settings, now time.Time) bool {
-	if l.rotated != nil && now.Before(l.retryAt) {
-		return true
-	}
-	if err := l.shift(s.Keep); err != nil {
-		l.rotated = err
-		l.pause = min(max(2*l.pause, retryFirst), retryMost)
-		l.retryAt = now.Add(l.pause)
-		l.vol.say("cannot rotate " + l.path + ": " + cause(err) + ": it grows past its max_size until that works")
-		return true
-	}
-	l.rotated, l.pause = nil, 0
-	l.close()
-	l.rot.Add(1)
-	if err := l.open(); err != nil {
-		l.fail(s.Dir, err, now)
-		return false
-	}
-	return true
-}
-
-func (l *logFile) shift(keep int) error {
-	if keep <= 0 {
-		return l.fs.Remove(l.path)
-	}
-	gap := 1
-	for ; gap < keep; gap++ {
-		if _, err := l.fs.Stat(numbered(l.path, gap)); errors.Is(err, fs.ErrNotExist) {
-			break
-		} else if err != nil {
-			return err
-		}
-	}
-	for n := gap; n > 1; n-- {
-		if err := l.fs.Rename(numbered(l.path, n-1), numbered(l.path, n)); err != nil {
-			return err
-		}
-	}
-	if err := l.fs.Rename(l.path, numbered(l.path, 1)); err != nil {
-		return err
-	}
-	// What a larger keep has left behind.
-	for n := keep + 1; ; n++ {
-		err := l.fs.Remove(numbered(l.path, n))
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			l.vol.say("cannot remove an old log: " + err.Error())
-			return nil
-		}
-	}
-}
-
-// numbered is the n-th older file; 0 is the current one.
-func numbered(path string, n int) string {
-	if n == 0 {
-		return path
-	}
-	return path + "." + strconv.Itoa(n)
 }

@@ -73,6 +73,31 @@ func (f *faulty) Remove(path string) error {
 	return f.disk.Remove(path)
 }
 
+func (f *faulty) Create(path string, mode fs.FileMode) (file, error) {
+	if _, err := f.ask("create", path, 0); err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	g, err := f.disk.Create(path, mode)
+	if err != nil {
+		return nil, err
+	}
+	return &faultyFile{g, f, path}, nil
+}
+
+func (f *faulty) Chtimes(path string, at time.Time) error {
+	if _, err := f.ask("chtimes", path, 0); err != nil {
+		return &fs.PathError{Op: "chtimes", Path: path, Err: err}
+	}
+	return f.disk.Chtimes(path, at)
+}
+
+func (f *faulty) SyncDir(path string) error {
+	if _, err := f.ask("syncdir", path, 0); err != nil {
+		return &fs.PathError{Op: "fsync", Path: path, Err: err}
+	}
+	return f.disk.SyncDir(path)
+}
+
 type faultyFile struct {
 	file
 	fs   *faulty
@@ -86,6 +111,13 @@ func (f *faultyFile) Write(b []byte) (int, error) {
 	}
 	n, werr := f.file.Write(b[:n])
 	return n, errors.Join(&fs.PathError{Op: "write", Path: f.path, Err: err}, werr)
+}
+
+func (f *faultyFile) Sync() error {
+	if _, err := f.fs.ask("sync", f.path, 0); err != nil {
+		return &fs.PathError{Op: "fsync", Path: f.path, Err: err}
+	}
+	return f.file.Sync()
 }
 
 // logFiles returns the files of path, the oldest first.
@@ -103,13 +135,17 @@ func logFiles(t testing.TB, path string) []string {
 }
 
 func newLog(fsys filesystem, dir string, said *syncBuffer) *logFile {
-	return &logFile{fs: fsys, clean: true, vol: newVolume(dir, func(s string) { fmt.Fprintln(said, s) })}
+	return &logFile{fs: fsys, clean: true, vol: newVolume(dir, fsys, func(s string) { fmt.Fprintln(said, s) }, newNotices())}
 }
 
 // put is what a sink does with a buffer.
 func put(l *logFile, s *Settings, src any, b string, now time.Time) {
 	if !l.prepare(s, now) {
-		l.drop(src, []byte(b))
+		l.dropHeld(src, []byte(b))
+		return
+	}
+	if s.Format == FormatJSON {
+		l.appendObjects(s, src, []byte(b), nil, now)
 		return
 	}
 	l.append(s, src, []byte(b), nil, now)

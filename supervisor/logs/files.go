@@ -13,6 +13,9 @@ import (
 const (
 	scanBlock = 32 << 10
 	fileBlock = 16 << 10
+	// The kernel's clock for files lags behind the one of the stamps, by a tick;
+	// that of a network file system may by more.
+	mtimeLag = 2 * time.Second
 )
 
 // errTooMany: all queries together have too many files open.
@@ -26,28 +29,61 @@ type history struct {
 
 	at   place // of the next line
 	end  place // before this
-	f    file
+	f    *kept
 	rd   *bufio.Reader
 	last int64 // time of the line before, for one without a stamp
 }
 
+// kept is a log file open for reading, compressed or not: offsets are of its text.
+type kept struct {
+	io.ReaderAt
+	file file
+	size int64
+	mod  time.Time
+}
+
+// damaged says of a compressed file that it cannot be read.
+type damaged struct {
+	path string
+	err  error
+}
+
+func (d *damaged) Error() string { return "cannot read " + d.path + ": " + d.err.Error() }
+func (d *damaged) Unwrap() error { return d.err }
+
 // openAt opens the file of rotation rot, whatever it is called now.
-func (y *history) openAt(rot int64) (file, error) {
-	for range 4 {
-		now := y.rotations()
-		n := now - rot
-		if n < 0 || n > maxKeep+1 {
-			return nil, fs.ErrNotExist
-		}
-		f, err := y.hub.fs.Open(numbered(y.path, int(n)))
-		if y.rotations() == now {
-			return f, err
-		}
-		if err == nil {
-			_ = f.Close() // only read from; and it may be the wrong one
-		}
+func (y *history) openAt(rot int64) (*kept, error) {
+	if y.sink != nil {
+		y.sink.file.names.RLock()
+		defer y.sink.file.names.RUnlock()
 	}
-	return nil, fs.ErrNotExist // it rotates faster than we open: old lines go anyway
+	n := y.rotations() - rot
+	if n < 0 || n > maxKeep+1 {
+		return nil, fs.ErrNotExist
+	}
+	path := numbered(y.path, int(n))
+	f, err := y.hub.fs.Open(path)
+	isPacked := n > 0 && errors.Is(err, fs.ErrNotExist)
+	if isPacked {
+		path = packed(y.path, int(n))
+		f, err = y.hub.fs.Open(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	k := &kept{ReaderAt: f, file: f, size: info.Size(), mod: info.ModTime()}
+	if isPacked {
+		u, err := openPacked(f, k.size)
+		if err != nil {
+			return nil, errors.Join(&damaged{path, err}, f.Close())
+		}
+		k.ReaderAt, k.size = u, u.size()
+	}
+	return k, nil
 }
 
 func (y *history) rotations() int64 {
@@ -71,11 +107,17 @@ func (y *history) seek(n int, since time.Time) error {
 			}
 			continue
 		}
+		if isDamaged(err) {
+			continue // next says so, if it comes by
+		}
 		if err != nil {
 			return err
 		}
 		found, off, older, err := y.scan(f, rot, n, since)
 		y.release(f)
+		if isDamaged(err) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -90,21 +132,28 @@ func (y *history) seek(n int, since time.Time) error {
 	return nil
 }
 
+func isDamaged(err error) bool {
+	var d *damaged
+	return errors.As(err, &d) || errors.Is(err, errForeign)
+}
+
 // scan counts lines of f from its end, at most n, and returns where the first
 // of them begins.
-func (y *history) scan(f file, rot int64, n int, since time.Time) (found int, off int64, older bool, err error) {
-	info, err := f.Stat()
-	if err != nil {
-		return 0, 0, false, err
-	}
-	off = info.Size()
+func (y *history) scan(f *kept, rot int64, n int, since time.Time) (found int, off int64, older bool, err error) {
+	off = f.size
 	if rot == y.end.rot {
 		off = min(off, y.end.off)
-	} else if info.ModTime().Before(since) {
+	} else if f.mod.Add(mtimeLag).Before(since) {
 		return 0, 0, true, nil
 	}
 	if n < 0 {
-		return 0, 0, false, nil
+		if since.IsZero() {
+			return 0, 0, false, nil
+		}
+		off, err = seekTime(f, off, since)
+		// All that is older than since is in front of off, in this file and in
+		// the ones before it.
+		return 0, off, false, err
 	}
 	block := make([]byte, scanBlock)
 	limit := off // the newline just before it ends the last line
@@ -132,7 +181,7 @@ func (y *history) scan(f file, rot int64, n int, since time.Time) (found int, of
 	return found, 0, false, nil
 }
 
-func (y *history) acquire(rot int64) (file, error) {
+func (y *history) acquire(rot int64) (*kept, error) {
 	select {
 	case y.hub.files <- struct{}{}:
 	default:
@@ -146,8 +195,8 @@ func (y *history) acquire(rot int64) (file, error) {
 	return f, nil
 }
 
-func (y *history) release(f file) {
-	_ = f.Close() // only read from
+func (y *history) release(f *kept) {
+	_ = f.file.Close() // only read from
 	<-y.hub.files
 }
 
@@ -179,6 +228,9 @@ func (y *history) next() (it item, ok bool, err error) {
 				y.skipFile()
 				continue
 			}
+			if isDamaged(err) {
+				return y.passOver(err), true, nil
+			}
 			if err != nil {
 				return item{}, false, err
 			}
@@ -188,6 +240,10 @@ func (y *history) next() (it item, ok bool, err error) {
 		line, n, err := y.readLine()
 		y.at.off += int64(n)
 		if n == 0 {
+			if isDamaged(err) {
+				y.close()
+				return y.passOver(&damaged{numbered(y.path, int(y.rotations()-y.at.rot)), err}), true, nil
+			}
 			if err != nil && err != io.EOF {
 				return item{}, false, fmt.Errorf("cannot read %s: %w", y.path, err)
 			}
@@ -197,6 +253,12 @@ func (y *history) next() (it item, ok bool, err error) {
 		}
 		return y.parse(line), true, nil
 	}
+}
+
+// passOver goes on behind a file that cannot be read, with a line that says so.
+func (y *history) passOver(err error) item {
+	y.skipFile()
+	return item{time: y.last, text: []byte("nines: " + err.Error() + ": its lines are left out")}
 }
 
 // skipFile goes on with the next newer file. Where the writer went on with an
@@ -228,15 +290,4 @@ func (y *history) readLine() (line []byte, n int, err error) {
 		}
 		return line, n, err
 	}
-}
-
-// parse takes the stamp off a line.
-func (y *history) parse(line []byte) item {
-	if len(line) >= stampLen && line[stampLen-1] == ' ' {
-		if t, err := time.Parse(stampLayout, string(line[:stampLen-1])); err == nil {
-			y.last = t.UnixNano()
-			return item{time: y.last, text: line[stampLen:]}
-		}
-	}
-	return item{time: y.last, text: line}
 }

@@ -28,6 +28,7 @@ type hub struct {
 	stuckAfter time.Duration
 	poll       *poller
 	budget     *budget
+	notices    *notices
 	firsts     sync.Pool // of *work
 	bulks      sync.Pool
 	spare      chan struct{}
@@ -64,6 +65,7 @@ func newHub(c Config, fs filesystem) (*hub, error) {
 		stuckAfter: cmp.Or(c.stuckAfter, stuckAfter),
 		poll:       poll,
 		budget:     newBudget(ringsBytes),
+		notices:    newNotices(),
 		spare:      make(chan struct{}, spareSlots),
 		files:      make(chan struct{}, queryFiles),
 		pipes:      make(map[string]*pipe),
@@ -74,9 +76,30 @@ func newHub(c Config, fs filesystem) (*hub, error) {
 		wake:       make(chan struct{}, 1),
 	}
 	if c.LogDir != "" {
-		h.volumes[c.LogDir] = newVolume(c.LogDir, h.print)
+		h.volumeOf(c.LogDir)
 	}
 	return h, nil
+}
+
+// volumeOf returns the volume of that folder, "" being that of what is not
+// written to files. h.mu is held, or nobody else has h yet.
+func (h *hub) volumeOf(dir string) *volume {
+	v := h.volumes[dir]
+	if v == nil {
+		v = newVolume(dir, h.fs, h.print, h.notices)
+		h.volumes[dir] = v
+		if dir != "" {
+			v.pack.begin()
+		}
+	}
+	return v
+}
+
+// stuck says that a write of k does not return.
+func (h *hub) stuck(k *sink) {
+	text := "a write to the log of " + k.key.instance + " does not return (disk or network file system stuck): its lines are dropped and counted until it does"
+	h.notices.add(Notice{Service: k.key.service, Instance: k.key.instance, Stream: k.key.stream, Text: text})
+	h.print(text)
 }
 
 // print says something to the people who run this.
@@ -129,16 +152,17 @@ func (h *hub) take(fd int, name, settings string) error {
 		return unix.Close(fd)
 	}
 	if p := h.pipes[name]; p != nil && p.id == id {
-		old := p.sink.set.Swap(&s)
+		// Whose it is does not change.
+		s.Service, s.Instance, s.Stream = p.sink.key.service, p.sink.key.instance, p.sink.key.stream
+		h.update(p.sink, s)
 		h.mu.Unlock()
-		h.restream(p.sink, old, &s)
 		return unix.Close(fd)
 	}
 	k := h.sinkOf(s)
 	if k.pipes == 0 && k.used > 0 {
 		h.idle--
 	}
-	p := &pipe{hub: h, name: name, fd: fd, id: id, sink: k}
+	p := &pipe{hub: h, name: name, fd: fd, id: id, sink: k, meter: newMeter(s.Rate)}
 	k.pipes++
 	h.count++
 	k.used = h.count
@@ -168,17 +192,11 @@ func fallback(name string) Settings {
 // sinkOf returns the sink for s, with s as its settings. h.mu is held.
 func (h *hub) sinkOf(s Settings) *sink {
 	key := sinkKey{s.Service, s.Instance, s.Stream}
-	vol := h.volumes[s.Dir]
-	if vol == nil {
-		vol = newVolume(s.Dir, h.print)
-		h.volumes[s.Dir] = vol
-	}
 	if k := h.sinks[key]; k != nil {
-		old := k.set.Swap(&s)
-		h.restreamLocked(k, old, &s)
+		h.update(k, s)
 		return k
 	}
-	k := newSink(s, h.fs, vol, h.budget)
+	k := newSink(s, h.fs, h.volumeOf(s.Dir), h.budget)
 	h.sinks[key] = k
 	for r := range h.readers {
 		r.attach(k, false)
@@ -186,14 +204,26 @@ func (h *hub) sinkOf(s Settings) *sink {
 	return k
 }
 
-// restream lets readers that go by settings know that they changed.
-func (h *hub) restream(k *sink, old, now *Settings) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.restreamLocked(k, old, now)
+// update gives k, which runs, new settings. h.mu is held.
+func (h *hub) update(k *sink, s Settings) {
+	old := k.set.Swap(&s)
+	k.vol.Store(h.volumeOf(s.Dir))
+	h.restream(k, old, &s)
+	if s.ToFile && (s.Compress && !old.Compress || s.Keep < old.Keep) {
+		k.vol.Load().pack.put(k)
+	}
+	if s.Rate == old.Rate {
+		return
+	}
+	for _, p := range h.pipes {
+		if p.sink == k {
+			p.meter.set(s.Rate)
+		}
+	}
 }
 
-func (h *hub) restreamLocked(k *sink, old, now *Settings) {
+// restream lets readers that go by settings know that they changed. h.mu is held.
+func (h *hub) restream(k *sink, old, now *Settings) {
 	if old.ToStdout == now.ToStdout {
 		return
 	}
@@ -223,7 +253,7 @@ func (h *hub) forgetIdle() {
 		r.detach(oldest)
 	}
 	h.budget.leave(&oldest.ring)
-	oldest.vol.forget(&oldest.file)
+	oldest.vol.Load().forget(&oldest.file)
 }
 
 // remove ends the watch over p and closes it. It reports whether its sink has
@@ -279,6 +309,9 @@ func (h *hub) takeEnded() []string {
 // drain reads what is in the pipes now, for at most d, and says what was lost.
 func (h *hub) drain(d time.Duration) {
 	h.mu.Lock()
+	for _, v := range h.volumes {
+		v.pack.stop()
+	}
 	h.draining.Store(true) // from here on only this starts pumps
 	pipes := make([]*pipe, 0, len(h.pipes))
 	for _, p := range h.fds {
@@ -290,6 +323,7 @@ func (h *hub) drain(d time.Duration) {
 	}
 	h.mu.Unlock()
 	for _, p := range pipes {
+		p.meter.set(0) // what is there is read, and at once
 		p.kick()
 	}
 	done := make(chan struct{})
@@ -298,7 +332,10 @@ func (h *hub) drain(d time.Duration) {
 		h.pumps.Wait()
 		for _, k := range sinks {
 			if k.take(0) {
-				k.say(time.Now())
+				now := time.Now()
+				k.file.writeHeld(k.set.Load(), nil, now)
+				k.say(now)
+				k.sayAnyway()
 				k.file.close()
 				k.give()
 			}
@@ -310,6 +347,19 @@ func (h *hub) drain(d time.Duration) {
 	case <-done:
 	case <-t.C:
 		h.print("the end does not wait any longer for a disk: lines of some instances are not written")
+	}
+}
+
+// waitPacked waits until nothing is being compressed; drain has stopped it.
+func (h *hub) waitPacked() {
+	h.mu.Lock()
+	var all []*compressor
+	for _, v := range h.volumes {
+		all = append(all, v.pack)
+	}
+	h.mu.Unlock()
+	for _, c := range all {
+		c.wait()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -46,13 +47,15 @@ type rig struct {
 	said    *syncBuffer
 	done    chan error
 	ended   chan string // names reported
+	fds     map[string]int
+	barrier int
 }
 
 type rigOption func(*Config)
 
 func newRig(t testing.TB, fs filesystem, opts ...rigOption) *rig {
 	t.Helper()
-	r := &rig{t: t, runtime: t.TempDir(), dir: t.TempDir()}
+	r := &rig{t: t, runtime: t.TempDir(), dir: t.TempDir(), fds: make(map[string]int)}
 	r.start(fs, opts...)
 	t.Cleanup(r.stop)
 	return r
@@ -147,6 +150,7 @@ func (r *rig) pipe(name string, s Settings) (w *os.File, keep int) {
 	r.t.Helper()
 	var fds [2]int
 	check(r.t, unix.Pipe2(fds[:], unix.O_CLOEXEC))
+	r.fds[name] = fds[0]
 	r.hand(name, s, fds[0])
 	w = os.NewFile(uintptr(fds[1]), "pipe")
 	r.t.Cleanup(func() { _ = w.Close() })
@@ -158,6 +162,22 @@ func (r *rig) hand(name string, s Settings, fd int) {
 	r.t.Helper()
 	m := notify.Message{notify.FDStore(), notify.FDName(name), notify.Log(s.Encode())}
 	check(r.t, r.keeper.Send(m.Append(nil), []int{fd}))
+}
+
+// rehand hands the same pipe over once more, with other settings, as the keeper
+// does when they are changed, and waits until they hold.
+func (r *rig) rehand(name string, s Settings) {
+	r.t.Helper()
+	r.hand(name, s, r.fds[name])
+	// Messages are taken in order: when another pipe has come and gone, so has
+	// this one.
+	r.barrier++
+	other := fmt.Sprintf("barrier/%d.1:out", r.barrier)
+	b := r.settings("barrier/0")
+	b.ToFile = false
+	w, _ := r.pipe(other, b)
+	check(r.t, w.Close())
+	r.waitEnd(other)
 }
 
 func (r *rig) waitEnd(name string) {

@@ -32,6 +32,8 @@ type pipe struct {
 	id   uint64 // inode: the same name may come again with the same pipe
 	sink *sink
 
+	meter *meter
+
 	mu      sync.Mutex
 	epoch   uint64 // of the pump; one that is stuck on the disk is left behind
 	running bool   // a pump of this epoch is at work
@@ -124,7 +126,7 @@ func (p *pipe) rescue(epoch uint64) {
 	p.epoch++
 	p.hub.pumps.Add(1)
 	go p.pump(p.epoch)
-	p.hub.print("a write to the log of " + p.sink.key.instance + " does not return (disk or network file system stuck): its lines are dropped and counted until it does")
+	p.hub.stuck(p.sink)
 }
 
 // enterWrite begins what may get stuck; leaveWrite ends it and reports whether
@@ -237,7 +239,7 @@ func (p *pipe) pump(epoch uint64) {
 }
 
 func (p *pipe) nap() {
-	if p.naps++; p.naps == busyAfterNaps {
+	if p.naps++; p.naps == busyAfterNaps && p.meter.rate.Load() == 0 {
 		p.enlarge()
 	}
 	if !p.away && p.naps >= busyAfterNaps {
@@ -265,8 +267,10 @@ func (p *pipe) enlarge() {
 // step reads once and disposes of what came.
 func (p *pipe) step(epoch uint64) (n int, left bool, err error) {
 	h, k := p.hub, p.sink
+	// Before anything is held that others wait for.
+	room := p.meter.allow(p.size())
 	file := k.set.Load().ToFile
-	vol := k.vol
+	vol := k.vol.Load()
 	if !file || !vol.enter(h.stuckAfter) {
 		file = false
 		h.spare <- struct{}{} // bounds buffers; nothing in here waits for a disk
@@ -276,7 +280,8 @@ func (p *pipe) step(epoch uint64) (n int, left bool, err error) {
 	}
 	w := h.getWork(p.bulk)
 	defer h.putWork(w)
-	n, err = readFD(p.fd, w.in)
+	n, err = readFD(p.fd, w.in[:min(room, len(w.in))])
+	p.meter.took(max(n, 0))
 	if n <= 0 || err != nil {
 		p.bulk = false
 		return n, false, err
@@ -297,6 +302,14 @@ func (p *pipe) step(epoch uint64) (n int, left bool, err error) {
 		k.give()
 	}
 	return n, left, nil
+}
+
+// size is how much is read at a time.
+func (p *pipe) size() int {
+	if p.bulk {
+		return readSize
+	}
+	return firstSize
 }
 
 func readFD(fd int, b []byte) (int, error) {
@@ -320,8 +333,8 @@ func (p *pipe) finish(err error, epoch uint64) {
 	}
 	p.mu.Unlock()
 	last := h.remove(p)
-	file := k.set.Load().ToFile
-	if file && k.vol.enter(h.stuckAfter) {
+	vol := k.vol.Load()
+	if k.set.Load().ToFile && vol.enter(h.stuckAfter) {
 		if k.take(h.stuckAfter) {
 			w := h.getWork(false)
 			p.enterWrite(w, epoch)
@@ -335,7 +348,7 @@ func (p *pipe) finish(err error, epoch uint64) {
 		} else {
 			k.ring.end(p)
 		}
-		k.vol.leave()
+		vol.leave()
 	} else {
 		k.ring.end(p)
 	}

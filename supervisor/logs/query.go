@@ -25,6 +25,13 @@ type Query struct {
 	Lines     int       `json:"lines"` // the last so many of each instance; < 0: all that is kept
 	Follow    bool      `json:"follow,omitempty"`
 	Since     time.Time `json:"since,omitzero"`
+
+	// Notices asks for notices and not for lines: those of Epoch after number
+	// After, or all that are kept where the epoch is another by now, and what
+	// comes.
+	Notices bool   `json:"notices,omitempty"`
+	Epoch   string `json:"epoch,omitempty"`
+	After   uint64 `json:"after,omitempty"`
 }
 
 // Line is one line of output.
@@ -39,11 +46,14 @@ type Line struct {
 	Partial bool `json:"partial,omitempty"`
 }
 
-// answer is one line of the server's NDJSON: a Line, or how the answer ended.
+// answer is one line of the server's NDJSON: a Line, a Notice (the first one
+// tells the epoch alone), or how the answer ended.
 type answer struct {
 	Line
-	Error string `json:"error,omitempty"`
-	End   bool   `json:"end,omitempty"`
+	Epoch  string  `json:"epoch,omitempty"`
+	Notice *Notice `json:"notice,omitempty"`
+	Error  string  `json:"error,omitempty"`
+	End    bool    `json:"end,omitempty"`
 }
 
 // ErrNotRunning: nothing listens at the socket.
@@ -60,6 +70,27 @@ const maxAnswer = 6*maxFileLine + 4096
 // first, until all were given, ctx ends (its error is returned), or fn fails
 // (its error is returned as it is).
 func Read(ctx context.Context, socket string, q Query, fn func(Line) error) error {
+	return ask(ctx, socket, q, func(a *answer) error { return fn(a.Line) })
+}
+
+// Notices calls hello with the epoch of the nines-log behind socket, then fn for
+// each notice after number `after` of that epoch (all that are kept, if it is
+// another now), in order, until ctx ends or one of them fails (as Read). It
+// returns nil when nines-log has ended in order, and said all: only then is
+// nothing missed that it had read.
+func Notices(ctx context.Context, socket, epoch string, after uint64, hello func(epoch string) error, fn func(Notice) error) error {
+	return ask(ctx, socket, Query{Notices: true, Epoch: epoch, After: after}, func(a *answer) error {
+		switch {
+		case a.Notice != nil:
+			return fn(*a.Notice)
+		case a.Epoch != "":
+			return hello(a.Epoch)
+		}
+		return nil // of a newer nines-log
+	})
+}
+
+func ask(ctx context.Context, socket string, q Query, fn func(*answer) error) error {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", socket)
 	switch {
@@ -91,7 +122,7 @@ func Read(ctx context.Context, socket string, q Query, fn func(Line) error) erro
 	return nil
 }
 
-func exchange(conn net.Conn, q Query, fn func(Line) error) error {
+func exchange(conn net.Conn, q Query, fn func(*answer) error) error {
 	request, err := json.Marshal(q)
 	if err != nil {
 		return fmt.Errorf("cannot encode the log query: %w", err)
@@ -112,7 +143,7 @@ func exchange(conn net.Conn, q Query, fn func(Line) error) error {
 		case a.End:
 			return nil
 		}
-		if err := fn(a.Line); err != nil {
+		if err := fn(&a); err != nil {
 			return err
 		}
 	}

@@ -60,9 +60,17 @@ func TestSplit(t *testing.T) {
 // TestFollow: whatever the moment at which a reader begins, it gets each line
 // once and in order.
 func TestFollow(t *testing.T) {
+	for _, format := range []string{FormatText, FormatJSON} {
+		for _, compress := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s %v", format, compress), func(t *testing.T) { testFollow(t, format, compress) })
+		}
+	}
+}
+
+func testFollow(t *testing.T, format string, compress bool) {
 	r := newRig(t, disk{})
 	s := r.settings("web/0")
-	s.MaxSize, s.Keep = 20<<10, 1000
+	s.MaxSize, s.Keep, s.Format, s.Compress = 20<<10, 1000, format, compress
 	w, _ := r.pipe("web/0.1:out", s)
 	const total = 6000
 	var readers sync.WaitGroup
@@ -75,11 +83,20 @@ func TestFollow(t *testing.T) {
 				b, err := os.ReadFile(filepath.Join(r.dir, "web", "0.log"))
 				return err == nil && len(b) > i
 			})
-			next := -1
+			next, part := -1, ""
 			err := Read(ctx, filepath.Join(r.runtime, SocketName), Query{Services: []string{"web"}, Lines: lines, Follow: true}, func(l Line) error {
+				part += l.Line
+				if l.Partial {
+					return nil
+				}
+				text := part
+				part = ""
+				if next < 0 && lines == 0 && !strings.HasPrefix(text, "line ") {
+					return nil // it began within a line
+				}
 				var n int
-				if _, err := fmt.Sscanf(l.Line, "line %d", &n); err != nil {
-					return fmt.Errorf("%q: %w", l.Line, err)
+				if _, err := fmt.Sscanf(text, "line %d", &n); err != nil {
+					return fmt.Errorf("%q: %w", text, err)
 				}
 				if next >= 0 && n != next {
 					return fmt.Errorf("line %d after %d", n, next-1)
@@ -98,6 +115,11 @@ func TestFollow(t *testing.T) {
 		})
 	}
 	for i := range total {
+		if i%7 == 0 { // in two parts
+			write(t, w, "line ")
+			write(t, w, fmt.Sprintf("%d\n", i))
+			continue
+		}
 		write(t, w, fmt.Sprintf("line %d\n", i))
 		if i%50 == 0 {
 			time.Sleep(time.Millisecond) // spreads the moments; decides nothing

@@ -16,7 +16,8 @@ const (
 
 // entry is one line on its way to a reader.
 type entry struct {
-	key *sinkKey
+	key  *sinkKey
+	json bool // stdout carries it as an Object
 	item
 }
 
@@ -140,7 +141,7 @@ func (r *reader) pull(batch []entry) []entry {
 			s.dirty.Store(true)
 			r.nudge()
 		}
-		batch = appendEntries(batch, &s.sink.key, items, lost)
+		batch = appendEntries(batch, s.sink, items, lost)
 		for _, it := range items {
 			left -= len(it.text) + 1
 		}
@@ -152,16 +153,17 @@ func (r *reader) pull(batch []entry) []entry {
 
 // appendEntries adds items of one sink, after a word about those that were
 // overwritten before this reader took them.
-func appendEntries(batch []entry, key *sinkKey, items []item, lost uint64) []entry {
+func appendEntries(batch []entry, k *sink, items []item, lost uint64) []entry {
+	json := k.set.Load().Format == FormatJSON
 	if lost > 0 {
 		at := time.Now().UnixNano()
 		if len(items) > 0 {
 			at = items[0].time
 		}
-		batch = append(batch, entry{key, item{time: at, text: []byte("nines: " + slowText(lost))}})
+		batch = append(batch, entry{&k.key, json, item{time: at, text: []byte("nines: " + slowText(lost))}})
 	}
 	for _, it := range items {
-		batch = append(batch, entry{key, it})
+		batch = append(batch, entry{&k.key, json, it})
 	}
 	return batch
 }

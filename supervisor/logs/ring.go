@@ -33,6 +33,10 @@ type chunk struct {
 	pos   uint64 // of its first byte
 	lines int
 	at    place // in the files, all before this is older
+
+	// joined: it came with the chunk before it, and its place is before that
+	// one's end: they go together, or lines between would be in neither.
+	joined bool
 }
 
 // ring keeps the last lines of one sink in a circular buffer. Every line has a
@@ -48,7 +52,9 @@ type ring struct {
 	tail   uint64  // position after the newest
 	chunks []chunk // oldest first
 	lines  int     // complete lines kept
-	next   uint64  // number of the next line; the unfinished one's, if there is one
+
+	joining bool   // what is added comes with what was added last
+	next    uint64 // number of the next line; the unfinished one's, if there is one
 
 	open     any // whose line is unfinished; nil: none is
 	openTime int64
@@ -64,6 +70,7 @@ type ring struct {
 func (r *ring) publish(src any, b []byte, now int64, at place) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.joining = false
 	news := false
 	if r.open != nil && r.open != src {
 		r.finish()
@@ -116,6 +123,7 @@ func (r *ring) end(src any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.open == src {
+		r.joining = false
 		r.finish()
 		r.notify(true)
 	}
@@ -198,13 +206,14 @@ func (r *ring) add(b []byte, n int, now int64, at place) {
 		cut := bytes.Count(b[:k], []byte{'\n'})
 		b, n, r.next = b[k:], n-cut, r.next+uint64(cut)
 	}
-	for len(r.chunks) > 0 && (r.tail-r.head+uint64(len(b)) > uint64(len(r.buf)) || r.lines+n-r.chunks[0].lines >= maxLines) {
+	for len(r.chunks) > 0 && (r.tail-r.head+uint64(len(b)) > uint64(len(r.buf)) || !r.joining && r.lines+n-r.chunks[0].lines >= maxLines) {
 		r.evict()
 	}
 	if n == 0 {
 		return
 	}
-	c := chunk{time: now, first: r.next, pos: r.tail, lines: n, at: at}
+	c := chunk{time: now, first: r.next, pos: r.tail, lines: n, at: at, joined: r.joining}
+	r.joining = true
 	r.chunks = append(r.chunks, c)
 	at0 := int(r.tail) & (len(r.buf) - 1)
 	copy(r.buf, b[copy(r.buf[at0:], b):])
@@ -216,6 +225,10 @@ func (r *ring) add(b []byte, n int, now int64, at place) {
 func (r *ring) evict() {
 	r.lines -= r.chunks[0].lines
 	r.chunks = r.chunks[1:]
+	for len(r.chunks) > 0 && r.chunks[0].joined {
+		r.lines -= r.chunks[0].lines
+		r.chunks = r.chunks[1:]
+	}
 	if r.head = r.tail; len(r.chunks) > 0 {
 		r.head = r.chunks[0].pos
 	}

@@ -118,6 +118,9 @@ func run(ctx context.Context, c Config, conn *notify.Conn, fsys filesystem) (err
 	err = errors.Join(err, ln.Close(), ignoreMissing(os.Remove(path)))
 	h.drain(drainTime)
 	err = errors.Join(err, h.poll.close())
+	packed := make(chan struct{})
+	go func() { defer close(packed); h.waitPacked() }() // left behind if a disk is stuck
+	within(finishTime, packed)
 	endQueries()
 	s.finish(finishTime)
 	close(told)

@@ -156,7 +156,11 @@ func (s *server) handle(ctx context.Context, conn net.Conn) {
 		cancel()
 	})
 	out := newEncoder(conn)
-	err = s.hub.answer(ctx, q, out.emit)
+	if q.Notices {
+		err = s.notices(ctx, q, out)
+	} else {
+		err = s.hub.answer(ctx, q, out.emit)
+	}
 	switch {
 	case errors.Is(err, errClient), errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		return
@@ -168,6 +172,37 @@ func (s *server) handle(ctx context.Context, conn net.Conn) {
 	if err != nil {
 		return // the client is gone
 	}
+}
+
+// notices answers a query for notices.
+func (s *server) notices(ctx context.Context, q Query, out *encoder) error {
+	n := s.hub.notices
+	if q.Epoch != n.epoch {
+		q.After = 0
+	}
+	say := func(v any) error {
+		if err := out.json.Encode(v); err != nil {
+			return fmt.Errorf("cannot encode a notice: %w", err)
+		}
+		return nil
+	}
+	err := say(struct {
+		Epoch string `json:"epoch"`
+	}{n.epoch})
+	if err = errors.Join(err, out.flush()); err != nil {
+		return err
+	}
+	return n.follow(ctx, q.After, func(batch []Notice) error {
+		for i := range batch {
+			err := say(struct {
+				Notice *Notice `json:"notice"`
+			}{&batch[i]})
+			if err != nil {
+				return err
+			}
+		}
+		return out.flush()
+	})
 }
 
 // readQuery reads one line of JSON.

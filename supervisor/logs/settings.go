@@ -14,8 +14,11 @@ const (
 	Err = "err"
 )
 
-// FormatText is the only format of files now: a timestamp, a space, the line.
-const FormatText = "text"
+// Formats of files and of stdout.
+const (
+	FormatText = "text" // a timestamp, a space, the line
+	FormatJSON = "json" // an object a line: see Object
+)
 
 // maxSettings bounds an encoded Settings; it must fit in one datagram beside
 // the names of 64 descriptors.
@@ -29,10 +32,12 @@ type Settings struct {
 	Stream   string // Out (also both, merged) or Err
 	Dir      string // log folder; the file is Dir/SERVICE/INDEX.log, of Err INDEX.err.log
 	MaxSize  uint64 // bytes before rotation; 0 = never
-	Keep     int    // rotated files kept
+	Keep     int    // rotated files kept, compressed ones counted
+	Compress bool   // rotated files
+	Rate     uint64 // bytes a second read from the pipe at most; 0 = all
 	ToFile   bool
 	ToStdout bool
-	Format   string // FormatText
+	Format   string // FormatText or FormatJSON
 }
 
 // ErrSettings is what ParseSettings wraps.
@@ -56,6 +61,8 @@ func (s Settings) Encode() string {
 	word("dir", s.Dir)
 	word("max_size", strconv.FormatUint(s.MaxSize, 10))
 	word("keep", strconv.Itoa(s.Keep))
+	word("compress", strconv.FormatBool(s.Compress))
+	word("rate", strconv.FormatUint(s.Rate, 10))
 	word("file", strconv.FormatBool(s.ToFile))
 	word("stdout", strconv.FormatBool(s.ToStdout))
 	word("format", s.Format)
@@ -121,6 +128,10 @@ func (s *Settings) set(key, value string) (err error) {
 		if s.Keep, err = strconv.Atoi(value); err == nil && (s.Keep < 0 || s.Keep > maxKeep) {
 			err = fmt.Errorf("%d is not within 0 to %d", s.Keep, maxKeep)
 		}
+	case "compress":
+		s.Compress, err = strconv.ParseBool(value)
+	case "rate":
+		s.Rate, err = strconv.ParseUint(value, 10, 64)
 	case "file":
 		s.ToFile, err = strconv.ParseBool(value)
 	case "stdout":
@@ -133,6 +144,8 @@ func (s *Settings) set(key, value string) (err error) {
 
 // maxKeep bounds the renames of one rotation.
 const maxKeep = 10000
+
+func (s *Settings) key() sinkKey { return sinkKey{s.Service, s.Instance, s.Stream} }
 
 // path returns the file of these settings. Names are escaped so that no name,
 // however odd, leads out of Dir or onto another's file.

@@ -16,7 +16,7 @@ type sinkKey struct {
 type sink struct {
 	key  sinkKey
 	set  atomic.Pointer[Settings]
-	vol  *volume
+	vol  atomic.Pointer[volume] // of set's Dir
 	ring ring
 
 	turn  chan struct{} // holds one: who has it owns file
@@ -35,11 +35,11 @@ type sink struct {
 
 func newSink(s Settings, fs filesystem, vol *volume, b *budget) *sink {
 	k := &sink{
-		key:  sinkKey{s.Service, s.Instance, s.Stream},
-		vol:  vol,
+		key:  s.key(),
 		turn: make(chan struct{}, 1),
 	}
 	k.set.Store(&s)
+	k.vol.Store(vol)
 	k.ring.budget = b
 	k.file.fs, k.file.vol, k.file.clean = fs, vol, true
 	b.join(&k.ring)
@@ -62,6 +62,7 @@ func (k *sink) take(d time.Duration) bool {
 	case k.turn <- struct{}{}:
 		return true
 	case <-t.C:
+		k.stuck.Store(true) // the next one need not wait for so long
 		return false
 	}
 }
@@ -79,17 +80,55 @@ func (k *sink) write(src any, b, out []byte, now time.Time) []byte {
 		return out
 	}
 	k.recount()
-	ok := k.file.prepare(s, now)
-	k.ring.publish(src, b, now.UnixNano(), k.file.end())
+	l, rot := &k.file, k.file.rot.Load()
+	first := l.info == nil
+	ok := k.prepare(s, now)
+	k.ring.publish(src, b, now.UnixNano(), l.end())
 	if !ok {
-		k.file.drop(src, b)
+		l.dropHeld(src, b)
 		return out
 	}
-	out = k.file.append(s, src, b, out, now)
-	if k.file.mid == src {
-		k.ring.setOpenAt(src, k.file.lineStart)
+	// A file that was there already: it may have older ones that the death of
+	// an earlier process left as they were.
+	pack := first && l.size > 0
+	if s.Format == FormatJSON {
+		out = l.appendObjects(s, src, b, out, now)
+	} else {
+		out = l.append(s, src, b, out, now)
+	}
+	switch src {
+	case l.mid:
+		k.ring.setOpenAt(src, l.lineStart)
+	case l.held.src:
+		k.ring.setOpenAt(src, l.end())
+	}
+	if s.Compress && (pack || l.rot.Load() != rot) {
+		l.vol.pack.put(k)
 	}
 	return out
+}
+
+// prepare has the file that s names opened, in the folder that it names. The
+// caller has the turn.
+func (k *sink) prepare(s *Settings, now time.Time) bool {
+	if v := k.vol.Load(); v != k.file.vol {
+		k.file.vol.forget(&k.file)
+		k.file.vol = v
+	}
+	return k.file.prepare(s, now)
+}
+
+// sayAnyway tells what was lost to whoever hears notices, where no file could be
+// told. The caller has the turn.
+func (k *sink) sayAnyway() {
+	n := k.file.lost
+	if k.file.torn != nil {
+		n++
+	}
+	if s := k.set.Load(); n > 0 && s.ToFile {
+		k.file.vol.notices.add(lostNotice(s, n, lostText(n, k.file.reason)))
+		k.file.lost, k.file.torn = 0, nil
+	}
 }
 
 // skip publishes what cannot be written because the disk is stuck.
@@ -110,7 +149,8 @@ func (k *sink) recount() {
 	}
 	k.file.lost += n
 	k.file.reason = errStuck
-	k.file.mid = nil // what comes now does not continue what stands there
+	// What comes now does not continue what stands there.
+	k.file.mid, k.file.held = nil, held{}
 	if torn {
 		k.file.lost++
 	}
@@ -129,6 +169,7 @@ func (k *sink) end(src any, now time.Time) {
 		// On failure the newline is written when the file is next.
 		l.write(k.set.Load(), []byte{'\n'}, now)
 	}
+	l.writeHeld(k.set.Load(), src, now)
 	if l.lost > 0 {
 		k.say(now)
 	}
@@ -138,8 +179,8 @@ func (k *sink) end(src any, now time.Time) {
 func (k *sink) say(now time.Time) {
 	s := k.set.Load()
 	k.recount()
-	if k.file.lost == 0 && k.file.torn == nil || !s.ToFile || !k.file.prepare(s, now) {
+	if k.file.lost == 0 && k.file.torn == nil || !s.ToFile || !k.prepare(s, now) {
 		return
 	}
-	k.file.settle(s, append(now.UTC().AppendFormat(nil, stampLayout), ' '), now)
+	k.file.settle(s, now)
 }

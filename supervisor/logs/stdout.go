@@ -12,7 +12,8 @@ import (
 
 const stdoutBatch = 64 << 10
 
-// printer writes lines with their instance in front: `web/0 | line`.
+// printer writes lines with their instance in front: `web/0 | line`, those of a
+// stderr that is told apart as `web/0:err | line`; or as JSON.
 type printer struct {
 	f      *os.File
 	color  bool
@@ -48,13 +49,20 @@ func (p *printer) emit(batch []entry) error {
 }
 
 func (p *printer) add(e *entry) {
+	if e.json {
+		if p.mid != nil {
+			p.buf, p.mid = append(p.buf, '\n'), nil
+		}
+		p.buf = appendObject(p.buf, e.key, timeOf(e.time), e.text, e.partial)
+		return
+	}
 	switch {
 	case p.mid == e.key: // the rest of the line on the screen
 	case p.mid != nil:
 		p.buf = append(p.buf, '\n')
 		fallthrough
 	default:
-		p.prefix(e.key.instance)
+		p.prefix(e.key)
 	}
 	p.buf = append(p.buf, e.text...)
 	if p.mid = nil; e.partial {
@@ -64,7 +72,11 @@ func (p *printer) add(e *entry) {
 	p.buf = append(p.buf, '\n')
 }
 
-func (p *printer) prefix(id string) {
+func (p *printer) prefix(key *sinkKey) {
+	id := key.instance
+	if key.stream == Err {
+		id += ":" + Err
+	}
 	p.width = max(p.width, min(len(id), 32))
 	pad := strings.Repeat(" ", max(0, p.width-len(id)))
 	if p.color {

@@ -16,6 +16,9 @@ type volume struct {
 	slots chan struct{}
 	print func(string)
 
+	notices *notices
+	pack    *compressor
+
 	jammed atomic.Bool // all slots are held by writes that do not return
 
 	mu     sync.Mutex
@@ -23,14 +26,17 @@ type volume struct {
 	said   map[string]struct{} // causes already told
 }
 
-func newVolume(dir string, print func(string)) *volume {
-	return &volume{
-		dir:    dir,
-		slots:  make(chan struct{}, volumeSlots),
-		print:  print,
-		broken: make(map[*logFile]struct{}),
-		said:   make(map[string]struct{}),
+func newVolume(dir string, fsys filesystem, print func(string), n *notices) *volume {
+	v := &volume{
+		dir:     dir,
+		slots:   make(chan struct{}, volumeSlots),
+		print:   print,
+		notices: n,
+		broken:  make(map[*logFile]struct{}),
+		said:    make(map[string]struct{}),
 	}
+	v.pack = newCompressor(v, fsys)
+	return v
 }
 
 // enter takes a slot, waiting at most d. False: the folder's disk is stuck.
@@ -71,6 +77,7 @@ func (v *volume) fails(l *logFile, dir string, err error) {
 	v.said[why] = struct{}{}
 	v.mu.Unlock()
 	if !told {
+		v.notices.add(Notice{Text: "logs in " + dir + " cannot be written: " + why + ": lines are lost from files until they can; the last are kept in memory"})
 		v.print("cannot write " + l.path + ": " + why + ": lines are lost from files but the last are kept in memory; it is tried again: see that " + dir + " is writable and has room")
 	}
 }

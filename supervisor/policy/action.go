@@ -101,6 +101,7 @@ const (
 	RecordScale                   // ID (service) was scaled to Value
 	RecordStarted                 // ID (service), which the spec disables, was started by a person: Value 1, or no more: 0
 	RecordShutdown                // a shutdown is in progress: exit status Value, ends by Deadline
+	RecordGroup                   // ID (group) is being restarted: Value says where that is, or no more: 0
 )
 
 // Record is something that must be known after the supervisor's death.
@@ -149,5 +150,10 @@ const (
 	KindCrashLoop    Kind = "crash_loop"
 	KindHeld         Kind = "held"
 	KindStuck        Kind = "stuck"
+	KindBudgetWait   Kind = "budget_wait"
+	KindCheckFailed  Kind = "check_failed"
+	KindCheckPassed  Kind = "check_recovered"
+	KindMemoryHigh   Kind = "memory_high"
+	KindLeak         Kind = "leak_suspected"
 	KindShutdown     Kind = "shutdown"
 )

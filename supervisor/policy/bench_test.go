@@ -129,6 +129,79 @@ func BenchmarkReplicas(b *testing.B) {
 	}
 }
 
+// BenchmarkAct: a judged instance is restarted, and its replacement comes up:
+// four events. All the others wait in line meanwhile, which must cost nothing.
+func BenchmarkAct(b *testing.B) {
+	for _, n := range benchSizes {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			v := newService("web")
+			v.Instances, v.Ready = n, &spec.Ready{Notify: "systemd"}
+			v.Restart.Delay, v.Restart.MaxDelay, v.CrashLoop.Failures = 0, 0, 0
+			m := New(Config{})
+			m.Step(0, SpecChanged{Spec: &spec.Spec{Services: []*spec.Service{v}}})
+			for _, s := range m.slots {
+				m.Step(0, Spawned{Ref: s.ref, PID: 1})
+				m.Step(0, Ready{Ref: s.ref})
+			}
+			now := Time(0)
+			for _, s := range m.slots {
+				m.Step(now, Act{Ref: s.ref, Cause: CauseMemory})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				now++
+				s := v0(m)
+				m.Step(now, Exited{Ref: s.ref, Empty: true})
+				m.Step(now, Spawned{Ref: s.ref, PID: 1})
+				m.Step(now, Ready{Ref: s.ref})
+				m.Step(now, Act{Ref: s.ref, Cause: CauseMemory}) // to the end of the line
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(4*b.N), "ns/event")
+		})
+	}
+}
+
+// v0 is the instance that an act has taken down.
+func v0(m *Machine) *slot { return m.services[0].gate.last }
+
+// BenchmarkGroup: a group of n members is restarted, 2n events.
+func BenchmarkGroup(b *testing.B) {
+	for _, n := range benchSizes {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			sp := &spec.Spec{}
+			g := spec.Group{Name: "all", Strategy: spec.OneForAll}
+			for i := range n {
+				v := newService(fmt.Sprintf("s%d", i))
+				v.Restart.Delay, v.Restart.MaxDelay, v.CrashLoop.Failures = 0, 0, 0
+				sp.Services = append(sp.Services, v)
+				g.Members = append(g.Members, v.Name)
+			}
+			sp.Groups = []spec.Group{g}
+			m := New(Config{})
+			m.Step(0, SpecChanged{Spec: sp})
+			for _, s := range m.slots {
+				m.Step(0, Spawned{Ref: s.ref, PID: 1})
+			}
+			now := Time(0)
+			b.ReportAllocs()
+			for b.Loop() {
+				now++
+				m.Step(now, Exited{Ref: m.slots[0].ref, Status: Status{Code: 1}, Empty: true})
+				for i := n - 1; i > 0; i-- {
+					m.Step(now, Exited{Ref: m.slots[i].ref, Empty: true})
+				}
+				for _, s := range m.slots {
+					m.Step(now, Spawned{Ref: s.ref, PID: 1})
+				}
+				if s := m.slots[n-1]; s.phase != phaseReady || m.groups[0].state != groupIdle {
+					b.Fatalf("%s is %s", s.name, s.phase)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(2*n*b.N), "ns/event")
+		})
+	}
+}
+
 // BenchmarkBoot: a spec is applied and everything comes up.
 func BenchmarkBoot(b *testing.B) {
 	for _, n := range benchSizes {

@@ -1,10 +1,10 @@
-//go:build !ninesbug1 && !ninesbug2 && !ninesbug3 && !ninesbug4 && !ninesbug5 && !ninesbug6
+//go:build !ninesbug1 && !ninesbug2 && !ninesbug3 && !ninesbug4 && !ninesbug5 && !ninesbug6 && !ninesbug7 && !ninesbug8 && !ninesbug9
 
 package policy
 
 // bug is the seeded fault that this build has: none. The simulator must find
-// each of the six (package sim, TestSeededBugs), or its invariants are worth
-// nothing. They are chosen by a build tag, ninesbug1 to ninesbug6; it is a
+// each of the nine (package sim, TestSeededBugs), or its invariants are worth
+// nothing. They are chosen by a build tag, ninesbug1 to ninesbug9; it is a
 // constant, so nothing of them is left in a build without a tag.
 //
 //	1  an answer about an earlier incarnation is taken for the current one
@@ -13,4 +13,7 @@ package policy
 //	4  what others need is stopped before them
 //	5  a shutdown has no deadline
 //	6  the next supervisor forgets when a backoff ends
+//	7  automatic acts do not ask the disruption budget
+//	8  rest_for_one stops what comes after the failed member in any order
+//	9  the next supervisor forgets that a replacement is awaited
 const bug = 0

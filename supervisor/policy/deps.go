@@ -22,6 +22,8 @@ type counted struct {
 	surplus  bool
 	waiting  bool
 	settled  bool
+	healthy  bool
+	excused  bool
 }
 
 // level is what the neighbours of a service need to know of it.
@@ -60,6 +62,8 @@ func (m *Machine) assess(s *slot) counted {
 		c.standing = standsStalled
 	}
 	c.settled = s.settled && c.standing == standsUp
+	c.healthy = c.standing == standsUp && !task && !s.unhealthy
+	c.excused = c.standing == standsDead && s.excused(d)
 	return c
 }
 
@@ -70,7 +74,11 @@ func (m *Machine) touch(s *slot) {
 	if len(v.ops) > 0 {
 		m.markOps(v)
 	}
+	if v.gate != nil && v.gate.waiting > 0 {
+		m.markActs(v)
+	}
 	if c == old {
+		m.replaced(s)
 		return
 	}
 	s.counted = c
@@ -83,9 +91,13 @@ func (m *Machine) touch(s *slot) {
 	v.surplus += delta(old.surplus, c.surplus)
 	v.waiting += delta(old.waiting, c.waiting)
 	v.settled += delta(old.settled, c.settled)
+	v.healthy += delta(old.healthy, c.healthy)
+	v.excused += delta(old.excused, c.excused)
 	if c.settled && s.scaling {
 		m.scaled(s)
 	}
+	m.replaced(s)
+	m.markGroup(v.group)
 	m.markDirty(v)
 }
 
@@ -123,8 +135,8 @@ func (m *Machine) reconsider(s *slot) {
 
 // settle works until nothing is left to do: first the sums, so that no decision
 // rests on half of a change (a service would be started while what it needs is
-// on its way down), then one slot, then again the sums; operations when all else
-// is quiet. There is no recursion, so the depth of the dependencies costs no
+// on its way down), then one slot, then again the sums; groups, operations, and
+// last automatic acts when all else is quiet. There is no recursion, so the depth of the dependencies costs no
 // stack. It ends, because a slot that was started or stopped waits for the
 // driver, and levels follow the dependencies, which have no cycle.
 func (m *Machine) settle() {
@@ -135,9 +147,15 @@ func (m *Machine) settle() {
 		} else if s, ok := m.dirtySlots.pop(); ok {
 			s.queued = false
 			m.evaluate(s)
+		} else if g, ok := m.dirtyGroups.pop(); ok {
+			g.dirty = false
+			m.progressGroup(g)
 		} else if v, ok := m.dirtyOps.pop(); ok {
 			v.opsDirty = false
 			m.progress(v)
+		} else if v, ok := m.dirtyActs.pop(); ok {
+			v.actsDirty = false
+			m.progressActs(v)
 		} else {
 			return
 		}
@@ -181,6 +199,7 @@ func (m *Machine) relevel(v *service) {
 		return
 	}
 	v.level = l
+	m.markGroup(v.group)
 	for _, o := range v.needers {
 		o.needDown += delta(old != levelUp, l != levelUp)
 		o.needDead += delta(old == levelDead, l == levelDead)
@@ -195,6 +214,9 @@ func (m *Machine) relevel(v *service) {
 
 // concern: a neighbour of v changed. It matters only where something waits.
 func (m *Machine) concern(v *service) {
+	if v.gate != nil && v.gate.waiting > 0 {
+		m.markActs(v)
+	}
 	if v.waiting == 0 && len(v.ops) == 0 {
 		return
 	}
@@ -207,8 +229,8 @@ func (m *Machine) concern(v *service) {
 	}
 }
 
-// mayStart: needs and after are satisfied.
-func (v *service) mayStart() bool { return v.needDown == 0 && v.afterPending == 0 }
+// mayStart: needs and after are satisfied, and its group does not hold it back.
+func (v *service) mayStart() bool { return v.needDown == 0 && v.afterPending == 0 && !v.heldBack }
 
 // wake has every slot of v evaluated.
 func (m *Machine) wake(v *service) {
@@ -226,9 +248,9 @@ func (v *service) derive() level {
 		return levelDead
 	case v.standing[standsUp] == v.instances:
 		return levelUp
-	case v.standing[standsDead] > 0, v.needDead > 0 && v.waiting > 0:
+	case v.standing[standsDead] > 0, (v.needDead > 0 || v.groupDead) && v.waiting > 0:
 		return levelDead
-	case v.standing[standsFirst] == 0, v.needStalled > 0 && v.waiting > 0:
+	case v.standing[standsFirst] == 0, (v.needStalled > 0 || v.heldBack) && v.waiting > 0:
 		return levelStalled
 	}
 	return levelPending
@@ -249,7 +271,12 @@ func (m *Machine) evaluate(s *slot) {
 		m.save(s)
 	case end:
 		if s.end == endNone && m.mayEnd(s, d) {
-			m.stop(s, endStop, m.whyEnd(s, d))
+			why := m.whyEnd(s, d)
+			if why.kind == whyGroup {
+				s.auto = true
+				m.notice(KindRestarting, s, why)
+			}
+			m.stop(s, endStop, why)
 		}
 	}
 	m.touch(s)
@@ -263,6 +290,8 @@ func (m *Machine) mayEnd(s *slot, d desire) bool {
 		return s.svc.holders[byAll] == 0
 	case d == wantGone, d == wantStopped && !s.svc.stopped:
 		return true
+	case d == wantYield && s.svc.leavingNeeds == 0:
+		return s.svc.isLast()
 	}
 	return s.svc.holders[byNeeds] == 0 || bug == 4
 }
@@ -282,6 +311,9 @@ func (m *Machine) whyEnd(s *slot, d desire) Reason {
 	case wantDisabled:
 		return Reason{kind: whyDisabled}
 	case wantYield:
+		if s.svc.leavingNeeds == 0 {
+			return s.svc.group.why()
+		}
 		return m.whyWaiting(s.svc)
 	}
 	return Reason{}

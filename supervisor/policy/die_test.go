@@ -13,6 +13,9 @@ func (c *chaos) die() {
 	for _, s := range c.m.slots {
 		w := s.memory()
 		w.Hook = false // asked again, or its time is over
+		if s.unhealthy || s.act != nil {
+			continue // who judges, judges again
+		}
 		if c.kept[s.name] != "" && (s.phase != phaseBackoff || s.nextAt > c.now) {
 			before[s.name] = string(w.Append(nil)) + s.words(c.m)
 		}
@@ -53,6 +56,9 @@ func (c *chaos) die() {
 func (s *slot) words(m *Machine) string {
 	w := m.viewSlot(s)
 	if w.State == Stopping && s.phase != phaseClearing || m.down.on {
+		w.Reason = Reason{}
+	}
+	if w.Reason.kind == whyGroup { // which instance had ended is not remembered
 		w.Reason = Reason{}
 	}
 	w.Ref.Slot, w.Slot = 0, 0

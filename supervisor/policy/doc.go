@@ -19,7 +19,9 @@
 //  3. Output and what it points to are valid until the next Step.
 //  4. Call Step(now, Tick{}) no later than Deadline says. Deadlines are state:
 //     there is no timer to cancel, and an early or doubled Tick does nothing.
-//  5. Everything in flight carries a Ref (slot and incarnation) or a token.
+//  5. Tell what the wall clock shows (ClockChanged) after SpecChanged and what
+//     was found, and whenever the clock is set. Schedules alone go by it.
+//  6. Everything in flight carries a Ref (slot and incarnation) or a token.
 //     Answer each action exactly as its documentation says; answers may come
 //     late, doubled, in any order, or never: what does not name the current
 //     incarnation is dropped here, and what never comes is bounded by a
@@ -97,8 +99,9 @@
 // transition holds what happens to every phase, decide what is done for every
 // phase and desire. From the strongest down: shutdown; a stuck slot; a scale or
 // `stop` by a person; the spec's enabled = false, which a person's start lifts
-// until the next boot; a stop that a need of this service is under; completion
-// or failure for good; backoff; unmet needs and after; start.
+// until the next boot; a stop that a need of this service is under, or its group;
+// completion or failure for good; backoff; unmet needs and after, and its turn in
+// its group; start.
 //
 // # Needs and after
 //
@@ -132,4 +135,62 @@
 // See retry for backoff and crash loops. then = "rollback" holds while there are
 // no revisions to go back to. An essential service ends everything once each of
 // its instances has completed, failed for good or is held.
+//
+// # Groups
+//
+// Strategies are those of an Erlang/OTP supervisor, its children being services.
+// The end of any instance of a member counts, if nobody asked for it and it is to
+// be started again, or was given up (crash_loop.then = "stop"); an end with success
+// of what runs to completion, and one by restart.policy = "never", do not (OTP's
+// transient and temporary children). one_for_all: all members go down, the other
+// instances of the failed one as well; rest_for_one: those after it in members,
+// while its own other instances go on. They go down in the reverse order of
+// members, each when nothing lives of those after it, then come up in order, each
+// when all instances of those before are ready: beside needs and after, with which
+// the order may not be at odds (load refuses it). Not waited for are members that a
+// person or the spec wants down, and what has ended for good in a way that does not
+// count; one that was given up or is stuck is waited for: the group is nothing
+// without it. A task that has completed is not run again (once a boot); one that
+// runs is.
+//
+// The failure counts for the member that failed alone: its backoff, its crash
+// loop. What goes down with it comes back without delay, and counts an automatic
+// restart. Services outside the group are not touched, also where they need a
+// member. A person's stop, restart and scale, a recycle, and the end of what is
+// being ended are no failures. A service is in one group at most (load refuses
+// more). Where a restart of a group is, the next supervisor knows (RecordGroup).
+//
+// # Automatic acts and the disruption budget
+//
+// Whatever takes an instance down of nines' own accord passes mayDisrupt; the
+// rest of budget.go is the line in front of it. An act waits
+//
+//   - while the instance would not come up again at once (needs, after, its group);
+//   - while the replacement of an earlier act on the service is not up: one act at a
+//     time a service. Up is ready, and Settle where there is no ready block. If
+//     that replacement ends or is stuck, acts on judgements wait no longer; planned
+//     ones wait until it is up after all, or unwanted;
+//   - while fewer than available_at_least healthy instances would be left, if it is
+//     healthy itself: ready, and no check has failed. What is not needs no budget.
+//
+// What waits is told once (budget_wait), by the first of a line, and is shown as
+// the instance's reason. It is dropped when the incarnation ends before its turn.
+// A judged instance is restarted as one that failed: backoff, crash loop, group. A
+// recycled one comes back at once and counts nothing. Both are taken down before
+// the replacement is started.
+//
+// Not acts are: crashes, starts that time out, what people ask for, a stop in the
+// order of needs, and what a group's strategy takes down with a failed member: the
+// strategy says that the others are worth nothing without it, so to keep them up for
+// a budget would keep up what is broken.
+//
+// # Recycle
+//
+// max_age counts from the incarnation's start; jitter makes it shorter, never
+// longer, by a share that belongs to the incarnation, so that no memory of it is
+// needed. By schedule an incarnation is due at the first time that the schedule
+// names in its life (spec.Schedule.Next has summer time), so that one which came
+// while no supervisor lived is made up for. When the clock is set, lives are
+// reckoned anew, as if it had been right all along: to set it by years replaces
+// nothing.
 package policy

@@ -50,6 +50,7 @@ type Past struct {
 	Stopped      map[string]bool       // by service or instance id: stopped by a person
 	Started      map[string]bool       // by service: started by a person although the spec says enabled = false
 	Scale        map[string]int        // by service: instances set by a person
+	Groups       map[string]int64      // by group: where its restart was, a RecordGroup's Value
 	Shutdown     *Shutdown             // one was in progress
 }
 
@@ -113,6 +114,42 @@ type HookDone struct {
 	Cause string // why not, in plain words
 }
 
+// Cause is why an automatic act is asked for.
+type Cause uint8
+
+// The causes of automatic acts.
+const (
+	CauseCheck   Cause = iota + 1 // a check has failed: the instance counts as ready no longer
+	CauseOutlier                  // it differs from its siblings
+	CauseMemory                   // memory.restart_above
+	CauseLeak                     // memory.growth
+	CauseRecycle                  // age or schedule: the machine's own, never told
+)
+
+// Act asks that something is done about an incarnation that was judged: On says
+// what. Whatever takes it down passes the disruption budget (see budget.go) and
+// may wait; an act is dropped when the incarnation ends before its turn, and
+// Withdraw takes it back. Told again while it waits it changes nothing. Isolate is
+// a restart as long as instances cannot be frozen.
+type Act struct {
+	Ref
+	Cause  Cause
+	Reason string // in plain words: `check "alive": no answer within 1s`
+	On     spec.OnFailure
+}
+
+// Withdraw takes back what was judged, for this cause: the check passes again.
+type Withdraw struct {
+	Ref
+	Cause Cause
+}
+
+// ClockChanged says what the wall clock shows now, in the zone that schedules
+// are in. It is told once at the beginning, after SpecChanged, and again when
+// the clock was set or the machine had been suspended; between two of these it
+// runs as Time does. Schedules are kept only after the first.
+type ClockChanged struct{ Wall time.Time }
+
 // Verb is what a command does.
 type Verb uint8
 
@@ -148,13 +185,16 @@ type Shutdown struct {
 	Deadline Time
 }
 
-func (SpecChanged) event() {}
-func (Tick) event()        {}
-func (Spawned) event()     {}
-func (SpawnFailed) event() {}
-func (Ready) event()       {}
-func (Exited) event()      {}
-func (Emptied) event()     {}
-func (HookDone) event()    {}
-func (Command) event()     {}
-func (Shutdown) event()    {}
+func (SpecChanged) event()  {}
+func (Tick) event()         {}
+func (Spawned) event()      {}
+func (SpawnFailed) event()  {}
+func (Ready) event()        {}
+func (Exited) event()       {}
+func (Emptied) event()      {}
+func (HookDone) event()     {}
+func (Act) event()          {}
+func (Withdraw) event()     {}
+func (ClockChanged) event() {}
+func (Command) event()      {}
+func (Shutdown) event()     {}

@@ -27,7 +27,7 @@ func (m *Machine) mainExited(s *slot, in input) {
 // over takes down how an incarnation ended, once, and judges what follows.
 func (m *Machine) over(s *slot, st Status) {
 	s.exited = true
-	failedStart := s.end == endTimeout || !s.wasReady
+	failedStart := s.end == endTimeout || !s.wasReady // a check that fails before it is ready fails its start
 	s.settled = false
 	m.unready(s)
 	how, reason := howEnded(st)
@@ -40,6 +40,15 @@ func (m *Machine) over(s *slot, st Status) {
 		s.last.Reason = ExitStartTimeout
 		s.how = s.endWhy
 		how.kind, how.how, how.delay = whyTimedOut, how.kind, s.endWhy.delay
+		m.notice(KindExited, s, how)
+		how = s.endWhy
+	case endCheck, endMemory:
+		s.last.Reason = ExitCheckFailed
+		if s.end == endMemory {
+			s.last.Reason = ExitMemory
+		}
+		s.how = s.endWhy
+		how.kind, how.how, how.text = whyActed, how.kind, s.endWhy.text
 		m.notice(KindExited, s, how)
 		how = s.endWhy
 	case endStop:
@@ -105,7 +114,9 @@ func (m *Machine) judge(s *slot, how Reason, st Status, failedStart bool) {
 		m.final(s, phaseFailed, because(Reason{kind: whyNever}, how))
 	default:
 		m.retry(s, how, failedStart, fatal, code)
+		m.groupFailed(s)
 	}
+	m.faltered(s)
 	m.failOps(s, how)
 	m.essential(s)
 }
@@ -171,7 +182,7 @@ func failure(code int) int {
 // exitStatus is what the keeper's exit status is when this end ends everything.
 func exitStatus(how Reason, st Status) int {
 	switch {
-	case how.kind == whyStartTimeout, st.Unknown:
+	case how.kind == whyStartTimeout, how.kind == whyJudged, st.Unknown:
 		return 1
 	case st.Signal != "":
 		return 128 + signalNumber(st.Signal)

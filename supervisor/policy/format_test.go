@@ -41,6 +41,8 @@ func (e *env) format(o *Output) string {
 			fmt.Fprintf(&b, "          * scale %s %d\n", r.ID, r.Value)
 		case RecordStarted:
 			fmt.Fprintf(&b, "          * started %s %d\n", r.ID, r.Value)
+		case RecordGroup:
+			fmt.Fprintf(&b, "          * group %s %s\n", r.ID, groupWords(r.Value))
 		case RecordShutdown:
 			fmt.Fprintf(&b, "          * shutdown %d by %s\n", r.Value, time.Duration(r.Deadline))
 		}
@@ -133,4 +135,11 @@ func colon(r Reason) string {
 		return ""
 	}
 	return ": " + r.String()
+}
+
+func groupWords(value int64) string {
+	if value == 0 {
+		return "is restarted"
+	}
+	return fmt.Sprintf("%s from %d, place %d", map[int64]string{1: "stops", 2: "starts"}[value&3], value>>2&(1<<30-1), value>>32)
 }

@@ -26,7 +26,8 @@ func newService(name string) *spec.Service {
 }
 
 // parseService reads one line of a spec block: a name and words such as
-// "task", "needs=db,cache", "instances=3".
+// "task", "needs=db,cache", "instances=3". Other lines are groups: "group app
+// one_for_all db,web".
 func parseService(t testing.TB, line string) *spec.Service {
 	words := strings.Fields(line)
 	v := newService(words[0])
@@ -59,6 +60,12 @@ func parseService(t testing.TB, line string) *spec.Service {
 			v.Enabled = false
 		case "essential":
 			v.Essential = true
+		case "at_least":
+			v.AvailableAtLeast, v.AvailableSet = num(val), true
+		case "max_age":
+			v.Recycle = &spec.Recycle{MaxAge: dur(val)}
+		case "schedule": // with _ for blanks
+			v.Recycle = &spec.Recycle{Schedule: strings.ReplaceAll(val, "_", " ")}
 		case "instances":
 			v.Instances = num(val)
 		case "needs":
@@ -114,7 +121,9 @@ func parseService(t testing.TB, line string) *spec.Service {
 func parseSpec(t testing.TB, text string) *spec.Spec {
 	sp := &spec.Spec{Supervisor: spec.Supervisor{ShutdownTimeout: time.Minute}}
 	for line := range strings.Lines(text) {
-		if strings.TrimSpace(line) != "" {
+		if w := strings.Fields(line); len(w) == 4 && w[0] == "group" {
+			sp.Groups = append(sp.Groups, spec.Group{Name: w[1], Strategy: spec.Strategy(w[2]), Members: strings.Split(w[3], ",")})
+		} else if len(w) > 0 {
 			sp.Services = append(sp.Services, parseService(t, line))
 		}
 	}
@@ -297,6 +306,20 @@ func (e *env) event(line string) Event {
 		c := command(VerbSignal)
 		c.Signal = arg(2)
 		return c
+	case "act": // act web/0 check restart no answer
+		return Act{Ref: e.ref(arg(1)), Cause: cause(arg(2)), On: spec.OnFailure(arg(3)), Reason: strings.Join(w[4:], " ")}
+	case "withdraw":
+		return Withdraw{Ref: e.ref(arg(1)), Cause: cause(arg(2))}
+	case "clock": // clock 2026-03-28T23:00:00 Europe/Berlin
+		zone, err := time.LoadLocation(arg(2))
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		at, err := time.ParseInLocation("2006-01-02T15:04:05", arg(1), zone)
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		return ClockChanged{Wall: at}
 	case "shutdown":
 		e.request++
 		code, err := strconv.Atoi(arg(1))
@@ -315,4 +338,8 @@ func parseInt(t testing.TB, s string) int {
 		t.Fatal(err)
 	}
 	return n
+}
+
+func cause(word string) Cause {
+	return map[string]Cause{"check": CauseCheck, "outlier": CauseOutlier, "memory": CauseMemory, "leak": CauseLeak}[word]
 }

@@ -6,10 +6,11 @@ import "time"
 type timer uint8
 
 const (
-	timerPhase  timer = iota // what the phase is bounded by
-	timerSettle              // up for long enough for a command that waits
-	timerReset               // ready for long enough to forget failures
-	timerReload              // a reload hook must be done
+	timerPhase   timer = iota // what the phase is bounded by
+	timerSettle               // up for long enough for a command that waits
+	timerReset                // ready for long enough to forget failures
+	timerReload               // a reload hook must be done
+	timerRecycle              // it is due to be replaced
 	numTimers
 )
 
@@ -137,7 +138,22 @@ type queue[T any] struct {
 	head  int
 }
 
-func (q *queue[T]) push(v T) { q.items = append(q.items, v) }
+func (q *queue[T]) push(v T) {
+	if q.head > 16 && q.head > len(q.items)/2 { // one that is never empty must not grow for ever
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+	q.items = append(q.items, v)
+}
+
+// peek returns what pop would.
+func (q *queue[T]) peek() (v T, ok bool) {
+	if q.head == len(q.items) {
+		return v, false
+	}
+	return q.items[q.head], true
+}
 
 func (q *queue[T]) pop() (v T, ok bool) {
 	if q.head == len(q.items) {

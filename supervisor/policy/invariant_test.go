@@ -58,9 +58,14 @@ func checkInvariants(t fataler, m *Machine) {
 	}
 	for _, v := range m.services {
 		checkService(t, m, v)
+		checkGate(t, v)
+	}
+	for _, g := range m.groups {
+		checkGroup(t, m, g)
 	}
 	if m.dirtyServices.head != len(m.dirtyServices.items) || m.dirtySlots.head != len(m.dirtySlots.items) ||
-		m.dirtyOps.head != len(m.dirtyOps.items) {
+		m.dirtyOps.head != len(m.dirtyOps.items) || m.dirtyGroups.head != len(m.dirtyGroups.items) ||
+		m.dirtyActs.head != len(m.dirtyActs.items) {
 		t.Fatalf("work is left")
 	}
 	n := 0
@@ -75,7 +80,7 @@ func checkInvariants(t fataler, m *Machine) {
 func checkService(t fataler, m *Machine, v *service) {
 	t.Helper()
 	name := v.spec.Name
-	var sums struct{ up, first, stalled, dead, occupied, stuck, surplus, waiting, settled int }
+	var sums struct{ up, first, stalled, dead, occupied, stuck, surplus, waiting, settled, healthy, excused int }
 	for _, s := range v.slots {
 		c := s.counted
 		switch c.standing {
@@ -94,11 +99,14 @@ func checkService(t fataler, m *Machine, v *service) {
 		sums.surplus += delta(false, c.surplus)
 		sums.waiting += delta(false, c.waiting)
 		sums.settled += delta(false, c.settled)
+		sums.healthy += delta(false, c.healthy)
+		sums.excused += delta(false, c.excused)
 	}
 	if sums.up != v.standing[standsUp] || sums.first != v.standing[standsFirst] ||
 		sums.stalled != v.standing[standsStalled] || sums.dead != v.standing[standsDead] ||
 		sums.occupied != v.occupied || sums.stuck != v.stuck || sums.surplus != v.surplus ||
-		sums.waiting != v.waiting || sums.settled != v.settled {
+		sums.waiting != v.waiting || sums.settled != v.settled ||
+		sums.healthy != v.healthy || sums.excused != v.excused {
 		t.Fatalf("%s: sums are %+v, kept %+v", name, sums, v)
 	}
 	if l := v.derive(); l != v.level {
@@ -138,4 +146,48 @@ func checkService(t fataler, m *Machine, v *service) {
 type fataler interface {
 	Helper()
 	Fatalf(format string, args ...any)
+}
+
+// checkGate: acts and turns are counted, and no act that may begin waits.
+func checkGate(t fataler, v *service) {
+	t.Helper()
+	g := v.theGate()
+	acts, replacing, faltered := 0, 0, 0
+	for _, s := range v.slots {
+		acts += delta(false, s.act != nil)
+		replacing += delta(false, s.turn == turnPlanned || s.turn == turnAct)
+		faltered += delta(false, s.turn == turnFaltered)
+		if s.act != nil && (s.phase != phaseReady && s.phase != phaseStarting || s.end != endNone) {
+			t.Fatalf("%s is %s, and an act waits for it", s.name, s.phase)
+		}
+		if s.act != nil && (!s.lined[s.act.line] || s.act.line != s.line(s.act.cause)) {
+			t.Fatalf("%s: its act is in no line", s.name)
+		}
+		if s.turn == turnPlanned && s.phase == phaseStuck {
+			t.Fatalf("%s is stuck, and is waited for", s.name)
+		}
+	}
+	if acts != g.waiting || replacing != g.replacing || faltered != g.faltered {
+		t.Fatalf("%s: %d acts, %d and %d turns; kept %+v", v.spec.Name, acts, replacing, faltered, g)
+	}
+}
+
+// checkGroup: what the state of a group says holds of its members.
+func checkGroup(t fataler, m *Machine, g *group) {
+	t.Helper()
+	if m.down.on || g.state == groupIdle {
+		return
+	}
+	for i, v := range g.members {
+		switch {
+		case v.group != g || v.place != i:
+			t.Fatalf("%s is not at its place in %s", v.spec.Name, g.name)
+		case g.state == groupStopping && i >= g.stopFrom && i > g.at && !v.quiet(),
+			g.state == groupStarting && i > g.at && !v.quiet():
+			t.Fatalf("%s: %s lives, and %d comes before it (%d)", g.name, v.spec.Name, g.at, g.state)
+		case g.state == groupStarting && i == g.at && v.passes(),
+			g.state == groupStopping && i == g.at && v.quiet():
+			t.Fatalf("%s waits for %s in vain (%d)", g.name, v.spec.Name, g.state)
+		}
+	}
 }

@@ -38,6 +38,15 @@ func (m *Machine) specChanged(e SpecChanged) {
 	for _, v := range m.services {
 		m.link(v)
 	}
+	m.linkGroups(e.Spec.Groups)
+	for _, g := range m.groups {
+		m.restoreGroup(g, e.Past.Groups[g.name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Past.Groups)) {
+		if m.groupNamed(name) == nil {
+			m.record(Record{Kind: RecordGroup, ID: name})
+		}
+	}
 	if m.cfg.ShutdownTimeout == 0 {
 		m.cfg.ShutdownTimeout = e.Spec.Supervisor.ShutdownTimeout
 	}
@@ -135,6 +144,7 @@ func (m *Machine) link(v *service) {
 		o.laters = append(o.laters, v)
 	}
 	v.needDown, v.afterPending = len(v.needs), len(v.after)
+	v.readRecycle()
 }
 
 // newSlot gives instance i of v its place; i is the next one.

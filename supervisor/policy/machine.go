@@ -62,11 +62,15 @@ type Machine struct {
 	seq        uint64 // counts intents: tells whether a start came before a command or after
 	tokens     uint64
 	operations []*operation // in flight, in order of arrival
+	groups     []*group     // of the specification, but for one_for_one
+	wall       wall
 	down       shutdown
 
 	// Work that is not done yet; see settle.
 	dirtyServices queue[*service]
 	dirtySlots    queue[*slot]
+	dirtyGroups   queue[*group]
+	dirtyActs     queue[*service]
 	dirtyOps      queue[*service]
 
 	unsaved []*slot // changed in this step; see save
@@ -101,6 +105,8 @@ type service struct {
 	surplus  int // occupied with index >= instances
 	waiting  int // wanted and down: they start when they may
 	settled  int
+	healthy  int // ready, and no check says otherwise: what the disruption budget counts
+	excused  int // not up, and a group does not wait for them
 
 	// Sums over neighbours.
 	needDown, needDead, needStalled int
@@ -112,7 +118,17 @@ type service struct {
 	leaving bool    // it goes down as a whole, and its dependents before it
 	present [2]bool // something lives of it or of its dependents
 
-	dirty, opsDirty bool
+	// Its place in a group that is being restarted; see group.go.
+	group     *group // nil: none, or one_for_one
+	place     int    // in its members
+	regroup   bool   // it is to go down with its group
+	heldBack  bool   // its group does not let it start yet
+	groupDead bool   // … and the member that it waits for does not come up unless a person acts
+
+	schedule *spec.Schedule // of recycle; nil: none
+	gate     *gate          // of its automatic acts; nil: there has been none. See budget.go
+
+	dirty, opsDirty, actsDirty bool
 }
 
 // The two orders in which services stop.
@@ -170,6 +186,13 @@ type slot struct {
 
 	settled bool
 	scaling bool // a scale operation waits for it
+
+	// Automatic acts; see budget.go.
+	act       *act // that waits; nil: none
+	turn      turn // an act has taken it down, and its replacement is awaited
+	unhealthy bool // by a check
+	dump      bool // it is to end by SIGABRT
+	lined     [numLines]bool
 
 	timers [numTimers]Time
 	at     Time // key in the heap: the least of timers
@@ -240,6 +263,12 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 		m.answer(e.Ref, onEmptied, input{})
 	case HookDone:
 		m.hookDone(e)
+	case Act:
+		m.actAsked(e)
+	case Withdraw:
+		m.withdraw(e)
+	case ClockChanged:
+		m.clockChanged(e)
 	case Command:
 		m.command(e)
 	case Shutdown:

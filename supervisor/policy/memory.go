@@ -28,7 +28,7 @@ type SlotMemory struct {
 	Start              uint64 // the driver's: see Spawned
 	StartedAt, ReadyAt Time
 	Deadline           Time   // of spawning, stopping, killing and clearing; the end of time: none
-	End                string // why it is being ended: "" (it is not), stop, timeout
+	End                string // why it is being ended: "" (it is not), stop, timeout, check, memory
 	Hook               bool   // stopping: the stop command had not been answered
 	Answered           bool   // Spawn was
 	Early              bool   // spawning: it has said that it is ready
@@ -50,8 +50,12 @@ type SlotMemory struct {
 	Ends         []Time        // of unrequested ends, the oldest first; the newest MaxEnds
 	Restarts     int
 
+	// Turn: an automatic act took it down, and its replacement is awaited: planned,
+	// act; faltered: the replacement of a planned one has ended.
+	Turn string
+
 	LastExit LastExit
-	Cause    string // where the last end was that there was no process: why
+	Cause    string // where the last end was that there was no process, or by a judgement: why
 	Why      string // backoff: "" or again; failed: never, untold, loop, starts, fatal
 }
 
@@ -107,6 +111,7 @@ func (w *SlotMemory) Append(dst []byte) []byte {
 	}
 	dst = appendWord(dst, "end", w.End)
 	dst = appendWord(dst, "next", w.Next)
+	dst = appendWord(dst, "turn", w.Turn)
 	dst = appendInt(dst, "nextat", int64(w.NextStartAt))
 	first := true
 	for i, f := range w.flags() {
@@ -263,7 +268,9 @@ func (w *SlotMemory) set(key, value string) (err error) {
 	case "by":
 		w.Deadline, err = parseTime(value)
 	case "end":
-		w.End, err = oneOf(value, "stop", "timeout")
+		w.End, err = oneOf(value, "stop", "timeout", "check", "memory")
+	case "turn":
+		w.Turn, err = oneOf(value, "planned", "act", "faltered")
 	case "next":
 		w.Next, err = oneOf(value, "down", "backoff", "completed", "failed")
 	case "nextat":

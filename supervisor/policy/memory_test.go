@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,7 +67,7 @@ func (k kept) take(t fataler, m *Machine, o *Output) {
 func (k kept) value(r *Record) {
 	key := fmt.Sprintf("%d:%s", r.Kind, r.ID)
 	k[key] = fmt.Sprintf("%d %d", r.Value, r.Deadline)
-	if r.Value == 0 && (r.Kind == RecordStopped || r.Kind == RecordStarted) {
+	if r.Value == 0 && (r.Kind == RecordStopped || r.Kind == RecordStarted || r.Kind == RecordGroup) {
 		delete(k, key)
 	}
 }
@@ -81,7 +82,7 @@ func (k kept) String() string {
 		}
 		n, _ := strconv.Atoi(kind) // value made it
 		fmt.Fprintf(&b, "%s %s = %s\n", [...]string{
-			RecordIncarnations: "incarnations", RecordStopped: "stopped", RecordScale: "scale", RecordStarted: "started", RecordShutdown: "shutdown",
+			RecordIncarnations: "incarnations", RecordStopped: "stopped", RecordScale: "scale", RecordStarted: "started", RecordShutdown: "shutdown", RecordGroup: "group",
 		}[n], id, k[key])
 	}
 	return b.String()
@@ -92,7 +93,7 @@ func (k kept) past(t fataler) Past {
 	t.Helper()
 	p := Past{
 		Slots: map[string]SlotMemory{}, Incarnations: map[string]uint64{},
-		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{},
+		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{}, Groups: map[string]int64{},
 	}
 	for key, text := range k {
 		kind, id, other := strings.Cut(key, ":")
@@ -120,6 +121,8 @@ func (k kept) past(t fataler) Past {
 			p.Stopped[id] = true
 		case RecordStarted:
 			p.Started[id] = true
+		case RecordGroup:
+			p.Groups[id] = int64(n)
 		case RecordScale:
 			p.Scale[id] = n
 		case RecordShutdown:
@@ -137,6 +140,7 @@ func TestMemoryText(t *testing.T) {
 	full := SlotMemory{
 		Phase: "clearing", Incarnation: 17, PID: 4242, Start: 1<<64 - 1, StartedAt: 5, ReadyAt: 6, Deadline: 7, End: "timeout",
 		Hook: true, Answered: true, Early: true, WasReady: true, Exited: true, Next: "backoff", NextStartAt: 8,
+		Turn:  "faltered",
 		First: true, Held: true, Auto: true, Streak: 2, Base: 1.5e9, Spread: 1.0625, FailedStarts: 3, Again: time.Second,
 		Ends: []Time{3, 3, 10}, Restarts: 4,
 		LastExit: LastExit{Reason: ExitOOM, Status: Status{Code: 1, Signal: "SIGKILL", Core: true, OOM: true, Unknown: true}, At: 9},
@@ -146,7 +150,7 @@ func TestMemoryText(t *testing.T) {
 		"1 down 1":          {Phase: "down", Incarnation: 1, Deadline: never},
 		"1 ready 2 pid=3":   {Phase: "ready", Incarnation: 2, PID: 3, Deadline: never},
 		"1 stopping 2 by=0": {Phase: "stopping", Incarnation: 2},
-		"1 clearing 17 pid=4242 start=18446744073709551615 at=5 ready=6 by=7 end=timeout next=backoff nextat=8 is=aewxkfhu streak=2 " +
+		"1 clearing 17 pid=4242 start=18446744073709551615 at=5 ready=6 by=7 end=timeout next=backoff turn=faltered nextat=8 is=aewxkfhu streak=2 " +
 			"base=1.5e+09 spread=1.0625 failed=3 again=1000000000 restarts=4 ends=3,0,7 exit=oom:1:SIGKILL:cou exitat=9 why=again " +
 			"cause=cannot exec /opt/x y: no such file (ENOENT)": full,
 	} {
@@ -171,7 +175,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		StartedAt: never, ReadyAt: never, Deadline: never - 1, End: "timeout", Next: "completed", NextStartAt: never,
 		Hook: true, Answered: true, Early: true, WasReady: true, Exited: true, First: true, Held: true, Auto: true,
 		Streak: math.MaxInt32, Base: math.MaxFloat64, Spread: math.SmallestNonzeroFloat64, FailedStarts: math.MaxInt32,
-		Again: math.MaxInt64, Restarts: math.MaxInt32, Why: "untold",
+		Again: math.MaxInt64, Restarts: math.MaxInt32, Why: "untold", Turn: "faltered",
 		LastExit: LastExit{
 			Reason: ExitStartTimeout, Status: Status{Code: math.MinInt64, Signal: "SIGRTMIN+30", Core: true, OOM: true, Unknown: true}, At: never,
 		},
@@ -198,7 +202,7 @@ func TestMemoryRefused(t *testing.T) {
 		"1 ready 1 next=ready", "1 ready 1 base=NaN", "1 ready 1 base=-1", "1 ready 1 base=+Inf", "1 ready 1 ends=", "1 ready 1 ends=5,-1",
 		"1 ready 1 ends=" + strings.Repeat("1,", MaxEnds) + "1", "1 ready 1 ends=9223372036854775807,1",
 		"1 ready 1 exit=oom", "1 ready 1 exit=why:1::", "1 ready 1 exit=oom:x::", "1 ready 1 exit=oom:1::z", "1 ready 1 exit=oom:1:" + strings.Repeat("S", 25) + ":",
-		"1 ready 1 why=so", "1 ready 1 cause=a\tb", "1 ready 1 cause=" + strings.Repeat("x", MaxMemory),
+		"1 ready 1 why=so", "1 ready 1 turn=left", "1 ready 1 turn=", "1 ready 1 cause=a\tb", "1 ready 1 cause=" + strings.Repeat("x", MaxMemory),
 	} {
 		_, err := ParseSlotMemory(text)
 		if err == nil || !strings.HasPrefix(err.Error(), "cannot read the memory of an instance: ") {
@@ -215,6 +219,9 @@ func FuzzSlotMemory(f *testing.F) {
 	f.Add("1 clearing 3 next=backoff nextat=99 is=ax streak=2 base=2e+08 spread=1.1 ends=5,1 exit=oom:0:SIGKILL:o exitat=6", uint8(1), uint8(2))
 	f.Add("1 stopping 3 by=7 end=stop is=ak", uint8(2), uint8(3))
 	f.Add("1 failed 3 exit=exited:127:: why=starts cause=cannot exec", uint8(3), uint8(0))
+	f.Add("1 stopping 3 by=7 end=memory turn=act is=aw", uint8(8), uint8(3))
+	f.Add("1 down 3 turn=planned", uint8(9), uint8(0))
+	f.Add("1 ready 3 turn=faltered is=aw", uint8(8), uint8(3))
 	f.Add("1 spawning 9 by=50 is=eu", uint8(5), uint8(0))
 	f.Fuzz(func(t *testing.T, text string, kind, report uint8) {
 		w, err := ParseSlotMemory(text)
@@ -228,10 +235,12 @@ func FuzzSlotMemory(f *testing.F) {
 		line := []string{
 			"web", "web notify", "web stop_command stop_timeout=0s", "web task", "web ready_delay=1s start_timeout=2s",
 			"web disabled", "web instances=0", "web essential then=stop failures=1",
-		}[kind%8]
+			"web max_age=1s instances=2", "web schedule=*_*_*_*_* notify",
+		}[kind%10]
 		e := newEnv(t)
 		e.now = Time(kind) * Time(time.Second)
 		e.step(SpecChanged{Spec: parseSpec(t, line), Past: Past{Slots: map[string]SlotMemory{"web/0": w, "web/7": w, "db/0": w, "web": w}}})
+		e.step(ClockChanged{Wall: time.Unix(int64(kind), 0)})
 		if got := fmt.Sprint(e.m.Unknown()); got != "[db/0 web]" {
 			t.Fatalf("not known: %s", got)
 		}
@@ -300,5 +309,30 @@ func TestBigMemory(t *testing.T) {
 	}
 	if ids := slices.Sorted(maps.Keys(past.Slots)); len(ids) != v.Instances {
 		t.Errorf("the past was changed")
+	}
+}
+
+// TestGroupRecords: whatever is kept of a group, the machine is sound, and its
+// members come up.
+func TestGroupRecords(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	values := []int64{0, 1, 2, 3, -1, math.MaxInt64, math.MinInt64, 1 << 32, 1 | 5<<32, 2 | 2<<2 | 1<<32, 2 | 2<<32, 1 | 1<<2 | 2<<32}
+	for range 200 {
+		values = append(values, rng.Int64N(4)|rng.Int64N(5)<<2|rng.Int64N(5)<<32)
+	}
+	for _, value := range values {
+		e := newEnv(t)
+		e.autoSpawn, e.autoStop = true, true
+		sp := parseSpec(t, "a\nb\nc\ngroup g rest_for_one a,b,c")
+		e.step(SpecChanged{Spec: sp, Past: Past{Groups: map[string]int64{"g": value, "gone": value}}})
+		e.advance(time.Second)
+		for _, s := range e.m.slots {
+			if s.phase != phaseReady {
+				t.Fatalf("%d: %s is %s", value, s.name, s.phase)
+			}
+		}
+		if e.m.groups[0].state != groupIdle {
+			t.Fatalf("%d: the group is %d", value, e.m.groups[0].state)
+		}
 	}
 }

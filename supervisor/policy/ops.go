@@ -272,6 +272,11 @@ func nextWords(s *slot, now Time) string {
 // if they can. hint is what would help.
 func (m *Machine) blocked(v *service) (why, hint string) {
 	if v.needDead == 0 {
+		if v.groupDead {
+			first := v.group.members[v.group.at]
+			return "its group " + v.group.name + " is started again in order, and " + first.spec.Name + ", which comes before it, " +
+				m.needState(first).String(), "nines start " + first.spec.Name
+		}
 		return "", ""
 	}
 	// Follow the dead needs down to the one that a person must act on. They have

@@ -39,6 +39,8 @@ const (
 	endNone    ending = iota
 	endStop           // somebody or something wants it down: no failure
 	endTimeout        // it was not ready in time: a failed start
+	endCheck          // a check has failed
+	endMemory         // it uses too much memory, or leaks
 )
 
 // trigger is what can happen to a slot from outside.
@@ -225,6 +227,8 @@ func (m *Machine) fire(s *slot, t timer) {
 			m.forget(s)
 			m.touch(s)
 		}
+	case timerRecycle:
+		m.recycle(s)
 	case timerReload:
 		m.reloadDone(s, false, "its answer did not come in time")
 	}
@@ -235,7 +239,7 @@ type desire uint8
 
 const (
 	wantRun      desire = iota
-	wantYield           // wanted, but a need of its service is being or was stopped
+	wantYield           // wanted, but a need of its service is being or was stopped, or its group is being restarted
 	wantDisabled        // the spec says enabled = false
 	wantStopped         // by a person
 	wantGone            // by a person: scaled away
@@ -253,7 +257,8 @@ func (d desire) String() string {
 //	scaled away by a person      > stopped, since it is no longer an instance
 //	stopped by a person          > the spec
 //	disabled by the spec         (a person's start lifts it until the next boot)
-//	a need is being stopped      it is down, but still wanted
+//	a need is being stopped, or  it is down, but still wanted
+//	its group is
 //	run                          subject to completion and failure for good,
 //	                             backoff, needs and after: see evaluate
 func (m *Machine) desired(s *slot) desire {
@@ -267,7 +272,7 @@ func (m *Machine) desired(s *slot) desire {
 		return wantStopped
 	case v.disabled():
 		return wantDisabled
-	case v.leavingNeeds > 0:
+	case v.leavingNeeds > 0 || v.regroup:
 		return wantYield
 	}
 	return wantRun

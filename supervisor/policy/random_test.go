@@ -69,7 +69,29 @@ func randomSpec(r *rand.Rand) *spec.Spec {
 		case 1:
 			v.Reload = &spec.Reload{Command: "x"}
 		}
+		if v.Type == spec.TypeService {
+			switch r.IntN(5) {
+			case 0:
+				v.Recycle = &spec.Recycle{MaxAge: time.Duration(1+r.IntN(60)) * time.Second, Jitter: 0.5}
+			case 1:
+				v.Recycle = &spec.Recycle{Schedule: "* * * * *"}
+			case 2:
+				v.AvailableAtLeast, v.AvailableSet = r.IntN(v.Instances+1), true
+			}
+		}
 		sp.Services = append(sp.Services, v)
+	}
+	// Needs point backwards, and so the order of definition is one for groups.
+	for i := 0; i < len(sp.Services); {
+		n := min(1+r.IntN(4), len(sp.Services)-i)
+		g := spec.Group{Name: fmt.Sprintf("g%d", i), Strategy: spec.Strategy(pick("one_for_one", "one_for_all", "rest_for_one"))}
+		for _, v := range sp.Services[i : i+n] {
+			g.Members = append(g.Members, v.Name)
+		}
+		if r.IntN(2) == 0 {
+			sp.Groups = append(sp.Groups, g)
+		}
+		i += n
 	}
 	return sp
 }
@@ -237,7 +259,7 @@ func (c *chaos) heal() {
 		return
 	}
 	for _, v := range c.m.services {
-		if v.needDown > 0 || v.leaving {
+		if v.needDown > 0 || v.leaving || v.groupDead {
 			continue
 		}
 		for _, s := range v.slots[:v.instances] {
@@ -263,7 +285,7 @@ func (c *chaos) once(services int) {
 		c.feed(ev)
 	case n < 12 && len(c.old) > 0:
 		switch ev := c.old[r.IntN(len(c.old))].(type) {
-		case Spawned, SpawnFailed, Ready, Exited, Emptied, HookDone, Tick:
+		case Spawned, SpawnFailed, Ready, Exited, Emptied, HookDone, Tick, Act, Withdraw:
 			c.feed(ev)
 		}
 	case n < 16:
@@ -286,6 +308,18 @@ func (c *chaos) once(services int) {
 			Request: c.request, Verb: VerbStart + Verb(r.IntN(6)), Service: fmt.Sprintf("s%d", r.IntN(services+1)),
 			Instance: index, Instances: r.IntN(6), Signal: "SIGUSR1",
 		})
+	case r.IntN(3) == 0 && len(c.m.slots) > 0:
+		s := c.m.slots[r.IntN(len(c.m.slots))]
+		cause := CauseCheck + Cause(r.IntN(4))
+		on := [...]spec.OnFailure{spec.OnFailureRestart, spec.OnFailureAlert, spec.OnFailureDump}[r.IntN(3)]
+		switch r.IntN(8) {
+		case 0:
+			c.feed(Withdraw{Ref: s.ref, Cause: cause})
+		case 1:
+			c.feed(ClockChanged{Wall: time.Unix(int64(c.now/1e9)+r.Int64N(400), 0).UTC()})
+		default:
+			c.feed(Act{Ref: s.ref, Cause: cause, Reason: "it says no", On: on})
+		}
 	case r.IntN(4) == 0:
 		c.die()
 	case r.IntN(60) == 0:
@@ -299,6 +333,7 @@ func (c *chaos) run(n int) string {
 	sp := randomSpec(c.rng)
 	c.spec = sp
 	c.feed(SpecChanged{Spec: sp})
+	c.feed(ClockChanged{Wall: time.Unix(int64(c.now/1e9), 0).UTC()})
 	for range n {
 		c.once(len(sp.Services))
 		c.m.Snapshot()

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -61,6 +62,21 @@ const (
 	whyClearing // how
 	whyNotSoon  // about to be started
 	whyScaled0
+	whyGroup      // name: the group; text: the instance that ended
+	whyGroupStops // name: the group
+	whyGroupOrder // name: the member that comes before; text: the group; count: its needState
+	// Automatic acts.
+	whyAge      // delay: for how long it has run
+	whySchedule // text
+	whyJudged   // text
+	whyActed    // how, text: the exit notice of one that was judged
+	whyPasses   // -
+	// What an act (how, delay, text) waits for.
+	whyActBudget   // count: ready; code: at least
+	whyActTurn     // name: the instance that is being replaced
+	whyActFaltered // name: the instance whose replacement is not up
+	whyActNeeds    // name: what it would wait for
+	whyActLine     // name: the instance whose act comes first
 	numReasons
 )
 
@@ -148,6 +164,31 @@ func (r Reason) String() string {
 		return "about to be started"
 	case whyScaled0:
 		return "scaled to 0 instances"
+	case whyGroup:
+		if r.text == "" {
+			return "restarted with its group " + r.name
+		}
+		return "restarted with its group " + r.name + ", since " + r.text + " ended"
+	case whyGroupStops:
+		return "its group " + r.name + " is being stopped, to be started again in order"
+	case whyGroupOrder:
+		return "its group " + r.text + " is started again in order, and " + r.name + ", which comes before it, " + needState(r.count).String()
+	case whyAge, whySchedule, whyJudged:
+		return r.act(r.kind)
+	case whyActed:
+		return cmp.Or(r.text, unsaid) + ", so it was stopped: " + r.end(r.how)
+	case whyPasses:
+		return "its check passes again"
+	case whyActBudget:
+		return r.act(r.how) + " waits: " + ready(r.count) + ", and at least " + itoa(r.code) + " must stay so (available_at_least)"
+	case whyActTurn:
+		return r.act(r.how) + " waits: " + r.name + " is being replaced"
+	case whyActFaltered:
+		return r.act(r.how) + " waits: " + r.name + " was replaced, and has not come up since"
+	case whyActNeeds:
+		return r.act(r.how) + " waits: it would not come up again before " + cmp.Or(r.name, "what it needs") + " has"
+	case whyActLine:
+		return r.act(r.how) + " waits: " + r.name + " comes first"
 	}
 	return "unknown reason"
 }
@@ -159,9 +200,35 @@ func (r Reason) giveUp(s string) string {
 	return s
 }
 
+// unsaid is why an instance was judged where nobody knows any more.
+const unsaid = "it was judged unfit"
+
+// act words an automatic act.
+func (r Reason) act(k reasonKind) string {
+	switch k {
+	case whyAge:
+		return "recycle (it runs for " + words(r.delay) + ")"
+	case whySchedule:
+		return "recycle (schedule " + strconv.Quote(r.text) + ")"
+	}
+	if r.kind == whyJudged {
+		return cmp.Or(r.text, unsaid)
+	}
+	return "restart (" + cmp.Or(r.text, unsaid) + ")"
+}
+
+func ready(n int32) string {
+	if n == 1 {
+		return "1 instance is ready"
+	}
+	return itoa(n) + " instances are ready"
+}
+
 // end words how an incarnation ended.
 func (r Reason) end(k reasonKind) string {
 	switch k {
+	case whyJudged:
+		return cmp.Or(r.text, unsaid)
 	case whySignaled:
 		if r.count > 0 && r.kind == whySignaled {
 			return "killed by " + r.name + " (dumped core)"

@@ -79,9 +79,10 @@ func (s *slot) memory() SlotMemory {
 		Ends: s.ends[max(0, len(s.ends)-MaxEnds):], Restarts: s.restarts,
 		LastExit: s.last,
 	}
-	if s.how.kind == whyExecFailed {
+	if s.how.kind == whyExecFailed || s.how.kind == whyJudged {
 		w.Cause = s.how.text
 	}
+	w.Turn = s.turn.String()
 	next := s.phase
 	if s.phase.lives() {
 		w.PID, w.Start = s.pid, s.start
@@ -108,7 +109,7 @@ func (s *slot) memory() SlotMemory {
 	return w
 }
 
-func (e ending) String() string { return [...]string{"", "stop", "timeout"}[e] }
+func (e ending) String() string { return [...]string{"", "stop", "timeout", "check", "memory"}[e] }
 
 // word is the word for why a slot has failed, or waits, as a SlotMemory keeps it.
 func (k reasonKind) word() string {
@@ -151,6 +152,14 @@ func (m *Machine) restore(s *slot, w *SlotMemory) {
 		// essential service's end, and only failures are asked for it.
 		v.lastFailure, v.lastCode = s.last.At, exitStatus(s.how, s.last.Status)
 	}
+	for t := range turnFaltered + 1 {
+		if t.String() == w.Turn {
+			m.setTurn(s, t)
+		}
+	}
+	if bug == 9 {
+		m.setTurn(s, turnNone)
+	}
 	if w.Lives() {
 		m.restoreLiving(s, w)
 	} else {
@@ -182,6 +191,10 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 		s.end = endStop
 	case endTimeout.String():
 		s.end, s.endWhy = endTimeout, Reason{kind: whyStartTimeout, delay: sp.StartTimeout}
+	case endCheck.String():
+		s.end, s.endWhy = endCheck, Reason{kind: whyJudged}
+	case endMemory.String():
+		s.end, s.endWhy = endMemory, Reason{kind: whyJudged}
 	}
 	switch s.phase {
 	case phaseSpawning:
@@ -206,6 +219,12 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 		s.settled = sp.Type != spec.TypeTask && (sp.Ready != nil || m.cfg.Settle < 0)
 		if s.remembers() {
 			m.armAt(s, timerReset, s.readyAt.Add(sp.Restart.ResetAfter))
+		}
+		if s.turn != turnNone && !s.settled && sp.Type != spec.TypeTask {
+			m.armAt(s, timerSettle, s.readyAt.Add(m.cfg.Settle))
+		}
+		if sp.Type != spec.TypeTask {
+			m.armRecycle(s)
 		}
 	case phaseStopping:
 		s.mustEnd()
@@ -312,6 +331,8 @@ func (m *Machine) recallHow(s *slot, w *SlotMemory) Reason {
 	}
 	how, _ := howEnded(e.Status)
 	switch e.Reason {
+	case ExitCheckFailed, ExitMemory:
+		return Reason{kind: whyJudged, text: w.Cause}
 	case ExitStartTimeout:
 		return Reason{kind: whyStartTimeout, delay: s.svc.spec.StartTimeout}
 	case ExitStop:

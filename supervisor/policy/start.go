@@ -21,6 +21,7 @@ func (m *Machine) start(s *slot) {
 	}
 	s.startedAt, s.readyAt = 0, 0
 	s.hook = 0
+	s.unhealthy, s.dump = false, false
 	s.next, s.nextAt = phaseDown, 0
 	m.then(Action{Kind: ActSpawn, Ref: s.ref, Revision: s.svc.revision})
 	m.notice(KindStarting, s, Reason{kind: whyStarting, count: int32(s.restarts)})
@@ -124,9 +125,10 @@ func (m *Machine) becomeReady(s *slot, _ input) {
 		s.first = false
 		if v.spec.Ready != nil || m.cfg.Settle < 0 {
 			s.settled = true
-		} else if len(v.ops) > 0 {
+		} else if len(v.ops) > 0 || s.turn != turnNone {
 			m.arm(s, timerSettle, m.cfg.Settle)
 		}
+		m.armRecycle(s)
 	}
 	if s.remembers() {
 		m.arm(s, timerReset, v.spec.Restart.ResetAfter)

@@ -25,7 +25,7 @@ func (m *Machine) askToEnd(s *slot) {
 	s.phase = phaseStopping
 	m.save(s)
 	m.arm(s, timerPhase, st.Timeout)
-	if st.Command != "" {
+	if st.Command != "" && !s.dump {
 		s.hook = m.token(s)
 		m.act(Action{Kind: ActHook, Ref: s.ref, Hook: HookStop, Token: s.hook, Timeout: st.Timeout})
 	} else {
@@ -38,7 +38,10 @@ func (m *Machine) askToEnd(s *slot) {
 // would see nothing else.
 func (m *Machine) signalToEnd(s *slot) {
 	sig := s.svc.spec.Stop.Signal
-	if sig == "" {
+	switch {
+	case s.dump:
+		sig = "SIGABRT"
+	case sig == "":
 		sig = "SIGTERM"
 	}
 	m.act(Action{Kind: ActSignal, Ref: s.ref, Signal: sig, Cont: true})
@@ -62,6 +65,8 @@ func (m *Machine) unready(s *slot) {
 	}
 	m.disarm(s, timerReset)
 	m.disarm(s, timerSettle)
+	m.disarm(s, timerRecycle)
+	m.dropAct(s)
 }
 
 // stopTimeout: it did not end in time.

@@ -188,6 +188,7 @@ func TestStale(t *testing.T) {
 		for _, ev := range []Event{
 			Spawned{Ref: ref}, SpawnFailed{Ref: ref}, SpawnFailed{Ref: ref, Again: true}, Ready{Ref: ref},
 			Exited{Ref: ref}, Emptied{Ref: ref},
+			Act{Ref: ref, Cause: CauseCheck}, Act{Ref: ref, Cause: CauseRecycle}, Act{Ref: ref}, Withdraw{Ref: ref, Cause: CauseCheck},
 		} {
 			e.out.Reset()
 			if e.step(ev); e.out.Len() > 0 {

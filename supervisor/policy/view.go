@@ -38,6 +38,9 @@ func (m *Machine) needState(v *service) needState {
 
 // whyWaiting says what the instances of v wait for; "" if for nothing.
 func (m *Machine) whyWaiting(v *service) Reason {
+	if v.heldBack {
+		return m.whyHeldBack(v)
+	}
 	var waits *service
 	for _, o := range v.needs {
 		if o.leaving {
@@ -135,6 +138,10 @@ func (m *Machine) viewSlot(s *slot) SlotView {
 		w.State = Starting
 	case phaseReady:
 		w.State = IsReady
+		if s.unhealthy {
+			w.State = Unhealthy
+		}
+		w.Reason = m.whyActWaits(s)
 	case phaseStopping, phaseKilling:
 		w.State, w.Reason = Stopping, m.whyEnding(s, d)
 	case phaseClearing:
@@ -171,6 +178,7 @@ func (m *Machine) viewService(v *service, list []SlotView) ServiceView {
 		Name: v.spec.Name, Desired: "running", Revision: v.revision, Instances: v.instances,
 	}
 	var ready, completed, failed, held, stopped, lives, others int
+	var waits Reason  // an act of an instance that is ready
 	var bad *SlotView // the first that says why it is not as wanted
 	for i := range list {
 		s, x := m.slots[list[i].Slot], &list[i]
@@ -183,6 +191,9 @@ func (m *Machine) viewService(v *service, list []SlotView) ServiceView {
 		case x.State == IsReady:
 			ready++
 			wrong = 0
+			if s.act != nil && waits == (Reason{}) {
+				waits = x.Reason
+			}
 		case x.State == Completed:
 			completed++
 			wrong = 0
@@ -231,6 +242,7 @@ func (m *Machine) viewService(v *service, list []SlotView) ServiceView {
 		return w
 	case ready+completed == wanted:
 		w.State = ServiceRunning
+		w.Reason = waits
 		return w
 	case held > 0:
 		w.State = ServiceHeld

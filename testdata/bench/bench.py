@@ -18,11 +18,13 @@ import sys
 import tempfile
 import time
 
+import logs
 import peer as peers
 import table
 
 FREE = ["start", "idle", "respawn", "ctl", "mass", "stop"]
 PINNED = ["start", "stop"]
+LARGE = 9000  # as many as 20,000 open files allow
 
 
 class Measure:
@@ -54,8 +56,11 @@ class Measure:
         self.emit("rss_mib", sum(r for r, _ in sizes.values()) / 2**20)
         self.emit("pss_mib", sum(p for _, p in sizes.values()) / 2**20)
         for p, (rss, _) in sizes.items():
-            if os.path.basename(peers.executable(p)) == "nines-init":
+            name = os.path.basename(peers.executable(p))
+            if name == "nines-init":
                 self.emit("keeper_rss_mib", rss / 2**20)
+            if name == "nines-log":
+                self.emit("log_rss_mib", rss / 2**20)
         memory = self.l.memory()
         if memory is not None:
             self.emit("cgroup_mib", memory / 2**20)
@@ -152,6 +157,9 @@ def arguments():
     p.add_argument("--kills", type=int, default=200)
     p.add_argument("--idle", type=float, default=10, help="seconds of idling that are measured")
     p.add_argument("--timeout", type=float, default=90)
+    p.add_argument("--large", action="store_true", help="also start 9,000 services, once, on one CPU: some minutes more")
+    p.add_argument("--no-logs", action="store_true", help="leave out the rows of log capture")
+    p.add_argument("--flood", type=int, default=1500, help="milliseconds that a flood of log lines lasts")
     p.add_argument("--no-pinned", action="store_true", help="leave out the pinned pass")
     p.add_argument("--json", help="write every figure to this file, one object a line")
     return p.parse_args()
@@ -186,28 +194,44 @@ def main():
         passes = [("free", "", o.rows.split(","))]
         if not o.no_pinned:
             passes.insert(0, ("pinned", "0", PINNED))
+
+        def launch(peer, n, rep, kind, cpus, rows):
+            can, most = peers.capabilities(peer, env)
+            if n > most:
+                return
+            wanted = [r for r in rows if r in can and (r != "idle" or rep == 0)]
+            began = time.monotonic()
+
+            def emit(key, value):
+                figures.append({"pass": kind, "n": n, "peer": peer, "rep": rep, "key": key, "value": value})
+
+            one = peers.Launch(peer, n, stamps, work, env, cpus)
+            try:
+                Measure(one, emit, o).run(wanted)
+            except (RuntimeError, OSError) as e:
+                failures.append(f"{peer}, N={n}, {kind}: {e}")
+                print(f"bench: {failures[-1]}", file=sys.stderr)
+            finally:
+                one.close()
+            print(f"# {peer} N={n} {kind} {rep + 1}/{o.reps}: {time.monotonic() - began:.1f} s", file=sys.stderr)
+
         for rep in range(o.reps):
-            for n in map(int, o.n.split(",")):
+            for n in map(int, o.n.split(",")) if o.n else ():
                 for kind, cpus, rows in passes:
                     for peer in o.peers.split(","):
-                        can, most = peers.capabilities(peer, env)
-                        if n > most:
-                            continue
-                        wanted = [r for r in rows if r in can and (r != "idle" or rep == 0)]
-                        began = time.monotonic()
+                        launch(peer, n, rep, kind, cpus, rows)
+            if not o.no_logs:
+                def emit_log(peer, key, value):
+                    figures.append({"pass": "logs", "n": 1, "peer": peer, "rep": rep, "key": key, "value": value})
 
-                        def emit(key, value):
-                            figures.append({"pass": kind, "n": n, "peer": peer, "rep": rep, "key": key, "value": value})
-
-                        launch = peers.Launch(peer, n, stamps, work, env, cpus)
-                        try:
-                            Measure(launch, emit, o).run(wanted)
-                        except (RuntimeError, OSError) as e:
-                            failures.append(f"{peer}, N={n}, {kind}: {e}")
-                            print(f"bench: {failures[-1]}", file=sys.stderr)
-                        finally:
-                            launch.close()
-                        print(f"# {peer} N={n} {kind} {rep + 1}/{o.reps}: {time.monotonic() - began:.1f} s", file=sys.stderr)
+                try:
+                    logs.measure(env, work, emit_log, o.flood)
+                except (RuntimeError, OSError, subprocess.SubprocessError) as e:
+                    failures.append(f"logs: {e}")
+                    print(f"bench: {failures[-1]}", file=sys.stderr)
+        if o.large:
+            for peer in o.peers.split(","):
+                launch(peer, LARGE, 0, "pinned", "0", ["start"])
     finally:
         shutil.rmtree(work, ignore_errors=True)
     if o.json:

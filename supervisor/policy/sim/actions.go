@@ -29,6 +29,8 @@ func (k *checker) after(ev policy.Event, out *policy.Output) {
 	case policy.Shutdown:
 		k.shutsDown(ev.Code, true)
 	}
+	k.turns()
+	k.advance()
 	for i := range out.Then {
 		if a := &out.Then[i]; a.Kind == policy.ActDone && a.Request == own {
 			restarts = k.done(a.Request) || restarts
@@ -37,6 +39,8 @@ func (k *checker) after(ev policy.Event, out *policy.Output) {
 	for i := range out.Notices {
 		k.notice(&out.Notices[i])
 	}
+	k.turns()
+	k.advance()
 	// What is asked for in one step was decided in an order that cannot be seen.
 	// Spawns come first here: what a restart takes down in the same step may
 	// still have been ready for them; a stop may not, and turn sees that.
@@ -63,6 +67,8 @@ func (k *checker) after(ev policy.Event, out *policy.Output) {
 	if len(k.delayed) > 0 {
 		k.delays()
 	}
+	k.turns()
+	k.advance()
 	k.started()
 	k.bounded()
 }
@@ -92,6 +98,12 @@ func (k *checker) notice(n *policy.Notice) {
 			k.over(inc, policy.Status{Signal: "SIGKILL"}, false, false)
 			inc.told.reaped = true
 		}
+	case policy.KindBudgetWait:
+		k.w.marks[MarkBudgetWait]++
+	case policy.KindStuck:
+		if sl := k.slotOf(n.Slot); sl != nil {
+			sl.falters() // nothing waits for it
+		}
 	case policy.KindCrashLoop:
 		sl := k.slotOf(n.Slot)
 		if sl == nil || !sl.mayLoop && !sl.unsure {
@@ -102,7 +114,7 @@ func (k *checker) notice(n *policy.Notice) {
 		sl.loop = false
 		switch sl.svc.spec.CrashLoop.Then {
 		case spec.ThenStop:
-			sl.outcome = failed
+			sl.outcome, sl.gaveUp = failed, true
 			sl.unsure = sl.restart // its turn may come before it is empty
 			k.w.marks[MarkGaveUp]++
 		case spec.ThenHold, spec.ThenRollback:
@@ -130,7 +142,7 @@ func (k *checker) action(a *policy.Action, out *policy.Output) {
 			if inc.told.over {
 				k.fail("stale", "%s is sent %s, but its main process is known to have ended", k.name(a.Ref), a.Signal)
 			}
-			if a.Signal == inc.svc.spec.Stop.Signal && a.Cont {
+			if a.Cont { // by SIGABRT too: on_failure = dump
 				k.ask(inc)
 			}
 		}
@@ -212,6 +224,7 @@ func (k *checker) spawn(ref policy.Ref, out *policy.Output) {
 		k.fail("3", "%s is spawned %v before its backoff of at least %v is over, after %d ends",
 			sl.id, sl.notBefore.Sub(now), sl.notBefore.Sub(sl.overAt), sl.fails)
 	}
+	k.groupStart(sl)
 	for _, d := range sl.svc.needs {
 		if !d.ready() || !d.enabled() {
 			k.fail("order", "%s is spawned, but %s, which it needs, is not ready", sl.id, d.spec.Name)
@@ -224,7 +237,7 @@ func (k *checker) spawn(ref policy.Ref, out *policy.Output) {
 		sl.pardon(now)
 		sl.ambiguous, sl.first = true, true
 	}
-	sl.cur, sl.outcome, sl.loop = inc, none, false
+	sl.cur, sl.outcome, sl.loop, sl.gaveUp = inc, none, false, false
 	k.w.incs[ref] = inc
 	k.w.order = append(k.w.order, inc)
 }
@@ -274,9 +287,11 @@ func (k *checker) ask(inc *incarnation) {
 		timeout := t.spawned && !t.ready && now >= t.spawnedAt.Add(inc.svc.spec.StartTimeout) ||
 			!t.spawned && now >= inc.asked.Add(inc.svc.spec.StartTimeout+spawnPatience)
 		stop := inc.doomed || k.unwanted(sl)
+		judged, due := inc.judged != 0, k.due(inc)
 		switch {
-		case timeout && stop:
+		case (timeout || judged) && stop:
 			t.ask = askEither
+			sl.turn = turnNone
 		case timeout:
 			t.ask = askTimeout
 			k.w.marks[MarkStartTimeout]++
@@ -289,6 +304,12 @@ func (k *checker) ask(inc *incarnation) {
 			if !inc.doomed { // else it was decided earlier
 				k.turn(inc)
 			}
+		case judged:
+			k.acted(inc, false)
+			t.ask = askAct
+		case due:
+			k.acted(inc, true)
+			t.ask = askStop
 		default:
 			k.fail("stopped", "%s is ended, but it is wanted, and it is not late", inc.name())
 		}
@@ -301,7 +322,7 @@ func (k *checker) ask(inc *incarnation) {
 // unwanted says whether there is a reason to end what lives in the slot.
 func (k *checker) unwanted(sl *slot) bool {
 	restart := sl.restart && (sl.svc.queued || sl.cur.step < sl.since)
-	return !sl.wanted() || k.shutdown != nil || restart || sl.svc.yields()
+	return !sl.wanted() || k.shutdown != nil || restart || sl.svc.yields() || sl.mayBeOld()
 }
 
 // turn checks that nothing lives of what depends on inc's service, where the
@@ -320,6 +341,9 @@ func (k *checker) turn(inc *incarnation) {
 	case inc.slot.stopped && !s.stopped:
 		return
 	case !s.stopped && !s.yields():
+		if !inc.slot.restart && !k.due(inc) {
+			k.groupTurn(inc)
+		}
 		return
 	}
 	for _, o := range k.services {

@@ -3,6 +3,7 @@ package sim
 import (
 	"time"
 
+	"nines/spec"
 	"nines/supervisor/policy"
 )
 
@@ -42,7 +43,7 @@ func (s *Scenario) act(now time.Duration, what, whom int) Act {
 	index := whom / len(s.Spec.Services) % 6
 	cmd := policy.Command{Service: svc.Name, Instance: index - 1, By: "root (uid 0)"} // -1 is all
 	a := Act{At: now, Command: &cmd}
-	switch what % 13 {
+	switch what % 15 {
 	case 0, 1, 2:
 		cmd.Verb = policy.VerbStart
 	case 3, 4, 5:
@@ -56,7 +57,12 @@ func (s *Scenario) act(now time.Duration, what, whom int) Act {
 	case 9:
 		cmd.Verb, cmd.Signal = policy.VerbSignal, "SIGUSR1"
 	case 10:
-		return Act{At: now, Crash: &Crash{Service: svc.Name, Instance: index, Status: policy.Status{Code: what / 13}}}
+		return Act{At: now, Crash: &Crash{Service: svc.Name, Instance: index, Status: policy.Status{Code: what / 15}}}
+	case 13:
+		on := [...]spec.OnFailure{spec.OnFailureRestart, spec.OnFailureDump, spec.OnFailureAlert}[what/15%3]
+		return Act{At: now, Judge: &Judge{Service: svc.Name, Instance: index, Cause: policy.CauseCheck + policy.Cause(what/45%4), On: on, Withdraw: what > 200}}
+	case 14:
+		return Act{At: now, Clock: wait(whom) * time.Duration(1-what/15%2*2)}
 	case 12:
 		return Act{At: now, Death: &Death{Down: wait(whom), Unknown: what * 4}}
 	case 11:

@@ -16,6 +16,8 @@ type checker struct {
 	w        *world
 	services []*service
 	byName   map[string]*service
+	groups   []*group
+	clock    bool // the machine was told what the wall clock shows
 	bySlot   map[policy.Slot]*slot
 	requests []request
 	waits    int // the first of them that may be unanswered
@@ -70,6 +72,7 @@ func newChecker(w *world) *checker {
 			s.after = append(s.after, k.byName[n])
 		}
 	}
+	k.link(w.sc.Spec.Groups)
 	for _, s := range k.services {
 		s.below[0], s.below[1] = map[*service]bool{}, map[*service]bool{}
 		s.descend(s, 0)
@@ -152,6 +155,12 @@ func (k *checker) before(ev policy.Event) {
 			}
 			inc.told.empty = inc.told.empty || ev.Empty
 		}
+	case policy.Act:
+		k.judged(ev)
+	case policy.Withdraw:
+		k.withdrawn(ev)
+	case policy.ClockChanged:
+		k.clock = true
 	case policy.Emptied:
 		if inc := k.names(ev.Ref); inc != nil && inc.told.killed {
 			// Before it is known that there was a process, it says nothing of
@@ -164,6 +173,8 @@ func (k *checker) before(ev policy.Event) {
 			k.byTime(sl, tick)
 		}
 	}
+	k.turns()
+	k.advance()
 }
 
 // names returns the incarnation if it is its slot's current one and something
@@ -190,10 +201,13 @@ func (k *checker) byTime(sl *slot, tick bool) {
 	r := sl.svc.spec.Ready
 	if r == nil || t.saidReady || tick && r.Delay > 0 && k.w.now >= t.spawnedAt.Add(r.Delay) {
 		t.ready, t.readyAt = true, k.w.now
+		sl.turn = turnNone
 		if sl.svc.spec.Type != taskType {
 			sl.first = false
 		}
 		sl.starts = 0
+		// If it was told to end while it was being made, it never was ready.
+		sl.ambiguous = sl.ambiguous || sl.cur.doomed
 	}
 }
 
@@ -210,6 +224,8 @@ func (k *checker) over(inc *incarnation, st policy.Status, noProcess, again bool
 		// Was it about to be ended? Then this is no failure, nor its completion.
 		sl.pardon(now)
 		sl.unsure, sl.ambiguous, sl.first = true, true, true
+		k.groupFails(sl, false)
+		sl.turn = turnNone
 		if t.ask == askNone && success(r, st) && sl.svc.spec.Type == taskType {
 			sl.outcome = completed
 		}
@@ -224,6 +240,9 @@ func (k *checker) over(inc *incarnation, st policy.Status, noProcess, again bool
 		sl.notBefore, sl.notAfter = now, 0 // nobody waits for it
 	default:
 		sl.first = false
+		if t.ask != askAct {
+			sl.falters()
+		}
 		good := !noProcess && t.ask == askNone && success(r, st)
 		task := sl.svc.spec.Type == taskType
 		switch {
@@ -247,6 +266,7 @@ func (k *checker) over(inc *incarnation, st policy.Status, noProcess, again bool
 		}
 		fatal := t.ask == askNone && !good && st.Signal == "" && !st.Unknown && slices.Contains(r.FatalCodes, st.Code)
 		sl.ended(now, noProcess || !t.ready, fatal, &k.w.marks)
+		k.groupFails(sl, !sl.unsure && !sl.hazy)
 		k.w.marks[MarkBackoff]++
 		k.delayed, sl.delayed = append(k.delayed, sl), true
 		if sl.restart {

@@ -76,7 +76,7 @@ func (j *journal) lose(w *world, c *chance) *model {
 func (j *journal) past(w *world) policy.Past {
 	p := policy.Past{
 		Slots: map[string]policy.SlotMemory{}, Incarnations: j.floors,
-		Stopped: j.stopped, Started: j.started, Scale: j.scale,
+		Stopped: j.stopped, Started: j.started, Scale: j.scale, Groups: j.groups,
 	}
 	for id, text := range j.slots {
 		m, err := policy.ParseSlotMemory(text)
@@ -105,6 +105,10 @@ func (w *world) back() {
 	if past.Shutdown != nil {
 		w.marks[MarkDeathInShutdown]++
 	}
+	w.marks[MarkDeathInGroup] += len(past.Groups)
+	for _, m := range past.Slots {
+		w.marks[MarkDeathInTurn] += count(m.Turn != "")
+	}
 	w.trace.note(w, "the next supervisor is there")
 	w.step(policy.SpecChanged{Spec: w.sc.Spec, Past: past})
 	var found []*slot
@@ -125,6 +129,7 @@ func (w *world) back() {
 		m := past.Slots[found[i].id]
 		w.found(found[i], &m, &c)
 	}
+	w.tellClock()
 }
 
 // rename gives the incarnations the numbers that the new machine gives to slots.
@@ -188,17 +193,19 @@ func count(yes bool) int {
 // model is a copy of what the observer knows.
 type model struct {
 	services []serviceModel
+	groups   []group
 	shutdown *shutdown
 	ticked   policy.Time
 	at       policy.Time
 }
 
 type serviceModel struct {
-	stopped, started bool
-	instances        int
-	slots            []slot
-	told             []told // of the current incarnation of each
-	doomed           []bool
+	stopped, started  bool
+	instances         int
+	doomedBy, maybeBy int
+	slots             []slot
+	told              []told // of the current incarnation of each
+	doomed            []bool
 }
 
 // save copies what the observer knows.
@@ -207,7 +214,7 @@ func (k *checker) save() *model {
 	for i, s := range k.services {
 		sm := &m.services[i]
 		*sm = serviceModel{
-			stopped: s.stopped, started: s.started, instances: s.instances,
+			stopped: s.stopped, started: s.started, instances: s.instances, doomedBy: s.doomedBy, maybeBy: s.maybeBy,
 			slots: make([]slot, len(s.slots)), told: make([]told, len(s.slots)), doomed: make([]bool, len(s.slots)),
 		}
 		for n, sl := range s.slots {
@@ -218,6 +225,9 @@ func (k *checker) save() *model {
 			}
 		}
 	}
+	for _, g := range k.groups {
+		m.groups = append(m.groups, *g)
+	}
 	return m
 }
 
@@ -225,8 +235,13 @@ func (k *checker) save() *model {
 // answer is gone, and with them their operations.
 func (k *checker) recall(m *model) {
 	k.shutdown, k.ticked, k.delayed, k.ended = m.shutdown, m.ticked, nil, false
+	k.clock = false
+	for i := range m.groups {
+		*k.groups[i] = m.groups[i]
+	}
 	for i, s := range k.services {
 		sm := &m.services[i]
+		s.doomedBy, s.maybeBy = sm.doomedBy, sm.maybeBy
 		s.stopped, s.started, s.instances = sm.stopped, sm.started, sm.instances
 		s.restarts, s.queued = 0, false
 		for n, sl := range s.slots {
@@ -242,6 +257,7 @@ func (k *checker) recall(m *model) {
 			sl.restart, sl.since = false, 0
 			if sl.cur != nil {
 				sl.cur.told, sl.cur.doomed = sm.told[n], sm.doomed[n]
+				sl.cur.judged, sl.cur.unhealthy = 0, false // who judges, judges again
 			}
 			if sl.delayed {
 				k.delayed = append(k.delayed, sl)

@@ -23,7 +23,7 @@
 // forgets with it: he too then knows only what was so at the last record that was
 // kept, so that every invariant below holds across deaths as it does else.
 //
-// Six faults can be built into the machine (policy/bug.go); a test requires that
+// Nine faults can be built into the machine (policy/bug.go); a test requires that
 // the simulator finds each.
 //
 // # The invariants
@@ -52,6 +52,12 @@
 //	         can be read again, and keep nothing of instances that are no more
 //	stale    no action names an incarnation that is over
 //	answer   every request is answered finally, once
+//	group    what goes down with a failed member does so after those that come
+//	         after it, nothing of a group starts while something from before the
+//	         failure lives, and each only when those before are up
+//	budget   an automatic act leaves available_at_least instances ready, or takes one
+//	         that was not
+//	turn     automatic acts on a service are one at a time
 //	end      the end comes last, when nothing lives but what is stuck, with the
 //	         exit status of the shutdown that was asked for
 //

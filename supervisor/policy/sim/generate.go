@@ -37,6 +37,17 @@ func generateSpec(c *chance, most int) *spec.Spec {
 			}
 		}
 	}
+	// In the same order: it is one in which the members of a group can start.
+	for i := 0; i < n; {
+		size := min(pick(c, 1, 2, 3, 5), n-i)
+		g := spec.Group{Name: "g" + serviceName(i), Strategy: pick(c, spec.OneForAll, spec.RestForOne, spec.OneForOne)}
+		for _, at := range perm[i : i+size] {
+			g.Members = append(g.Members, sp.Services[at].Name)
+		}
+		if i += size; c.of(300) {
+			sp.Groups = append(sp.Groups, g)
+		}
+	}
 	return sp
 }
 
@@ -99,6 +110,16 @@ func generateService(c *chance, i int) *spec.Service {
 	}
 	if svc.Instances > 1 {
 		svc.AvailableAtLeast = svc.Instances - 1
+	}
+	switch {
+	case svc.Type == spec.TypeTask:
+	case c.of(200):
+		svc.Recycle = &spec.Recycle{MaxAge: pick(c, 20*time.Second, 20*time.Second, time.Minute, time.Hour), Jitter: pick(c, 0, 0.1, 0.5)}
+	case c.of(150):
+		svc.Recycle = &spec.Recycle{Schedule: pick(c, "* * * * *", "*/5 * * * *", "30 4 * * *")}
+	}
+	if c.of(200) {
+		svc.AvailableAtLeast, svc.AvailableSet = c.below(svc.Instances+1), true
 	}
 	return svc
 }

@@ -20,6 +20,7 @@ type journal struct {
 	stopped map[string]bool
 	started map[string]bool
 	scale   map[string]int
+	groups  map[string]int64
 	end     *policy.Record
 }
 
@@ -108,6 +109,10 @@ func (j *journal) keep(box *outbox) {
 			set(j.started, r.ID, r.Value != 0)
 		case policy.RecordScale:
 			j.scale[r.ID] = int(r.Value)
+		case policy.RecordGroup:
+			if j.groups[r.ID] = r.Value; r.Value == 0 {
+				delete(j.groups, r.ID)
+			}
 		case policy.RecordShutdown:
 			j.end = &r
 		}

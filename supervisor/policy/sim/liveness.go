@@ -112,7 +112,7 @@ func (k *checker) started() {
 			}
 			if may < 0 {
 				may = 0
-				if s.mayStart() {
+				if s.mayStart(k) {
 					may = 1
 				}
 			}
@@ -127,8 +127,8 @@ func (k *checker) started() {
 
 // mayStart says whether surely nothing outside of the service stands against
 // its start.
-func (s *service) mayStart() bool {
-	if s.yields() {
+func (s *service) mayStart(k *checker) bool {
+	if s.yields() || s.heldBack(k) {
 		return false
 	}
 	for _, d := range s.needs {
@@ -207,12 +207,14 @@ func (k *checker) unsettledSlot() *slot {
 				if lives {
 					return sl
 				}
+			case sl.old() && sl.svc.group.on, k.overlooked(sl):
+				return sl
 			case sl.ready():
 			case lives:
 				return sl
-			case s.mayStart() && !sl.unsure:
+			case s.mayStart(k) && !sl.unsure:
 				return sl
-			case !s.blocked():
+			case !s.blocked(k):
 				return sl
 			}
 		}
@@ -222,9 +224,12 @@ func (k *checker) unsettledSlot() *slot {
 
 // blocked says whether a need, however far, is not wanted or has ended for
 // good, or an instance is in doubt: then it is right to wait.
-func (s *service) blocked() bool {
+func (s *service) blocked(k *checker) bool {
+	if s.blockedGroup(k) {
+		return true
+	}
 	for d := range s.below[1] {
-		if !d.enabled() {
+		if !d.enabled() || d.blockedGroup(k) {
 			return true
 		}
 		for _, sl := range d.slots[:d.instances] {

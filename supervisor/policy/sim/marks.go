@@ -45,6 +45,15 @@ const (
 	MarkReadyMeanwhile              // it became ready while no supervisor watched
 	MarkDeathInBackoff              // a backoff continued
 	MarkDeathInShutdown             // a shutdown continued
+	MarkGroup                       // a member's end took others of its group with it
+	MarkGroupOrder                  // … and one waited for those after it
+	MarkJudged                      // an instance was judged
+	MarkActed                       // … and taken down for it
+	MarkRecycled                    // an instance was recycled
+	MarkBudgetWait                  // an act waited
+	MarkClock                       // the wall clock was set
+	MarkDeathInGroup                // a restart of a group continued
+	MarkDeathInTurn                 // a replacement was awaited over a death
 	marks
 )
 
@@ -56,7 +65,8 @@ var markNames = [marks]string{
 	"leftovers", "deaf", "stuck", "hook failed", "hook hung", "stale", "backoff", "reset", "unmet need", "stop order",
 	"task done", "crash loop", "gave up", "start timeout", "shutdown kill", "essential", "refused", "done", "scaled down",
 	"death", "records lost", "adopted", "found spawned", "not found", "ended meanwhile", "ended unknown", "ready meanwhile",
-	"backoff continued", "shutdown continued",
+	"backoff continued", "shutdown continued", "group", "group order", "judged", "acted", "recycled", "budget wait",
+	"clock set", "group continued", "turn continued",
 }
 
 func (m Mark) String() string { return markNames[m] }

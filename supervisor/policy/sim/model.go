@@ -21,7 +21,11 @@ type service struct {
 	started   bool                 // by a person, although disabled
 	instances int                  // wanted
 	slots     []*slot
-	restarts  int  // restart commands under way
+	restarts  int // restart commands under way
+	group     *group
+	place     int
+	doomedBy  int  // the step of the failure with which what was asked for before it goes down
+	maybeBy   int  // … or may
 	queued    bool // more than one of them: it cannot be seen when the later ones begin
 }
 
@@ -95,6 +99,8 @@ type slot struct {
 	unsure  bool // it cannot be known from outside what its last end meant
 	cur     *incarnation
 	outcome outcome
+	gaveUp  bool // outcome is failed since a crash loop was given up
+	turn    turn
 
 	fails     int           // unrequested ends since the counters were last forgotten
 	starts    int           // failed starts in a row
@@ -139,6 +145,7 @@ type ask uint8
 const (
 	askNone    ask = iota
 	askTimeout     // it was not ready in time
+	askAct         // it was judged
 	askStop        // people, the order of things or a shutdown want it to end
 	askEither      // it cannot be known from outside which
 )

@@ -38,6 +38,9 @@ type incarnation struct {
 	doomed    bool // there was reason to end it before the machine knew that it exists
 	restarted bool // … and a restart was under way
 
+	judged    policy.Cause // an act was asked for
+	unhealthy bool
+
 	told told
 }
 
@@ -191,11 +194,12 @@ func (w *world) dies(inc *incarnation) {
 	w.answer(policy.Exited{Ref: inc.ref, Status: inc.status, Empty: inc.saidEmpty}, false)
 }
 
-// signal carries out ActSignal. Only the stop signal does anything: what a
+// signal carries out ActSignal. Only what is to end it (by the stop signal, or
+// SIGABRT) does anything: what a
 // service does on other signals is its own affair.
 func (w *world) signal(a *policy.Action) {
 	inc := w.incs[a.Ref]
-	if inc == nil || !inc.main || a.Signal != inc.svc.spec.Stop.Signal {
+	if inc == nil || !inc.main || a.Signal != inc.svc.spec.Stop.Signal && !a.Cont {
 		return
 	}
 	w.obey(inc)

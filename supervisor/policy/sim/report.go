@@ -30,11 +30,20 @@ func (s *Scenario) String() string {
 		if r := v.Ready; r != nil {
 			fmt.Fprintf(&b, " ready(%v%s)", r.Delay, r.Notify)
 		}
+		if r := v.Recycle; r != nil {
+			fmt.Fprintf(&b, " recycle(%v ±%g %s)", r.MaxAge, r.Jitter, r.Schedule)
+		}
+		if v.AvailableSet {
+			fmt.Fprintf(&b, " at least %d", v.AvailableAtLeast)
+		}
 		r := v.Restart
 		fmt.Fprintf(&b, " start(%v) stop(%s %v %s) restart(%s %v..%v x%g ±%g reset %v) loop(%d in %v then %s)\n",
 			v.StartTimeout, v.Stop.Signal, v.Stop.Timeout, v.Stop.Command,
 			r.Policy, r.Delay, r.MaxDelay, r.Factor, r.Jitter, r.ResetAfter,
 			v.CrashLoop.Failures, v.CrashLoop.Within, v.CrashLoop.Then)
+	}
+	for _, g := range s.Spec.Groups {
+		fmt.Fprintf(&b, "  group %s %s %v\n", g.Name, g.Strategy, g.Members)
 	}
 	fmt.Fprintf(&b, "  faults in permille: %+v\n", s.Faults)
 	for _, a := range s.Script {
@@ -59,6 +68,15 @@ func (a *Act) what() string {
 		return fmt.Sprintf("shutdown, code %d", a.Shutdown.Code)
 	case a.Death != nil:
 		return fmt.Sprintf("the supervisor dies; the next one is there after %v (%d permille of the ends unknown)", a.Death.Down, a.Death.Unknown)
+	case a.Judge != nil:
+		j := a.Judge
+		what := "is judged (" + string(j.On) + ")"
+		if j.Withdraw {
+			what = "is judged no more"
+		}
+		return fmt.Sprintf("%s/%d %s, cause %d", j.Service, j.Instance, what, j.Cause)
+	case a.Clock != 0:
+		return fmt.Sprintf("the clock is set by %v", a.Clock)
 	case a.Crash != nil:
 		return fmt.Sprintf("crash %s/%d", a.Crash.Service, a.Crash.Instance)
 	}

@@ -41,13 +41,15 @@ type Faults struct {
 }
 
 // Act is something that happens to the world at a moment. Exactly one of
-// Command, Shutdown, Crash, Death and Jump is set.
+// Command, Shutdown, Crash, Death, Judge, Clock and Jump is set.
 type Act struct {
 	At       time.Duration
 	Command  *policy.Command // Request is given by the world
 	Shutdown *policy.Shutdown
 	Crash    *Crash
 	Death    *Death
+	Judge    *Judge
+	Clock    time.Duration // the wall clock is set by so much
 	Jump     time.Duration // the driver does not come to run for so long
 }
 
@@ -117,6 +119,13 @@ func generateScript(c *chance, s *Scenario) []Act {
 		switch {
 		case c.of(60):
 			acts = append(acts, Act{At: at, Jump: c.spread(time.Second, 10*time.Minute)})
+		case c.of(30):
+			acts = append(acts, Act{At: at, Clock: pick(c, time.Second, time.Minute, time.Hour, 26*time.Hour) * time.Duration(pick(c, 1, -1))})
+		case c.of(250):
+			for range 1 + c.below(4) { // most instances fail a check at once
+				acts = append(acts, Act{At: at, Judge: generateJudge(c, s.Spec)})
+				at += c.spread(time.Millisecond, 10*time.Second)
+			}
 		case c.of(250):
 			acts = append(acts, Act{At: at, Crash: generateCrash(c, s.Spec)})
 		default:
@@ -168,6 +177,15 @@ func generateCrash(c *chance, sp *spec.Spec) *Crash {
 		st = policy.Status{Signal: "SIGKILL", OOM: true}
 	}
 	return &Crash{Service: svc.Name, Instance: c.below(max(svc.Instances, 1)), Status: st}
+}
+
+func generateJudge(c *chance, sp *spec.Spec) *Judge {
+	svc := sp.Services[c.below(len(sp.Services))]
+	return &Judge{
+		Service: svc.Name, Instance: c.below(max(svc.Instances, 1)), Withdraw: c.of(150),
+		Cause: pick(c, policy.CauseCheck, policy.CauseCheck, policy.CauseOutlier, policy.CauseMemory, policy.CauseLeak),
+		On:    pick(c, spec.OnFailureRestart, spec.OnFailureRestart, spec.OnFailureRestart, spec.OnFailureDump, spec.OnFailureAlert),
+	}
 }
 
 func generateCommand(c *chance, sp *spec.Spec) policy.Command {

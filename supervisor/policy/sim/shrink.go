@@ -64,6 +64,10 @@ func (sh *shrinker) clone() *Scenario {
 		v.Needs, v.After = slices.Clone(svc.Needs), slices.Clone(svc.After)
 		sp.Services[i] = &v
 	}
+	sp.Groups = slices.Clone(c.Spec.Groups)
+	for i := range sp.Groups {
+		sp.Groups[i].Members = slices.Clone(sp.Groups[i].Members)
+	}
 	c.Spec = &sp
 	c.Script = slices.Clone(c.Script)
 	return &c
@@ -117,8 +121,12 @@ func (sh *shrinker) services() bool {
 		for _, svc := range c.Spec.Services {
 			svc.Needs, svc.After = slices.DeleteFunc(svc.Needs, is), slices.DeleteFunc(svc.After, is)
 		}
+		for i := range c.Spec.Groups {
+			c.Spec.Groups[i].Members = slices.DeleteFunc(c.Spec.Groups[i].Members, is)
+		}
 		c.Script = slices.DeleteFunc(c.Script, func(a Act) bool {
-			return a.Command != nil && a.Command.Service == name || a.Crash != nil && a.Crash.Service == name
+			return a.Command != nil && a.Command.Service == name || a.Crash != nil && a.Crash.Service == name ||
+				a.Judge != nil && a.Judge.Service == name
 		})
 		if sh.try(c) {
 			any = true
@@ -149,9 +157,18 @@ func faultKinds(f *Faults) []*int {
 	}
 }
 
-// edges leaves out needs and after.
+// edges leaves out groups, needs and after.
 func (sh *shrinker) edges() bool {
 	any := false
+	for i := 0; i < len(sh.best.Spec.Groups); {
+		c := sh.clone()
+		c.Spec.Groups = slices.Delete(c.Spec.Groups, i, i+1)
+		if sh.try(c) {
+			any = true
+		} else {
+			i++
+		}
+	}
 	for i := range sh.best.Spec.Services {
 		for _, list := range []func(*spec.Service) *[]string{
 			func(s *spec.Service) *[]string { return &s.Needs },
@@ -180,6 +197,7 @@ func (sh *shrinker) plain() bool {
 			func(s *spec.Service) bool { ok := s.Instances > 1; s.Instances = min(s.Instances, 1); return ok },
 			func(s *spec.Service) bool { ok := s.Stop.Command != ""; s.Stop.Command = ""; return ok },
 			func(s *spec.Service) bool { ok := s.Reload != nil; s.Reload = nil; return ok },
+			func(s *spec.Service) bool { ok := s.Recycle != nil; s.Recycle = nil; return ok },
 			func(s *spec.Service) bool { ok := s.Ready != nil; s.Ready = nil; return ok },
 			func(s *spec.Service) bool { ok := s.Essential; s.Essential = false; return ok },
 			func(s *spec.Service) bool { ok := s.Restart.Jitter > 0; s.Restart.Jitter = 0; return ok },

@@ -131,6 +131,21 @@ func (t *trace) event(w *world, ev policy.Event) {
 		} else {
 			t.str(" failed")
 		}
+	case policy.Act:
+		t.str("judged ")
+		t.ref(w, ev.Ref)
+		t.str(" ")
+		t.num(int64(ev.Cause))
+		t.str(" ")
+		t.str(string(ev.On))
+	case policy.Withdraw:
+		t.str("withdrawn ")
+		t.ref(w, ev.Ref)
+		t.str(" ")
+		t.num(int64(ev.Cause))
+	case policy.ClockChanged:
+		t.str("clock ")
+		t.str(ev.Wall.Format("01-02 15:04:05"))
 	case policy.Command:
 		t.str("? ")
 		t.uint(uint64(ev.Request))
@@ -208,6 +223,8 @@ func (t *trace) record(w *world, r policy.Record) {
 		t.str(" started ")
 	case policy.RecordScale:
 		t.str(" scale ")
+	case policy.RecordGroup:
+		t.str(" group ")
 	case policy.RecordShutdown:
 		t.str(" shutdown")
 	}

@@ -29,6 +29,7 @@ type world struct {
 	told   policy.Time
 	last   policy.Request
 	steps  int
+	offset time.Duration // of the wall clock, by being set
 	idle   int           // steps in a row in which time stood still
 	jumped time.Duration // all leaps of time so far
 
@@ -62,6 +63,7 @@ func (w *world) run() {
 		w.deaths += count(a.Death != nil)
 	}
 	w.step(policy.SpecChanged{Spec: w.sc.Spec})
+	w.tellClock()
 	for i, a := range w.sc.Script {
 		w.q.push(item{at: policy.Time(a.At), kind: itScript, n: i})
 	}
@@ -253,7 +255,7 @@ func (w *world) act(a *Act) {
 	if a.Death != nil {
 		w.deaths--
 	}
-	if w.calm || w.absent && (a.Command != nil || a.Shutdown != nil) { // nobody hears it
+	if w.calm || w.absent && (a.Command != nil || a.Shutdown != nil || a.Judge != nil) { // nobody hears it
 		return
 	}
 	switch {
@@ -272,6 +274,12 @@ func (w *world) act(a *Act) {
 			inc.status = a.Crash.Status
 			w.dies(inc)
 		}
+	case a.Judge != nil:
+		w.judge(a.Judge)
+	case a.Clock != 0:
+		w.marks[MarkClock]++
+		w.offset += a.Clock
+		w.tellClock()
 	case a.Jump > 0:
 		w.marks[MarkJump]++
 		w.now = w.now.Add(a.Jump)

@@ -7,18 +7,23 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 )
 
 // listen serves on inherited sockets, found as a service has to: by
 // sd_listen_fds(3), in a process with no other descriptor.
-func listen([]string) {
+func listen(args []string) {
 	if pid := os.Getenv("LISTEN_PID"); integer(pid) != os.Getpid() {
 		fail("LISTEN_PID is " + pid)
 	}
 	names := os.Getenv("LISTEN_FDNAMES")
 	list := strings.Split(names, ":")
+	var answers sync.WaitGroup
+	var listeners []net.Listener
 	if n := integer(os.Getenv("LISTEN_FDS")); n != len(list) {
 		fail("LISTEN_FDS and LISTEN_FDNAMES do not agree")
 	}
@@ -26,15 +31,34 @@ func listen([]string) {
 		file := os.NewFile(uintptr(3+i), name)
 		l, err := net.FileListener(file)
 		check(err)
+		listeners = append(listeners, l)
+		answers.Add(1)
 		go func() {
+			defer answers.Done()
 			defer file.Close() // l has a copy; a test looks at this one
 			for {
 				c, err := l.Accept()
+				if errors.Is(err, net.ErrClosed) {
+					return
+				}
 				check(err)
-				go answer(c, fmt.Sprintf("socket %s pid %d instance %s names %s fd %s",
-					name, os.Getpid(), os.Getenv("NINES_INSTANCE_ID"), names, os.Getenv("NINES_FD_"+name)))
+				answers.Go(func() {
+					answer(c, fmt.Sprintf("socket %s pid %d instance %s names %s fd %s",
+						name, os.Getpid(), os.Getenv("NINES_INSTANCE_ID"), names, os.Getenv("NINES_FD_"+name)))
+				})
 			}
 		}()
+	}
+	if arg(args, 0, "") == "drain" {
+		term := make(chan os.Signal, 1)
+		signal.Notify(term, syscall.SIGTERM)
+		say()
+		<-term
+		for _, l := range listeners {
+			check(l.Close())
+		}
+		answers.Wait() // whoever was accepted is answered; the others wait in the socket
+		return
 	}
 	say()
 	forever()

@@ -38,10 +38,11 @@
 //	http                   serves on 127.0.0.1:$NINES_PORT_http: / answers JSON
 //	                       with pid, instance, service, incarnation; /exit?code=N
 //	                       exits, /hang does not answer, /status?code=N answers N
-//	listen                 answers a line with a line of words on each socket that
+//	listen [drain]         answers a line with a line of words on each socket that
 //	                       it was given as sd_listen_fds(3) has it: socket NAME,
 //	                       pid, instance, the sockets' names and the descriptor
-//	                       that NINES_FD_NAME says. It checks LISTEN_PID
+//	                       that NINES_FD_NAME says. It checks LISTEN_PID. drain:
+//	                       on SIGTERM it answers whom it has accepted, and exits 0
 //	ask NETWORK ADDRESS N  connects and asks N times, one after the other, and
 //	                       prints each answer; exits 1 if it was refused
 //	ask NETWORK ADDRESS until FILE

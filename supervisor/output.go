@@ -1,0 +1,156 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"nines/spec"
+	"nines/supervisor/journal"
+	"nines/supervisor/logs"
+	"nines/supervisor/notify"
+)
+
+// output says how services' output is kept where the spec leaves it open.
+type output struct {
+	dir    string // "": in no file
+	stdout bool   // on nines-log's stdout too, whatever log.to says
+}
+
+// settings are those of one stream of an instance's output, as nines-log reads
+// them.
+func (o output) settings(svc *spec.Service, index int, stream string) logs.Settings {
+	l := &svc.Log
+	return logs.Settings{
+		Service: svc.Name, Instance: svc.Name + "/" + strconv.Itoa(index), Stream: stream,
+		Dir: o.dir, MaxSize: l.MaxSize, Keep: l.Keep, Compress: l.Compress, Rate: l.Rate, Format: l.Format,
+		ToFile: o.dir != "" && slices.Contains(l.To, "file"), ToStdout: o.stdout || slices.Contains(l.To, "stdout"),
+	}
+}
+
+// streams are the pipes that an instance of svc gets, stdout's first.
+func streams(svc *spec.Service) []string {
+	if svc.Log.Streams == "split" {
+		return []string{logs.Out, logs.Err}
+	}
+	return []string{logs.Out}
+}
+
+// pipeName is what the keeper calls the pipe of that stream of an incarnation.
+func pipeName(incarnation, stream string) string { return incarnation + ":" + stream }
+
+// relog gives the running instances of these services the settings of their log
+// blocks, in place; streams alone stay as they are until the next start. The
+// loop calls it.
+func (s *Supervisor) relog(services []*spec.Service) {
+	byName := make(map[string]*spec.Service, len(services))
+	for _, svc := range services {
+		byName[svc.Name] = svc
+	}
+	var messages [][]byte
+	var m []byte
+	fields := 0
+	for _, in := range s.live {
+		svc := byName[in.svc.Name]
+		if svc == nil {
+			continue
+		}
+		// Which pipes it was given, it was given by an earlier spec; the keeper
+		// passes over names that it does not have.
+		for _, stream := range []string{logs.Out, logs.Err} {
+			lines := notify.KeyFDName + "=" + pipeName(in.name, stream) + "\n" +
+				notify.KeyLog + "=" + s.spawner.resolve.output.settings(svc, in.index, stream).Encode() + "\n"
+			if len(m)+len(lines) > notify.MaxMessage || fields+2 > notify.MaxFields {
+				messages, m, fields = append(messages, m), nil, 0
+			}
+			m, fields = append(m, lines...), fields+2
+		}
+	}
+	if len(m) > 0 {
+		messages = append(messages, m)
+	}
+	s.tell(messages)
+}
+
+// heard is which notices of nines-log are in the journal: all up to number seq
+// of that epoch. The keeper holds it, so that a successor tells nothing twice.
+type heard struct {
+	epoch string // "": of none, or of one that ended in order
+	seq   uint64
+}
+
+func (h heard) String() string {
+	if h.epoch == "" {
+		return ""
+	}
+	return h.epoch + " " + strconv.FormatUint(h.seq, 10)
+}
+
+func parseHeard(value string) (heard, bool) {
+	epoch, seq, ok := strings.Cut(value, " ")
+	n, err := strconv.ParseUint(seq, 10, 64)
+	return heard{epoch, n}, ok && err == nil && epoch != ""
+}
+
+// How long listenToLogs waits before it looks for the next nines-log.
+const (
+	logsAgain     = 50 * time.Millisecond
+	logsAgainMost = 2 * time.Second
+)
+
+// listenToLogs puts into the journal what nines-log has to tell, through all of
+// its lives, until ctx ends.
+func (s *Supervisor) listenToLogs(ctx context.Context) {
+	socket := filepath.Join(s.cfg.RuntimeDir, logs.SocketName)
+	was := s.cfg.Past.Heard
+	pause := logsAgain
+	for ctx.Err() == nil {
+		err := logs.Notices(ctx, socket, was.epoch, was.seq, func(epoch string) error {
+			pause = logsAgain
+			if epoch != was.epoch {
+				died := was.epoch != ""
+				was = heard{epoch: epoch}
+				s.hear(was, died, nil)
+			}
+			return nil
+		}, func(n logs.Notice) error {
+			missed := n.Seq - was.seq - 1
+			was.seq = n.Seq
+			if missed > 0 {
+				s.hear(was, false, &logs.Notice{Text: strconv.FormatUint(missed, 10) + " reports about lost lines were lost: there were too many"})
+			}
+			s.hear(was, false, &n)
+			return nil
+		})
+		if err == nil && was.epoch != "" {
+			// It said all, and lost nothing.
+			was = heard{}
+			s.hear(was, false, nil)
+		}
+		if err != nil && !errors.Is(err, logs.ErrNotRunning) && !errors.Is(err, logs.ErrInterrupted) && ctx.Err() == nil && pause == logsAgainMost {
+			s.log.Warn("cannot hear nines-log: what it loses is not in the events", "err", err)
+		}
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause, logsAgainMost)
+		case <-ctx.Done():
+		}
+	}
+}
+
+// hear has the loop record how far was heard, and what.
+func (s *Supervisor) hear(h heard, died bool, n *logs.Notice) {
+	s.box.put(func() {
+		s.values = append(s.values, keyHeard+" "+h.String())
+		if died {
+			s.note(journal.Entry{Kind: journal.KindLost, Text: "nines-log ended unexpectedly: of each instance's output, what it had read and not written yet, 64 KiB at most, may be lost"})
+		}
+		if n != nil {
+			s.note(journal.Entry{Kind: journal.KindLost, Service: n.Service, Instance: n.Instance, Text: n.Text})
+		}
+	})
+}

@@ -1,0 +1,5 @@
+//go:build ninesbug7
+
+package policy
+
+const bug = 7

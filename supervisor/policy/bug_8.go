@@ -1,0 +1,5 @@
+//go:build ninesbug8
+
+package policy
+
+const bug = 8

@@ -1,0 +1,5 @@
+//go:build ninesbug9
+
+package policy
+
+const bug = 9

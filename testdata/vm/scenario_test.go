@@ -1,0 +1,282 @@
+package vm
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"nines/ipc"
+)
+
+// status reads a file that "nines status --json" wrote.
+func status(t *testing.T, r Result, file string) ipc.Status {
+	t.Helper()
+	var st ipc.Status
+	if err := json.Unmarshal(r.Files[file], &st); err != nil {
+		r.Fatal(t, "%s: %v: %q", file, err, r.Files[file])
+	}
+	return st
+}
+
+// pids are those of a service's instances, by their ids.
+func pids(st ipc.Status, service string) map[string]int {
+	all := map[string]int{}
+	for _, s := range st.Services {
+		for _, i := range s.Instances {
+			if s.Name == service {
+				all[i.ID] = i.PID
+			}
+		}
+	}
+	return all
+}
+
+// TestServices: PID 1 of a machine with every controller, and its orderly end.
+func TestServices(t *testing.T) {
+	m := Start(t, Machine{Spec: `
+service "web" {
+  command   = ["sleep", "1000"]
+  instances = 3
+}
+service "later" {
+  command = ["sh", "-c", "trap 'echo ended; exit 0' TERM; while :; do sleep 1; done"]
+  needs   = ["web"]
+}
+service "stubborn" {
+  command = ["misbehave", "ignore-term"]
+  stop {
+    timeout = "500ms"
+  }
+}
+`, Script: `
+up web later stubborn
+nines status --json >/out/status.json
+`, Then: "nines shutdown"})
+	r := m.Wait()
+	st := status(t, r, "status.json")
+	if st.Supervisor.KeeperPID != 1 || st.Supervisor.Cgroups != "full" || len(st.Supervisor.Warnings) > 0 {
+		t.Errorf("status: %+v", st.Supervisor)
+	}
+	if r.Exit != 0 || !orderly(r) {
+		r.Fatal(t, "exit %d, end %s, want an orderly one", r.Exit, r.End)
+	}
+	t.Logf("%.1fs from QEMU's start to its end", r.Took.Seconds())
+}
+
+// orderly says whether nines ended the machine: by power-off, or where
+// nines-init was not told that the machine is its own, by exiting with 0, which
+// the kernel answers with a panic.
+func orderly(r Result) bool {
+	return r.End == PowerOff || r.End == Panic && strings.Contains(r.Console, "Attempted to kill init! exitcode=0x00000000")
+}
+
+// TestOrphans: 10,000 children of PID 1 end at one instant. It reaps them all
+// and goes on answering.
+func TestOrphans(t *testing.T) {
+	r := Run(t, Machine{Memory: 3072, Spec: `
+service "sleep" {
+  command = ["sleep", "1000"]
+}
+`, Script: `
+up sleep
+nines status --json >/out/before.json
+g=/sys/fs/cgroup/orphans
+mkdir $g
+sh -c "echo \$\$ >$g/cgroup.procs; exec guest orphans 10000"
+children() { cat /proc/1/task/*/children | wc -w; }
+n=$(children)
+[ "$n" -ge 10000 ] || fail "only $n children"
+echo "$n children, $(cut -d' ' -f1 /proc/uptime)"
+echo 1 >$g/cgroup.kill
+reaped() { [ "$(children)" -lt 100 ]; }
+await 60 reaped
+echo "$(children) children, $(cut -d' ' -f1 /proc/uptime)"
+zombies=$(cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z ' || :)
+[ "$zombies" = 0 ] || fail "$zombies zombies"
+rmdir $g
+nines status --json >/out/after.json
+grep VmRSS /proc/1/status
+`})
+	before, after := status(t, r, "before.json"), status(t, r, "after.json")
+	if pids(before, "sleep")["sleep/0"] != pids(after, "sleep")["sleep/0"] || after.Supervisor.Restarts != 0 {
+		t.Errorf("before %+v, after %+v", before, after)
+	}
+	t.Logf("%.1fs\n%s", r.Took.Seconds(), r.Output)
+}
+
+// TestSupervisorKilled: under load, by each signal, and stopped until the
+// watchdog notices. No service notices.
+func TestSupervisorKilled(t *testing.T) {
+	r := Run(t, Machine{CPUs: 2, Env: []string{"NINES_WATCHDOG=3s"}, Spec: `
+service "steady" {
+  command   = ["sleep", "1000"]
+  instances = 10
+}
+service "crash" {
+  command   = ["sh", "-c", "sleep 0.3; exit 3"]
+  instances = 3
+  restart {
+    delay     = "100ms"
+    max_delay = "500ms"
+  }
+  crash_loop {
+    failures = 10000
+  }
+}
+service "talk" {
+  command = ["sh", "-c", "i=0; while sleep 0.02; do i=$((i+1)); echo $i; done"]
+}
+`, Script: `
+up steady talk
+nines status --json >/out/before.json
+supervisor() { nines status --json | sed 's/.*"supervisor":{[^}]*"pid":\([0-9]*\).*/\1/'; }
+back() { p=$(supervisor) && [ -n "$p" ] && [ "$p" != "$old" ]; }
+for signal in KILL SEGV ABRT STOP; do
+	old=$(supervisor)
+	kill -$signal $old
+	await 60 back
+	up steady talk
+	echo "$signal $(cut -d' ' -f1 /proc/uptime)"
+done
+nines status --json >/out/after.json
+nines logs -n 100000 talk >/out/talk
+zombies=$(cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z ' || :)
+[ "$zombies" = 0 ] || fail "$zombies zombies"
+`})
+	before, after := status(t, r, "before.json"), status(t, r, "after.json")
+	for _, service := range []string{"steady", "talk"} {
+		was, is := pids(before, service), pids(after, service)
+		if len(was) == 0 || fmt.Sprint(was) != fmt.Sprint(is) {
+			t.Errorf("%s: pids %v became %v", service, was, is)
+		}
+	}
+	if after.Supervisor.Restarts != 4 {
+		t.Errorf("supervisor restarts: %d, want 4", after.Supervisor.Restarts)
+	}
+	t.Logf("%.1fs\n%s", r.Took.Seconds(), r.Output)
+}
+
+// TestOutOfMemory: the kernel kills one instance; nines sees it and starts
+// another, and its siblings do not notice.
+func TestOutOfMemory(t *testing.T) {
+	r := Run(t, Machine{Spec: `
+service "leak" {
+  command = ["sh", "-c", "until [ -e /tmp/go ]; do sleep 0.1; done; rm /tmp/go; exec misbehave leak 1048576 1073741824"]
+  restart {
+    delay = "0s"
+  }
+}
+service "sibling" {
+  command = ["sleep", "1000"]
+}
+`, Script: `
+up leak sibling
+nines status --json >/out/before.json
+g=$(nines status --json | sed 's/.*"cgroup":"\([^"]*\/leak\/[^"]*\)".*/\1/')
+for d in /sys/fs/cgroup /sys/fs/cgroup/nines /sys/fs/cgroup/nines/leak; do echo +memory >$d/cgroup.subtree_control; done
+echo 32M >$g/memory.max
+echo 1 >$g/memory.oom.group
+touch /tmp/go
+again() { nines status --json | grep -q '"id":"leak/0".*"state":"ready".*"restarts":1'; }
+await 60 again
+nines status --json >/out/after.json
+dmesg >/out/dmesg
+`})
+	before, after := status(t, r, "before.json"), status(t, r, "after.json")
+	if pids(before, "sibling")["sibling/0"] != pids(after, "sibling")["sibling/0"] {
+		t.Errorf("the sibling: %v became %v", pids(before, "sibling"), pids(after, "sibling"))
+	}
+	for _, s := range after.Services {
+		if s.Name == "leak" && (s.Instances[0].LastExit == nil || s.Instances[0].LastExit.Signal != "SIGKILL") {
+			t.Errorf("leak: %+v", s.Instances[0].LastExit)
+		}
+	}
+	if !strings.Contains(string(r.Files["dmesg"]), "Memory cgroup out of memory") {
+		t.Errorf("the kernel's log has no such kill:\n%s", r.Files["dmesg"])
+	}
+}
+
+// TestForkBomb: stop ends all of it, sessions of its own or not.
+func TestForkBomb(t *testing.T) {
+	// Each process is a Go program, which takes its time in an emulated machine.
+	r := Run(t, Machine{CPUs: 2, Memory: 1024, Spec: `
+service "bomb" {
+  command = ["misbehave", "forkbomb", "120", "setsid"]
+  enabled = false
+  stop {
+    timeout = "500ms"
+  }
+}
+service "sibling" {
+  command = ["sleep", "1000"]
+}
+`, Script: `
+up sibling
+nines start --no-wait bomb
+n() { cat /sys/fs/cgroup/nines/bomb/0.*/cgroup.procs 2>/dev/null | wc -l; }
+many() { [ "$(n)" -ge 80 ]; }
+await 60 many
+echo "$(n) processes"
+nines stop bomb
+[ "$(pidof misbehave | wc -w)" = 0 ] || fail "left: $(pidof misbehave)"
+[ -z "$(find /sys/fs/cgroup/nines/bomb -mindepth 1 -type d)" ] || fail "a cgroup is left"
+up sibling
+`})
+	t.Logf("%.1fs %s", r.Took.Seconds(), r.Output)
+}
+
+// TestManyAdopted: the supervisor dies over so many instances as
+// NINES_VM_INSTANCES says, and the next one takes them all as they are.
+func TestManyAdopted(t *testing.T) {
+	n := 1000
+	if text := os.Getenv("NINES_VM_INSTANCES"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil {
+			t.Fatalf("cannot use NINES_VM_INSTANCES: %v", err)
+		}
+	}
+	m := Machine{CPUs: 2, Memory: 1024 + n/5, Spec: fmt.Sprintf(`
+service "many" {
+  command   = ["sleep", "100000"]
+  instances = %d
+  # It counts from the request: the last ones wait long for their turn.
+  start {
+    timeout = "10m"
+  }
+}
+`, n), Script: `
+t() { cut -d' ' -f1 /proc/uptime; }
+echo "begun $(t)"
+await 1500 nines ready many
+echo "ready $(t)"
+nines status --json >/out/before.json
+old=$(sed 's/.*"supervisor":{[^}]*"pid":\([0-9]*\).*/\1/' /out/before.json)
+kill -9 $old
+back() { p=$(nines status --json | sed 's/.*"supervisor":{[^}]*"pid":\([0-9]*\).*/\1/') && [ -n "$p" ] && [ "$p" != "$old" ]; }
+await 1500 back
+await 1500 nines ready many
+echo "adopted $(t)"
+nines status --json >/out/after.json
+grep VmRSS /proc/1/status
+`}
+	m.Timeout = 4 * time.Minute
+	if n > 5000 {
+		m.Timeout = 30 * time.Minute
+		m.Cmdline = "sysctl.kernel.pid_max=4194304"
+	}
+	r := Run(t, m)
+	was, is := pids(status(t, r, "before.json"), "many"), pids(status(t, r, "after.json"), "many")
+	if len(was) != n || len(is) != n {
+		t.Fatalf("%d instances, then %d", len(was), len(is))
+	}
+	for id, pid := range was {
+		if pid == 0 || is[id] != pid {
+			t.Errorf("%s: pid %d became %d", id, pid, is[id])
+		}
+	}
+	t.Logf("%.1fs\n%s", r.Took.Seconds(), r.Output)
+}
