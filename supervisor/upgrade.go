@@ -66,8 +66,12 @@ type UpgradeRequest struct {
 	Probation time.Duration // to live, ready, before it is taken for good
 }
 
-// The bounds of a request's times.
-const maxUpgradeTime = time.Hour
+// The bounds of a request. The path must fit in a value of the keeper's, beside
+// what it has to say of it.
+const (
+	maxUpgradeTime = time.Hour
+	maxUpgradePath = 2 << 10 // bytes
+)
 
 // ErrHandedOver is what Run returns when another supervisor takes over: all that
 // was made is left for it.
@@ -88,6 +92,10 @@ func refuseUpgrade(format string, args ...any) error {
 // leavePatience is how long a supervisor that makes way waits for starts that
 // are under way. What comes after it finds out about them as after a crash.
 const leavePatience = 5 * time.Second
+
+// answerPatience is how long the keeper, which does nothing that takes long, may
+// take to agree.
+const answerPatience = 10 * time.Second
 
 // upgrading is the loop's part.
 type upgrading struct {
@@ -135,8 +143,19 @@ func (s *Supervisor) Upgrade(ctx context.Context, r UpgradeRequest) (Upgrade, er
 	if failed != nil {
 		return Upgrade{}, failed
 	}
+	late := time.NewTimer(answerPatience)
+	defer late.Stop()
 	select {
 	case u = <-answer:
+	case <-late.C:
+		u.State, u.Why = UpgradeReverted, "the keeper does not answer: it may be of a version that cannot; start it again"
+		if err := s.call(ctx, func() {
+			if s.upgrade.last.ID == u.ID && s.upgrade.last.State == UpgradeAsked {
+				s.setUpgrade(u)
+			}
+		}); err != nil {
+			return u, err
+		}
 	case <-ctx.Done():
 		return u, ctx.Err()
 	case <-s.ended:
@@ -194,9 +213,12 @@ func (s *Supervisor) upgradeTold(value string) {
 		s.upgrade.answer = nil
 		a <- u
 	}
-	if u.State == UpgradeTrying && u.What == UpgradeSupervisor && u.ID == s.upgrade.mine {
+	asked := u.State == UpgradeTrying && u.What == UpgradeSupervisor && u.ID == s.upgrade.mine
+	failed := u.State == UpgradeReverted && s.cfg.Past.OnTrial() && u.ID == s.cfg.Past.Upgrade.ID
+	if asked || failed {
 		s.upgrade.leaveAt = s.clock.now().Add(leavePatience)
-		s.log.Info("making way for another supervisor", "path", u.Path)
+		s.log.Info("making way for another supervisor", "upgrade", u.State, "path", u.Path)
+		return // the other tells of it
 	}
 	s.noteUpgrade()
 }
@@ -209,7 +231,6 @@ func (s *Supervisor) noteUpgrade() {
 		return
 	}
 	s.cfg.Past.UpgradeTold = id
-	s.values = append(s.values, keyUpgradeTold+" "+id)
 	e := journal.Entry{Kind: journal.KindUpgraded}
 	switch {
 	case u.State == UpgradeReverted:
@@ -220,6 +241,10 @@ func (s *Supervisor) noteUpgrade() {
 		e.Text = fmt.Sprintf("the supervisor runs %s: %s is now %s", u.Path, u.From, s.cfg.Version)
 	}
 	s.note(e)
+	// Not before it is on disk, or nobody would tell of it if we died.
+	s.journal.Write(nil, func(error) {
+		s.box.put(func() { s.values = append(s.values, keyUpgradeTold+" "+id) })
+	})
 }
 
 // leaves says whether it is time to make way.
@@ -289,6 +314,9 @@ func openPrograms(path, name string) (string, []*os.File, error) {
 	path, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return "", nil, refuseUpgrade("%v: give the path of %s, or of the folder that it is in", err, name)
+	}
+	if len(path) > maxUpgradePath {
+		return "", nil, refuseUpgrade("the path of %s is longer than %d bytes", name, maxUpgradePath)
 	}
 	paths := []string{path}
 	if name == "nines" {

@@ -90,6 +90,9 @@ func (k *keeper) launch(c *child) (int, *link, error) {
 }
 
 func (k *keeper) notStarted(c *child, err error) {
+	if k.trialNotStarted(c, err) {
+		return
+	}
 	now := k.sys.now()
 	delay := c.backoff.next(0)
 	c.startAt = now.Add(delay)

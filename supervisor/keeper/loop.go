@@ -244,7 +244,8 @@ func (k *keeper) deadlines() {
 }
 
 // mend puts right what a panic left undone: a child that is down and has no
-// start due would stay down for ever.
+// start due would stay down for ever, and an upgrade that nobody decides would
+// be the last one.
 func (k *keeper) mend(now time.Time) {
 	if k.finishing || k.over {
 		return
@@ -257,6 +258,12 @@ func (k *keeper) mend(now time.Time) {
 		if c.pid == 0 && c.startAt.IsZero() {
 			c.startAt = now.Add(c.backoff.next(0))
 		}
+		if k.trial == nil {
+			c.programs.abandon()
+		}
+	}
+	if k.trial == nil && k.reexec == nil && k.undecided() {
+		k.settle(stateReverted, "internal error")
 	}
 }
 

@@ -105,13 +105,18 @@ func (k *keeper) reexecDue() {
 		}
 		return // its exit says the rest
 	}
+	if k.moreToReap || k.syncDue {
+		return // that is not in the state; what is due now is carried out first
+	}
+	why := "internal error"
+	defer func() { // a panic too must leave it decided
+		k.reexec = r
+		k.notReexec(why)
+	}()
 	k.reexec = nil // whatever comes, it is not tried again
-	why := k.fitForChange()
-	if why == "" {
+	if why = k.fitForChange(); why == "" {
 		why = k.become(r.next)
 	}
-	k.reexec = r
-	k.notReexec(why)
 }
 
 // become returns only if it could not.
@@ -136,13 +141,13 @@ func (k *keeper) become(next *program) (why string) {
 	if err != nil {
 		return err.Error()
 	}
-	old := openProgram("/proc/self/exe")
-	defer old.close()
 	defer notify.CloseAll([]int{s.fd})
-	keep := append(s.kept, s.fd)
-	if old.fd >= 0 {
-		keep = append(keep, old.fd)
+	old := openProgram("/proc/self/exe")
+	if old.fd < 0 {
+		return "the program that runs cannot be held, and without it there is no way back: /proc must be mounted"
 	}
+	defer old.close()
+	keep := append(s.kept, s.fd, old.fd)
 	argv := append([]string{next.path, ResumeFlag, strconv.Itoa(s.fd) + " " + strconv.Itoa(old.fd)}, k.args...)
 	return k.sys.become(next, argv, keep).Error()
 }

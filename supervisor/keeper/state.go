@@ -37,7 +37,10 @@ type stateWriter struct {
 	mon int64 // now, on CLOCK_MONOTONIC
 }
 
-const stateChunk = 32 << 10 // bytes, written at once
+const (
+	stateChunk = 32 << 10                        // bytes, written at once
+	maxLine    = 4*(maxSettings+maxName) + 1<<10 // bytes: each of a text may be quoted as four
+)
 
 func (w *stateWriter) word(s string) *stateWriter {
 	if n := len(w.b); n > 0 && w.b[n-1] != '\n' {
@@ -234,6 +237,9 @@ func readState(fd int) (*oldState, error) {
 	for line := 1; ; line++ {
 		i := bytes.IndexByte(buf, '\n')
 		for i < 0 {
+			if len(buf) > maxLine {
+				return nil, refusal("line " + strconv.Itoa(line) + " is too long")
+			}
 			if len(buf) == cap(buf) {
 				buf = slices.Grow(buf, len(buf))
 			}

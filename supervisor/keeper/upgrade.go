@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ const keyUpgrade = "upgrade"
 
 // What STATE may be. The supervisor writes "asked".
 const (
+	stateAsked    = "asked"
 	stateTrying   = "trying"
 	stateDone     = "done"
 	stateReverted = "reverted"
@@ -94,6 +96,16 @@ func (k *keeper) settle(state, why string) {
 	k.tell(keyUpgrade)
 }
 
+// undecided reports whether the last upgrade has no verdict.
+func (k *keeper) undecided() bool {
+	v := k.store.values[keyUpgrade]
+	if v == nil {
+		return false
+	}
+	state, _, _ := strings.Cut(v.value, "\t")
+	return state == stateAsked || state == stateTrying
+}
+
 // onTrial reports whether the generation of c that runs, or is started next, is
 // one of an upgrade.
 func (k *keeper) onTrial(c *child) bool {
@@ -117,7 +129,8 @@ func (k *keeper) handOver() {
 	}
 }
 
-// replace has c started again, from what it is to be started from now.
+// replace has the log process started again, from what it is to be started from
+// now.
 func (k *keeper) replace(c *child) {
 	c.backoff = backoff{}
 	if c.pid == 0 {
@@ -182,24 +195,23 @@ func (k *keeper) revert(why string) {
 		k.settle(stateReverted, why)
 		return
 	}
-	if k.sup.pid != 0 {
+	k.settle(stateReverted, why)
+	k.sup.backoff = backoff{}
+	switch {
+	case k.sup.pid == 0:
+		k.sup.startAt = k.sys.now()
+	case k.sup.ready():
 		k.sup.replacing = true
-		k.sup.backoff = backoff{}
-		if k.sup.ready() {
-			k.sup.killWhy = "another takes its place"
-			k.kill(&k.sup)
-		} else {
-			k.abort(&k.sup) // where it hangs is worth knowing
-		}
-	} else {
-		k.replace(&k.sup)
+		k.killLater(&k.sup, hangupPatience, "it has not made way") // it was told
+	default:
+		k.sup.replacing = true
+		k.abort(&k.sup) // where it hangs is worth knowing
 	}
 	k.sup.programs.abandon()
 	if k.log.programs.trial != nil {
 		k.log.programs.abandon()
 		k.replace(&k.log)
 	}
-	k.settle(stateReverted, why)
 }
 
 // dropTrial: all ends, there is nothing to try any more.
@@ -231,6 +243,17 @@ func (k *keeper) trialCrashed(c *child, status unix.WaitStatus) bool {
 		return false
 	}
 	k.revert(who + " ended " + strconv.Itoa(*n) + " times at once; at last it " + howEnded(status))
+	return true
+}
+
+// trialNotStarted gives up one on trial that can never be started.
+func (k *keeper) trialNotStarted(c *child, err error) bool {
+	switch {
+	case !k.onTrial(c), errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOMEM), errors.Is(err, unix.EMFILE),
+		errors.Is(err, unix.ENFILE), errors.Is(err, unix.ETXTBSY):
+		return false
+	}
+	k.revert("it cannot be started: " + err.Error())
 	return true
 }
 
