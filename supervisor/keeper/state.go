@@ -237,9 +237,6 @@ func readState(fd int) (*oldState, error) {
 	for line := 1; ; line++ {
 		i := bytes.IndexByte(buf, '\n')
 		for i < 0 {
-			if len(buf) > maxLine {
-				return nil, refusal("line " + strconv.Itoa(line) + " is too long")
-			}
 			if len(buf) == cap(buf) {
 				buf = slices.Grow(buf, len(buf))
 			}
@@ -259,6 +256,9 @@ func readState(fd int) (*oldState, error) {
 				i += len(buf)
 			}
 			buf = buf[:len(buf)+n]
+			if i > maxLine || i < 0 && len(buf) > maxLine {
+				return nil, refusal("line " + strconv.Itoa(line) + " is too long")
+			}
 		}
 		text := buf[:i]
 		switch {
