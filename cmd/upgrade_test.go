@@ -2,12 +2,16 @@ package cmd_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
 	"nines/ipc"
+	"nines/supervisor"
 )
 
 // TestUpgradeReverted: one bad supervisor, or log process, after the other is
@@ -150,4 +154,169 @@ service "slow" {
 		}
 	}
 	u.ended()
+}
+
+// TestKeeperReverted: a keeper that cannot go on makes way for the one before
+// it, which is the same process, in whatever it fails.
+func TestKeeperReverted(t *testing.T) {
+	dir := t.TempDir()
+	impostors(t, dir, map[string][]string{"exits": {"nines-init"}, "silent": {"nines-init"}})
+	program(t, dir+"/faulty", "nines-init", "-tags", "ninesfault", "-ldflags=-X=runtime.godebugDefault=asyncpreemptoff=1 -E=nines_start")
+	for fault, why := range map[string]string{
+		"read-state":       "it cannot go on: as a test has it",
+		"panic-read-state": "internal error: read-state",
+		"resume":           "it cannot go on: as a test has it",
+		"panic-resume":     "internal error: resume",
+		"":                 "",
+	} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			u := beginUpgrades(t, 2, "", "NINES_FAULT="+fault)
+			if fault == "" {
+				u.refused("asked whether it can go on, it exited with 3", dir+"/exits", "--keeper")
+				u.refused("asked whether it can go on, it was killed by SIGKILL", dir+"/silent", "--keeper")
+				u.does("upgrade", dir+"/faulty", "--keeper")
+			} else {
+				u.refused(why, dir+"/faulty", "--keeper")
+				u.refused(why, dir+"/faulty", "--keeper") // as often as one likes
+			}
+			u.killSupervisor()
+			u.same()
+			u.signalsAre()
+			u.end()
+		})
+	}
+}
+
+// signalsAre wants nines-init, the supervisor and the log process to have no
+// signal blocked.
+func (u *upgraded) signalsAre() {
+	u.t.Helper()
+	for _, pid := range append(children(u.cmd.Process.Pid), u.cmd.Process.Pid) {
+		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if err != nil || !strings.HasPrefix(string(comm), "nines") {
+			continue // a shell blocks some for a moment
+		}
+		if taking, all := threadsTaking(u.t, pid, syscall.SIGUSR1); taking == 0 {
+			u.t.Errorf("none of the %d threads of pid %d takes signals", all, pid)
+		}
+	}
+}
+
+// threadsTaking counts the threads that do not block sig. One of a Go program,
+// by which os/signal hears, blocks whatever nobody asked for.
+func threadsTaking(t *testing.T, pid int, sig syscall.Signal) (taking, all int) {
+	t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		_, rest, _ := strings.Cut(string(b), "SigBlk:\t")
+		mask, err := strconv.ParseUint(rest[:16], 16, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all++
+		if mask>>(sig-1)&1 == 0 {
+			taking++
+		}
+	}
+	return taking, all
+}
+
+// TestKeeperSignalledMeanwhile: a SIGTERM that comes in the middle of the change
+// of programs ends everything in order.
+func TestKeeperSignalledMeanwhile(t *testing.T) {
+	u := beginUpgrades(t, 2, "", "REAL="+binaries(t)+"/nines-init")
+	dir := t.TempDir()
+	impostors(t, dir, map[string][]string{"stops": {"nines-init"}})
+	u.asked()
+	// It may end before it could answer.
+	if code, out := u.nines("upgrade", dir+"/stops", "--keeper"); code != 0 && code != 1 && code != 3 {
+		t.Errorf("nines upgrade exits with %d: %s", code, out)
+	}
+	u.ended()
+	if !strings.Contains(u.out.String(), "is now") || !strings.Contains(u.out.String(), "shutting down: SIGTERM") {
+		t.Errorf("it says\n%s", u.out.String())
+	}
+	numbers(t, u.dir+"/log/talk")
+}
+
+// TestUpgradeUnderLoad goes forth and back, supervisor, log process and keeper,
+// while services crash, log and are asked.
+func TestUpgradeUnderLoad(t *testing.T) {
+	u := beginUpgrades(t, 28, `
+service "crash" {
+  command   = ["sh", "-c", "echo >>DIR/starts.$NINES_INSTANCE; sleep 0.2; exit 3"]
+  instances = 15
+  restart {
+    delay     = "50ms"
+    max_delay = "300ms"
+  }
+  crash_loop {
+    failures = 10000
+  }
+}
+`)
+	dir := t.TempDir()
+	mark := supervisor.Mark(u.dir + "/run")
+	program(t, dir+"/two", "nines", "-ldflags=-X=main.version=two")
+	program(t, dir+"/two", "nines-log")
+	program(t, dir+"/two", "nines-init", "-ldflags=-X=main.version=two -X=runtime.godebugDefault=asyncpreemptoff=1 -E=nines_start")
+	first := status(t, u.running).Supervisor
+	version := map[string]string{u.bin: first.Version, dir + "/two": "two"}
+	for i := range 10 {
+		to := []string{dir + "/two", u.bin}[i%2]
+		u.does("upgrade", to, "--probation", "300ms")
+		u.runs(version[to])
+		u.does("upgrade", to, "--keeper")
+		waitFor(t, "all are up", func() error { return allUp(u.running, 0) })
+		if twice := slotsTwice(u.running, mark); twice != "" {
+			t.Fatalf("after change %d: two processes in one slot: %s\n%s", i, twice, u.out.String())
+		}
+	}
+	st := status(t, u.running).Supervisor
+	if st.Restarts != 0 || st.KeeperPID != first.KeeperPID {
+		t.Errorf("%+v, want no restart of the supervisor and keeper %d", st, first.KeeperPID)
+	}
+	// Nobody lost an exit: each start but the first was a restart, and each exit
+	// has its status.
+	u.does("stop", "crash")
+	for _, s := range status(t, u.running).Services {
+		for _, in := range s.Instances {
+			if s.Name != "crash" {
+				continue
+			}
+			b, err := os.ReadFile(fmt.Sprintf("%s/starts.%d", u.dir, in.Index))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if starts := bytes.Count(b, []byte("\n")); starts != in.Restarts+1 && starts != in.Restarts {
+				t.Errorf("%s was started %d times, %d restarts are counted", in.ID, starts, in.Restarts)
+			}
+		}
+	}
+	exits := u.events("exited", "")
+	if good := u.events("exited", "exited with code 3") + u.events("exited", "stopped: "); good != exits || exits < 100 {
+		t.Errorf("%d of %d exits have the status that they had", good, exits)
+	}
+	if n := u.events("log_lost", ""); n != 0 {
+		t.Errorf("%d log losses", n)
+	}
+	if up, back := u.events("supervisor_upgraded", "the supervisor runs"), u.events("supervisor_upgraded", "the keeper runs"); up != 10 || back != 10 {
+		t.Errorf("%d and %d upgrades are told of, want 10 each", up, back)
+	}
+	waitFor(t, "no zombie is left", func() error {
+		if z := zombies(u.cmd.Process.Pid); len(z) > 0 {
+			return fmt.Errorf("zombies %v", z)
+		}
+		return nil
+	})
+	u.signalsAre()
+	u.end()
 }

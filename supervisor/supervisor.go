@@ -357,6 +357,11 @@ func (s *Supervisor) call(ctx context.Context, fn func()) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.ended:
-		return ErrEnded
+		select {
+		case <-done: // it ended because of that
+			return nil
+		default:
+			return ErrEnded
+		}
 	}
 }

@@ -30,6 +30,7 @@ func run(args, env []string) int {
 		args = args[1:]
 	case len(args) > 1 && args[0] == keeper.ResumeFlag:
 		past = keeper.ReadResumption(args[1])
+		entry.RaisePending()
 		args = args[2:]
 	}
 	f, err := parse(args)

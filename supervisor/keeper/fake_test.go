@@ -46,7 +46,7 @@ type fake struct {
 	panics     bool     // at the next reaping
 	held       int      // signals
 	became     [][]string
-	atHold     func() // what comes just before signals are held
+	atHold     func() // what comes just before the signals are looked at
 	states     []*oldState
 }
 
@@ -76,13 +76,15 @@ func (f *fake) spawn(p *program, argv, env []string, fd int) (int, error) {
 	return f.nextPID, nil
 }
 
-func (f *fake) hold() error {
-	f.held++
+func (f *fake) hold() { f.held++ }
+
+func (f *fake) settle() {
 	if f.atHold != nil {
 		f.atHold()
+		f.atHold = nil
 	}
-	return nil
 }
+
 func (f *fake) release() { f.held-- }
 func (f *fake) become(p *program, argv []string, fds []int) error {
 	f.became = append(f.became, argv)

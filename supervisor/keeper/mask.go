@@ -4,56 +4,55 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // heldSignals are those that must not get lost while one program becomes
-// another: all but those that a fault raises, that cannot be blocked, and that
-// Go's runtime uses.
+// another: what is forwarded, SIGPWR, and the real-time ones that nobody's
+// runtime uses.
+//
+// They are blocked in the thread that executes the next program, and stay pending
+// there until nines_start (package entry) takes them, before Go's runtime, which
+// never leaves SIGTERM and its like blocked, could die of them. What remains: one
+// that another thread takes in the microseconds before the exec, when all that
+// came was looked at, or that comes in the fraction of a millisecond between the
+// runtime's start and the first line of main. Threads other than the one cannot
+// be had: Go unblocks these signals in each, and what a handler does to its mask
+// the return from it undoes.
 func heldSignals() unix.Sigset_t {
+	const held uint64 = 0xfffffffc20004a07 // bit N-1 for signal N
 	var set unix.Sigset_t
-	for sig := 1; sig <= 64; sig++ {
-		switch unix.Signal(sig) {
-		case unix.SIGILL, unix.SIGTRAP, unix.SIGABRT, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, unix.SIGSYS,
-			unix.SIGKILL, unix.SIGSTOP, unix.SIGPROF, unix.SIGURG, 32, 33, 34:
-			continue
-		}
+	for sig := range 64 {
 		const bits = int(unsafe.Sizeof(set.Val[0])) * 8
-		set.Val[(sig-1)/bits] |= 1 << ((sig - 1) % bits)
+		if held>>sig&1 != 0 {
+			set.Val[sig/bits] |= 1 << (sig % bits)
+		}
 	}
 	return set
 }
 
-// onAllThreads changes the mask of every thread: a signal to the process goes to
-// whichever thread takes it.
-func onAllThreads(how int, set *unix.Sigset_t) error {
-	_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_RT_SIGPROCMASK, uintptr(how), uintptr(unsafe.Pointer(set)), 0, 8, 0, 0)
-	if errno != 0 {
-		return os.NewSyscallError("rt_sigprocmask", errno)
-	}
-	return nil
+func (s kernel) hold() {
+	runtime.LockOSThread()
+	set := heldSignals()
+	// A mask can always be set.
+	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &set, nil)
 }
 
-func (s kernel) hold() error {
-	set := heldSignals()
-	if err := onAllThreads(unix.SIG_BLOCK, &set); err != nil {
-		return err
-	}
-	// What a handler took before is on its way through the runtime. Stop returns
-	// when that is idle; SIGCHLD has another channel and goes on.
+// settle waits until what a handler took is in its channel: Stop returns when
+// the runtime is idle. SIGCHLD has another channel and goes on.
+func (s kernel) settle() {
 	idle := make(chan os.Signal, 1)
 	signal.Notify(idle, unix.SIGCHLD)
 	signal.Stop(idle)
-	return nil
 }
 
 func (s kernel) release() {
 	set := heldSignals()
-	// It did not fail when it blocked them.
-	_ = onAllThreads(unix.SIG_UNBLOCK, &set)
+	// A mask can always be set.
+	_ = unix.PthreadSigmask(unix.SIG_UNBLOCK, &set, nil)
+	runtime.UnlockOSThread()
 }
 
 // threadMask is the mask of the calling thread.

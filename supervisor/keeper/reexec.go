@@ -128,9 +128,7 @@ func (k *keeper) become(next *program) (why string) {
 	if m := k.mask; m != nil {
 		mask = *m
 	}
-	if err := k.sys.hold(); err != nil {
-		return err.Error()
-	}
+	k.sys.hold()
 	defer k.sys.release()
 	k.takeSignals()
 	if why := k.fitForChange(); why != "" {
@@ -154,6 +152,7 @@ func (k *keeper) become(next *program) (why string) {
 
 // takeSignals handles the signals that are there.
 func (k *keeper) takeSignals() {
+	k.sys.settle()
 	for {
 		select {
 		case sig := <-k.signals:

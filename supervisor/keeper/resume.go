@@ -27,17 +27,23 @@ type Resumption struct {
 	state, old int    // descriptors; old -1: there is no way back
 	why        string // the program between them went back to us; "": there was none
 	s          *oldState
+
+	signals, children chan os.Signal
 }
 
 // ReadResumption reads the argument of ResumeFlag, and the state. Where it
-// cannot, it goes back to the program before this one, and does not return.
+// cannot, it goes back to the program before this one, and does not return. It is
+// the first thing that is called: until then a signal may end us.
 func ReadResumption(text string) *Resumption {
 	state, rest, _ := strings.Cut(text, " ")
 	old, why, _ := strings.Cut(rest, " ")
 	r := &Resumption{state: atoi(state), old: atoi(old), why: why}
+	r.signals, r.children = catch()
 	r.orGoBack(func() (err error) {
-		r.s, err = readState(r.state)
-		return err
+		if r.s, err = readState(r.state); err != nil {
+			return err
+		}
+		return fault("read-state")
 	})
 	return r
 }
@@ -109,11 +115,11 @@ func Resume(o Options, r *Resumption) int {
 		}
 		return fault("resume")
 	})
-	// From here on it is ours. What came meanwhile is pending, and comes now.
-	k.signals, k.children = catch()
+	// From here on it is ours.
+	k.signals, k.children = r.signals, r.children
 	if s.mask != nil {
-		// One thread that takes what has no handler suffices; a mask can always
-		// be set.
+		// What Go does not unblock by itself one thread takes, and a mask can
+		// always be set.
 		_ = unix.PthreadSigmask(unix.SIG_SETMASK, s.mask, nil)
 	}
 	notify.CloseAll([]int{r.state})

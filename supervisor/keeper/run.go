@@ -20,9 +20,9 @@ type Options struct {
 	Version    string          // our own, for people
 	Watchdog   time.Duration   // the supervisor must say WATCHDOG=1 within it; 0: it need not
 	Verbose    bool
-	Stderr     int // descriptor
-	lockFD     int
+	Stderr     int            // descriptor
 	mask       *unix.Sigset_t // of the children's signals; nil: ours
+	lockFD     int
 }
 
 // Programs finds the two programs: beside supervisor if that is given (the log
@@ -71,7 +71,7 @@ func Run(o Options, place Place) int {
 	if o.Watchdog, err = watchdog(o.Env); err != nil {
 		con.say(err.Error())
 	}
-	k := o.prepare(con, kernel{})
+	k := o.prepare(con, kernel{mask: o.mask})
 	k.signals, k.children = signals, children
 	k.begin()
 	return k.run()

@@ -154,7 +154,7 @@ func (k *keeper) logEnded(status unix.WaitStatus) {
 		return
 	}
 	if k.log.replacing {
-		k.replaced(&k.log)
+		k.logReplaced(status)
 	} else if !k.trialCrashed(&k.log, status) {
 		k.again(&k.log, pid, status, ready)
 	}

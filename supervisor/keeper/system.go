@@ -30,9 +30,10 @@ type system interface {
 	hasEnded(pid int) bool
 	// identify tells of a child that ended and was not reaped.
 	identify(pid int) identity
-	// hold keeps signals away from every thread, and returns when those that
-	// came before are in their channels. release undoes it.
-	hold() error
+	// hold blocks signals in this thread, which executes the next program; settle
+	// returns when those that came so far are in their channel. release undoes it.
+	hold()
+	settle()
 	release()
 	// become executes p as argv in this process, which keeps the descriptors
 	// fds. It returns only if that failed, with everything as it was.

@@ -16,6 +16,10 @@ import (
 // tells the supervisor each time.
 const keyUpgrade = "upgrade"
 
+// keyLogs is what the supervisor heard of the log process: one that begins with
+// it knows whether that has ended and lost something.
+const keyLogs = "logs"
+
 // What STATE may be. The supervisor writes "asked".
 const (
 	stateAsked    = "asked"
@@ -126,6 +130,11 @@ func (k *keeper) handOver() {
 		}
 		k.log.programs.trial = t.log
 		k.replace(&k.log)
+		if k.log.pid != 0 {
+			// The one that ends says how much it lost; that is known before the
+			// next supervisor asks.
+			k.sup.startAt = k.sys.now().Add(hangupPatience + time.Second)
+		}
 	}
 }
 
@@ -140,6 +149,19 @@ func (k *keeper) replace(c *child) {
 	c.replacing = true
 	k.signal(c, unix.SIGTERM) // the log process reads on for what is in the pipes, and ends
 	k.killLater(c, hangupPatience, "it has not made way for another")
+}
+
+// logReplaced: the old log process has ended.
+func (k *keeper) logReplaced(status unix.WaitStatus) {
+	k.replaced(&k.log)
+	if k.sup.pid != 0 {
+		return
+	}
+	if status.Exited() && status.ExitStatus() == 0 {
+		// It read all and wrote all. Deleting cannot fail.
+		_ = k.store.set(keyLogs, "")
+	}
+	k.sup.startAt = k.sys.now()
 }
 
 // upgradeAt is when judge or reexecDue is to be called; zero: neither.

@@ -139,8 +139,8 @@ func TestUpgradeGivenUp(t *testing.T) {
 			r.dies(newSup, killedBy(unix.SIGKILL))
 		}},
 		"its log process crashes": {2, "its nines-log ended 3 times at once; at last it exited with 1", func(r *rig) {
-			r.tell(newSup, nil, notify.Ready())
 			r.dies("log", exitedWith(0))
+			r.tell(newSup, nil, notify.Ready())
 			for range 3 {
 				r.dies(newLog, exitedWith(1))
 				r.pass(200 * time.Millisecond)

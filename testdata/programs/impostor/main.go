@@ -3,13 +3,18 @@
 //
 //	exits    it exits with 3
 //	silent   it does nothing, for ever
+//	stops    it is the nines-init at $REAL, but one that is sent SIGTERM when it
+//	         goes on with what another has begun
 package main
 
 import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"syscall"
 	"time"
+	"unsafe"
 )
 
 func main() {
@@ -18,8 +23,30 @@ func main() {
 		fmt.Println(name, "impostor")
 		return
 	}
-	if does == "silent" {
+	switch does {
+	case "silent":
 		time.Sleep(time.Hour)
+	case "stops":
+		if os.Args[1] == "--resume" {
+			// As if it came now, while it is held: to this thread alone, which
+			// executes.
+			runtime.LockOSThread()
+			set := uint64(1) << (syscall.SIGTERM - 1)
+			_, _, errno := syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, 0, uintptr(unsafe.Pointer(&set)), 0, 8, 0, 0)
+			if errno == 0 {
+				_, _, errno = syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(os.Getpid()), uintptr(syscall.Gettid()), uintptr(syscall.SIGTERM))
+			}
+			if errno != 0 {
+				panic(errno)
+			}
+		}
+		check(syscall.Exec(os.Getenv("REAL"), os.Args, os.Environ()))
 	}
 	os.Exit(3)
+}
+
+func check(err error) {
+	if err != nil {
+		panic(err)
+	}
 }
