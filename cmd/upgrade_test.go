@@ -320,3 +320,52 @@ service "crash" {
 	u.signalsAre()
 	u.end()
 }
+
+// TestUpgradeKillPoints ends the supervisor that asks, or the one that comes,
+// once at each point of an upgrade.
+func TestUpgradeKillPoints(t *testing.T) {
+	dir := t.TempDir()
+	program(t, dir+"/faulty", "nines", "-tags", "ninesfault", "-ldflags=-X=main.version=faulty")
+	for _, c := range []struct {
+		point string
+		code  int    // of the upgrade that it died in
+		runs  string // afterwards
+		comes bool   // the one that comes dies; else the one that asks
+	}{
+		{"upgrade-asking", 1, "faulty", false},
+		{"upgrade-asked", 0, "good", false},
+		{"upgrade-leaving", 0, "good", false},
+		{"adopted", 0, "faulty", true},
+		{"ready-told", 0, "faulty", true},
+	} {
+		t.Run(c.point, func(t *testing.T) {
+			t.Parallel()
+			once := t.TempDir() + "/once"
+			u := beginUpgrades(t, 2, "", "NINES_FAULT="+c.point, "NINES_FAULT_ONCE="+once)
+			good := status(t, u.running).Supervisor.Version
+			to := dir + "/faulty"
+			if !c.comes {
+				u.does("upgrade", to, "--probation", "100ms")
+				to = u.bin
+			}
+			if err := os.WriteFile(once, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if code, out := u.nines("upgrade", to, "--probation", "100ms"); code != c.code {
+				t.Errorf("nines upgrade exits with %d, want %d: %s\n%s", code, c.code, out, u.out.String())
+			}
+			if _, err := os.Stat(once); err == nil {
+				t.Errorf("it did not die at %s", c.point)
+			}
+			waitFor(t, "all are up", func() error { return allUp(u.running, 0) })
+			if c.runs == "good" {
+				c.runs = good
+			}
+			u.runs(c.runs)
+			u.same()
+			u.does("upgrade", u.bin, "--probation", "100ms")
+			u.runs(good)
+			u.end()
+		})
+	}
+}

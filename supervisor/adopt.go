@@ -97,6 +97,14 @@ func (r *recovery) take(v policy.SlotView, m policy.SlotMemory) {
 	if m.Exited {
 		return // that was told; what it left is being killed, which is asked for again
 	}
+	if !known {
+		// It ended since the store was handed back: the keeper has told of it.
+		if err := s.sync(); err != nil {
+			r.errs = append(r.errs, fmt.Errorf("cannot learn from the keeper what has ended: %w", err))
+		}
+		exit, known = s.cfg.Past.Exits[m.PID]
+		known = known && exit.start == m.Start
+	}
 	r.ended++
 	st := policy.Status{Unknown: true}
 	if known {
