@@ -31,16 +31,21 @@ func TestKillPoints(t *testing.T) {
 		for _, point := range append(starts, exits...) {
 			t.Run(level+"/"+point, func(t *testing.T) {
 				t.Parallel()
-				killPoint(t, bin, faulty, level, point, strings.HasPrefix(point, "exit-"))
+				killPoint(t, bin, faulty, killPointSpec, level, point, strings.HasPrefix(point, "exit-"))
 			})
 		}
 	}
+	// nines-exec has nobody to tell how far it got, and goes on.
+	t.Run("core/after-clone/shim", func(t *testing.T) {
+		t.Parallel()
+		killPoint(t, bin, faulty, strings.Replace(killPointSpec, "  env =", "  umask = \"0022\"\n  env =", 1), "core", "after-clone", false)
+	})
 	// It had ended when the supervisor died, which had not told of its pid: the
 	// cgroup tells whose it was.
 	for _, point := range []string{"after-clone", "before-known"} {
 		t.Run("core/"+point+"/ended", func(t *testing.T) {
 			t.Parallel()
-			killPoint(t, bin, faulty, "core", point, true)
+			killPoint(t, bin, faulty, killPointSpec, "core", point, true)
 		})
 	}
 }
@@ -60,14 +65,14 @@ service "one" {
 }
 `
 
-func killPoint(t *testing.T, bin, faulty, level, point string, exit bool) {
+func killPoint(t *testing.T, bin, faulty, spec, level, point string, exit bool) {
 	dir, err := os.MkdirTemp("", "nines")
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := &running{dir: dir, bin: bin}
 	t.Cleanup(func() { r.cleanUp(t) })
-	for file, text := range map[string]string{"nines.hcl": killPointSpec, "once": "x"} {
+	for file, text := range map[string]string{"nines.hcl": spec, "once": "x"} {
 		if err := os.WriteFile(dir+"/"+file, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -123,6 +128,9 @@ func killPoint(t *testing.T, bin, faulty, level, point string, exit bool) {
 	}
 	if len(lines) > most {
 		t.Errorf("started %v, at most %d expected\n%s", lines, most, r.out.String())
+	}
+	if !exit && most == 1 && in.Restarts != 0 {
+		t.Errorf("%d restarts, want none: it had not ended\n%s", in.Restarts, r.out.String())
 	}
 	if exit {
 		if in.LastExit == nil || in.LastExit.Reason != "exited" || in.LastExit.Code != 7 {

@@ -14,6 +14,7 @@ type call struct {
 	verb    string
 	command Command
 	request ShutdownRequest
+	files   []SpecFile
 }
 
 // fake is a Backend whose answers a test chooses.
@@ -124,3 +125,17 @@ func (f *fake) Upgrade(_ context.Context, r UpgradeRequest) (Upgrade, error) {
 }
 
 func (f *fake) UpgradeState(context.Context, bool) (Upgrade, error) { return Upgrade{}, f.err }
+func (f *fake) Plan(_ context.Context, r PlanRequest) (*Plan, error) {
+	f.note(call{verb: "plan", files: r.Files})
+	return &Plan{Services: []PlanService{{Name: "web", Action: "restart", Why: []string{"command"}, From: 1, To: 1}}}, f.err
+}
+
+func (f *fake) Apply(_ context.Context, by Caller, r ApplyRequest) (Result, error) {
+	f.note(call{by: by, verb: "apply", files: r.Files})
+	return Result{Message: "applied"}, f.err
+}
+
+func (f *fake) Confirm(_ context.Context, by Caller) (Result, error) {
+	f.note(call{by: by, verb: "confirm"})
+	return Result{Message: "confirmed"}, f.err
+}

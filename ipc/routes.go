@@ -33,6 +33,9 @@ func routes() []route {
 		{http.MethodGet, "/v1/logs", accessRead, true, (*Server).getLogs},
 		{http.MethodGet, "/v1/upgrade", accessRead, true, (*Server).getUpgrade},
 		{http.MethodPost, "/v1/upgrade", accessWrite, true, (*Server).postUpgrade},
+		{http.MethodPost, "/v1/plan", accessWrite, true, (*Server).postPlan},
+		{http.MethodPost, "/v1/apply", accessWrite, true, (*Server).postApply},
+		{http.MethodPost, "/v1/confirm", accessWrite, true, (*Server).postConfirm},
 		{http.MethodPost, "/v1/shutdown", accessWrite, true, (*Server).postShutdown},
 	}
 }

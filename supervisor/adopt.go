@@ -35,12 +35,18 @@ type recovery struct {
 // lives: nothing that runs is started again or disturbed. The order is the one
 // that policy's package comment asks for.
 func (s *Supervisor) begin() {
-	out := s.machine.Step(s.clock.now(), policy.SpecChanged{Spec: s.cfg.Spec, Past: s.cfg.Past.Past})
+	past := s.cfg.Past.Past
+	past.Before = s.cfg.Before
+	ev := s.cfg.event()
+	ev.Past = past
+	out := s.machine.Step(s.clock.now(), ev)
 	if t := s.cfg.Cgroups; t != nil {
 		s.values = append(s.values, keyCgroups+" "+t.Path())
 	}
 	s.upgrade.last = s.cfg.Past.Upgrade
 	s.noteUpgrade()
+	// Also where there is none any more: the keeper may hold an earlier one's.
+	s.values = append(s.values, keyWatchdog+" "+s.cfg.Spec.Supervisor.Watchdog)
 	r := &recovery{s: s}
 	for _, v := range s.machine.Snapshot().Instances {
 		if m, ok := s.cfg.Past.Slots[v.ID]; ok && m.Lives() {
@@ -54,13 +60,16 @@ func (s *Supervisor) begin() {
 		s.step(ev)
 	}
 	s.step(policy.ClockChanged{Wall: time.Now()})
+	if s.cfg.Next != nil {
+		s.apply(0, *s.cfg.Next) // it was kept, and the supervisor died before it had begun
+	}
 	if r.lives+r.ended+r.began+leftovers > 0 {
 		what := "ended"
 		if s.cfg.Past.OnTrial() {
 			what = "made way"
 		}
-		text := fmt.Sprintf("the supervisor before this one %s: %d instances go on undisturbed, %d ended meanwhile, %d were being started; leftovers ended: %d",
-			what, r.lives, r.ended, r.began, leftovers)
+		text := fmt.Sprintf("the supervisor before this one %s: %s undisturbed, %d ended meanwhile, %d were being started; leftovers ended: %d",
+			what, count(r.lives, "instance"), r.ended, r.began, leftovers)
 		s.note(journal.Entry{Kind: journal.KindRecovered, Text: text})
 	}
 	if err := errors.Join(r.errs...); err != nil {
@@ -108,7 +117,9 @@ func (r *recovery) take(v policy.SlotView, m policy.SlotMemory) {
 	r.ended++
 	st := policy.Status{Unknown: true}
 	if known {
-		st = statusOf(exit.raw)
+		st = s.statusOf(in, proc.StatusOf(exit.raw))
+	} else if s.oomKilled(in) {
+		st = policy.Status{Signal: "SIGKILL", OOM: true} // it took all of it
 	}
 	r.report = append(r.report, r.exited(in, st))
 }
@@ -157,7 +168,7 @@ func (r *recovery) takeSpawning(in *incarnation) {
 			in.pid, in.start, in.reaped = pid, e.start, true
 			s.live[in.ref.Slot] = in
 			r.ended++
-			r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: e.start}, r.exited(in, statusOf(e.raw)))
+			r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: e.start}, r.exited(in, s.statusOf(in, proc.StatusOf(e.raw))))
 			return
 		}
 	}

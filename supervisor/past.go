@@ -10,7 +10,6 @@ import (
 
 	"nines/supervisor/notify"
 	"nines/supervisor/policy"
-	"nines/supervisor/proc"
 )
 
 // The keys of the values that the keeper holds for the next supervisor:
@@ -20,6 +19,8 @@ import (
 //	stop:web    or stop:web/0: stopped by a person
 //	start:web   started by a person although the spec says enabled = false
 //	scale:web   instances set by a person
+//	rev:web     its revisions, where it is not at its first: policy.RevisionMemory
+//	applied     the number of the specification that runs
 //	group:app   where the restart of a group is
 //	ports:web/0 "http=8123 admin=8124": free ports that it was given
 //	listen:web/http "ID ADDRESS": what the descriptor of that name listens on
@@ -36,14 +37,17 @@ import (
 //	upgrade     how the last upgrade of nines itself stands, words separated by
 //	            tabs: see Upgrade. The keeper changes its first and adds the last
 //	upgrade-told  the number of the last one whose end was told as an event
-//	shutdown    "EXIT DEADLINE": one is in progress, to end by DEADLINE on
-//	            CLOCK_MONOTONIC in nanoseconds
+//	shutdown    "EXIT DEADLINE [ACTION]": one is in progress, to end by DEADLINE on
+//	            CLOCK_MONOTONIC in nanoseconds; ACTION becomes of the machine
+//	watchdog    the hardware watchdog that the keeper is to pet
 const (
 	keySlot        = "slot:"
 	keyIncarnation = "inc:"
 	keyStopped     = "stop:"
 	keyStarted     = "start:"
 	keyScale       = "scale:"
+	keyRevision    = "rev:"
+	keyApplied     = "applied"
 	keyGroup       = "group:"
 	keyShutdown    = "shutdown"
 	keyPorts       = "ports:"
@@ -51,6 +55,7 @@ const (
 	keyMain        = "main:"
 	keyExit        = "exit:"
 	keyCgroups     = "cgroups"
+	keyWatchdog    = "watchdog"
 	keyHeard       = "logs"
 	keyUpgrade     = "upgrade"
 	keyUpgradeTold = "upgrade-told"
@@ -64,6 +69,7 @@ type Past struct {
 	Ports map[string]map[string]int // by instance id: the free ports it was given
 	// Sockets is by name in the store: what each listened on, see sockets.record.
 	Sockets map[string]string
+	Applied uint64 // number of the specification that ran; 0: not known
 	Heard   heard
 	Upgrade Upgrade
 	// UpgradeTold is the ID of the last one whose end was told.
@@ -101,11 +107,6 @@ func (p *Past) endedIn(path string) (pid int, e exitRecord, ok bool) {
 	return pid, e, ok
 }
 
-func statusOf(raw uint32) policy.Status {
-	st := proc.StatusOf(raw)
-	return policy.Status{Code: st.Code, Signal: st.Signal, Core: st.Core}
-}
-
 // encode turns records, and values of the loop's own, into messages for the
 // keeper, as few as fit.
 func encode(records []policy.Record, values []string) [][]byte {
@@ -132,14 +133,21 @@ func encode(records []policy.Record, values []string) [][]byte {
 		case policy.RecordStarted:
 			key, value = keyStarted+r.ID, yes(r.Value)
 		case policy.RecordScale:
-			key, value = keyScale+r.ID, strconv.FormatInt(r.Value, 10)
+			key = keyScale + r.ID
+			if r.Value >= 0 {
+				value = strconv.FormatInt(r.Value, 10)
+			}
+		case policy.RecordRevision:
+			key, value = keyRevision+r.ID, string(r.Append(nil))
+		case policy.RecordApplied:
+			key, value = keyApplied, strconv.FormatInt(r.Value, 10)
 		case policy.RecordGroup:
 			key, value = keyGroup+r.ID, ""
 			if r.Value != 0 {
 				value = strconv.FormatInt(r.Value, 10)
 			}
 		case policy.RecordShutdown:
-			key, value = keyShutdown, fmt.Sprintf("%d %d", r.Value, r.Deadline)
+			key, value = keyShutdown, strings.TrimSpace(fmt.Sprintf("%d %d %s", r.Value, r.Deadline, r.Action))
 			add(notify.KeyStopping + "=1\n") // also the word to whoever keeps the keeper
 		}
 		add(notify.KeyValue + "=" + key + " " + value + "\n")
@@ -167,7 +175,8 @@ func ReadPast(values map[string]string) (Past, error) {
 	p := Past{Exits: map[int]exitRecord{}, Ports: map[string]map[string]int{}, Sockets: map[string]string{}}
 	p.Past = policy.Past{
 		Slots: map[string]policy.SlotMemory{}, Incarnations: map[string]uint64{},
-		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{}, Groups: map[string]int64{},
+		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{},
+		Revisions: map[string]policy.RevisionMemory{}, Groups: map[string]int64{},
 	}
 	var bad []string
 	for key, value := range values {
@@ -182,7 +191,7 @@ func ReadPast(values map[string]string) (Past, error) {
 			p.Ports[key[len(keyPorts):]], ok = parsePorts(value)
 		case strings.HasPrefix(key, keyListen):
 			p.Sockets[key] = value
-		case strings.HasPrefix(key, keyMain), key == keyCgroups:
+		case strings.HasPrefix(key, keyMain), key == keyCgroups, key == keyWatchdog:
 			// For the keeper; the slot knows the pid as well.
 		case strings.HasPrefix(key, keyExit):
 			pid, e, err := parseExit(key[len(keyExit):], value)
@@ -201,6 +210,14 @@ func ReadPast(values map[string]string) (Past, error) {
 			if ok = err == nil && n >= 0; ok {
 				p.Scale[key[len(keyScale):]] = n
 			}
+		case strings.HasPrefix(key, keyRevision):
+			w, err := policy.ParseRevisionMemory(value)
+			if ok = err == nil; ok {
+				p.Revisions[key[len(keyRevision):]] = w
+			}
+		case key == keyApplied:
+			n, err := strconv.ParseUint(value, 10, 63)
+			p.Applied, ok = n, err == nil
 		case strings.HasPrefix(key, keyGroup):
 			n, err := strconv.ParseInt(value, 10, 64)
 			if ok = err == nil; ok {
@@ -266,11 +283,12 @@ func parsePorts(value string) (map[string]int, bool) {
 }
 
 func parseShutdown(value string) (*policy.Shutdown, error) {
-	code, deadline, ok := strings.Cut(value, " ")
+	code, rest, ok := strings.Cut(value, " ")
+	deadline, action, _ := strings.Cut(rest, " ")
 	c, err1 := strconv.Atoi(code)
 	d, err2 := strconv.ParseInt(deadline, 10, 64)
 	if !ok || err1 != nil || err2 != nil {
 		return nil, fmt.Errorf("malformed shutdown value %q", value)
 	}
-	return &policy.Shutdown{Code: c, Deadline: policy.Time(d), Cause: "the shutdown that the supervisor before this one had begun"}, nil
+	return &policy.Shutdown{Code: c, Deadline: policy.Time(d), Action: action, Cause: "the shutdown that the supervisor before this one had begun"}, nil
 }

@@ -42,14 +42,15 @@ func TestPast(t *testing.T) {
 		}
 	}
 	step := func(ev policy.Event) { keep(m.Step(policy.Time(time.Hour), ev).Records) }
-	step(policy.SpecChanged{Spec: &spec.Spec{Services: services}})
+	step(policy.SpecChanged{Spec: &spec.Spec{Services: services}, Number: 1})
+	step(policy.SpecChanged{Spec: &spec.Spec{Services: services}, Digests: map[string]string{"db": "d"}, Number: 2})
 	step(policy.Spawned{Ref: policy.Ref{Slot: 1, Incarnation: 1}, PID: 7})
 	step(policy.Command{Request: 1, Verb: policy.VerbStart, Service: "off", Instance: -1})
 	step(policy.Command{Request: 2, Verb: policy.VerbStop, Service: "db", Instance: -1})
 	step(policy.Command{Request: 3, Verb: policy.VerbScale, Service: "web", Instances: 1})
 	step(policy.Exited{Ref: policy.Ref{Slot: 1, Incarnation: 1}, Empty: true})
 	keep([]policy.Record{{Kind: policy.RecordGroup, ID: "app", Value: 5}, {Kind: policy.RecordGroup, ID: "gone", Value: 5}, {Kind: policy.RecordGroup, ID: "gone"}})
-	step(policy.Shutdown{Code: 3, Cause: "SIGTERM"})
+	step(policy.Shutdown{Code: 3, Cause: "SIGTERM", Action: "reboot"})
 	if stopping != 1 {
 		t.Errorf("the keeper was told %d times that we stop", stopping)
 	}
@@ -74,11 +75,15 @@ func TestPast(t *testing.T) {
 		Scale:        map[string]int{"web": 1},
 		Groups:       map[string]int64{"app": 5},
 		Shutdown:     got.Shutdown,
+		Revisions:    map[string]policy.RevisionMemory{"db": {Current: 2, Top: 2, Prior: []policy.Revision{{Number: 1}}}},
+	}
+	if got.Applied != 2 {
+		t.Errorf("the applied spec is number %d", got.Applied)
 	}
 	if !reflect.DeepEqual(got.Past, want) {
 		t.Errorf("got  %+v\nwant %+v", got.Past, want)
 	}
-	if sd := got.Shutdown; sd == nil || sd.Code != 3 || sd.Deadline != policy.Time(time.Hour+time.Minute) {
+	if sd := got.Shutdown; sd == nil || sd.Code != 3 || sd.Action != "reboot" || sd.Deadline != policy.Time(time.Hour+time.Minute) {
 		t.Errorf("the shutdown is %+v", sd)
 	}
 	values["slot:bad/0"], values["what"] = "2 ready 1", "1"

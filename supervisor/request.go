@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"nines/cgroups"
 	"nines/supervisor/journal"
 	"nines/supervisor/policy"
 )
@@ -104,11 +105,12 @@ func (s *Supervisor) noteCommand(c *policy.Command) {
 	s.note(e)
 }
 
-// Shutdown ends everything in order. Exit is the keeper's exit status.
-func (s *Supervisor) Shutdown(ctx context.Context, cause string, exit int, wait bool) (Answer, error) {
+// Shutdown ends everything in order. Exit is the keeper's exit status, action
+// what then becomes of the machine, if it is our keeper's; "": what that has.
+func (s *Supervisor) Shutdown(ctx context.Context, cause string, exit int, action string, wait bool) (Answer, error) {
 	// However many commands are under way, it can be ended.
 	return s.ask(ctx, wait, 2*maxPending, func(id policy.Request) policy.Event {
-		return policy.Shutdown{Request: id, Code: exit, Cause: cause}
+		return policy.Shutdown{Request: id, Code: exit, Cause: cause, Action: action}
 	})
 }
 
@@ -152,7 +154,7 @@ func (s *Supervisor) ask(ctx context.Context, wait bool, most int, event func(po
 // State is everything that is to be shown, at one moment.
 type State struct {
 	policy.Snapshot
-	Cgroups map[policy.Slot]string // paths, where there are any
+	Groups map[policy.Slot]*cgroups.Group // where there are any
 }
 
 // State returns the state now.
@@ -163,10 +165,10 @@ func (s *Supervisor) State(ctx context.Context) (State, error) {
 		if s.cfg.Cgroups == nil {
 			return
 		}
-		st.Cgroups = make(map[policy.Slot]string, len(s.live))
+		st.Groups = make(map[policy.Slot]*cgroups.Group, len(s.live))
 		for slot, in := range s.live {
 			if in.group != nil {
-				st.Cgroups[slot] = in.group.Path()
+				st.Groups[slot] = in.group
 			}
 		}
 	})

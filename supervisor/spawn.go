@@ -16,6 +16,7 @@ import (
 // batch is what one turn of the loop hands to the spawner; the keeper knows of
 // it already.
 type batch struct {
+	spec   *spec.Spec // another one that is to run from here on; nil: the same
 	spawns []*incarnation
 	hooks  []*hookRun
 }
@@ -37,6 +38,7 @@ type spawner struct {
 	start   *proc.Spawner
 	resolve *resolver
 	sockets *sockets
+	limits  *limiter
 
 	mu     sync.Mutex
 	queue  []batch
@@ -70,6 +72,7 @@ type outputPipe struct {
 
 func newSpawner(s *Supervisor, start *proc.Spawner) *spawner {
 	sp := &spawner{s: s, start: start, resolve: newResolver(s.cfg, s.mark), ready: make(chan struct{}, 1), done: make(chan struct{})}
+	sp.limits = newLimiter(s, sp.resolve.host)
 	sp.sockets = newSockets(s, &sp.resolve.users)
 	return sp
 }
@@ -121,6 +124,11 @@ func (sp *spawner) run() {
 
 func (sp *spawner) carryOut(b *batch, slow *time.Timer) {
 	sp.resolve.users.refresh()
+	if b.spec != nil {
+		sp.resolve.apply(sp.s, b.spec)
+		sp.sockets.apply(b.spec)
+		sp.limits.apply(b.spec)
+	}
 	ls := make([]*launch, 0, min(len(b.spawns)+len(b.hooks), spawnChunk))
 	flush := func() {
 		sp.launch(ls, slow)
@@ -224,7 +232,13 @@ func (sp *spawner) prepare(l *launch) {
 	if t := sp.s.cfg.Cgroups; t != nil {
 		if l.group, l.cmd.CgroupFD, l.err = t.Create(l.name); l.err != nil {
 			l.err = &proc.Error{Step: proc.StepCgroup, Path: l.name, Err: l.err}
+			return
 		}
+	}
+	if l.in != nil {
+		// Before the clone: its first instruction is limited. A hook is not: what
+		// stops a service must not starve with it.
+		l.err = sp.limits.set(l.in, l.group)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -31,7 +32,10 @@ import (
 // Config is what a Supervisor works with. All of it is required unless it says
 // otherwise.
 type Config struct {
-	Spec       *spec.Spec   // valid
+	Change                  // what is to run
+	Before     *spec.Spec   // what ran before that was applied; nil: nothing, or nobody knows
+	Next       *Change      // applied as soon as what lives was taken over; nil: none
+	Hangup     func()       // SIGHUP came; called in a goroutine of its own; nil: it is only said
 	Keeper     *notify.Conn // the sd_notify channel to the keeper
 	KeeperPID  int
 	RuntimeDir string // absolute
@@ -138,7 +142,7 @@ func (s *Supervisor) Run() (int, error) {
 	defer s.janitor.close()
 	defer s.spawner.close()
 
-	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + fmt.Sprint(len(s.cfg.Spec.Services)) + " services"})
+	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + count(len(s.cfg.Spec.Services), "service")})
 	s.begin()
 	s.handOut()
 	fault("adopted")
@@ -252,7 +256,11 @@ func (s *Supervisor) signalled(sig os.Signal) {
 		}
 		s.step(policy.Shutdown{Cause: name})
 	case syscall.SIGHUP:
-		s.log.Info("SIGHUP: the running spec stays as it is: to change it, restart nines-init with the new one")
+		if s.cfg.Hangup == nil {
+			s.log.Info("SIGHUP: there are no files to read again")
+			return
+		}
+		go s.cfg.Hangup()
 	}
 }
 
@@ -323,6 +331,9 @@ func (s *Supervisor) act(a *policy.Action) {
 	}
 }
 
+// Note adds an entry to the journal.
+func (s *Supervisor) Note(e journal.Entry) { s.note(e) }
+
 // note adds an entry of the supervisor's own to the journal.
 func (s *Supervisor) note(e journal.Entry) {
 	e.Time = time.Now()
@@ -364,4 +375,12 @@ func (s *Supervisor) call(ctx context.Context, fn func()) error {
 			return ErrEnded
 		}
 	}
+}
+
+// count is "1 service", "2 services".
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return strconv.Itoa(n) + " " + what
 }

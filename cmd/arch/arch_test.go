@@ -26,6 +26,7 @@ const module = "nines"
 var layers = map[string][]string{
 	"spec":                  {},
 	"spec/load":             {"spec"},
+	"spec/diff":             {"spec"},
 	"cgroups":               {},
 	"ipc":                   {"spec", "cgroups"},
 	"supervisor/policy":     {"spec"},
@@ -36,14 +37,17 @@ var layers = map[string][]string{
 	"supervisor/proc/shim":  {},
 	"supervisor/proc":       {"spec", "cgroups", "supervisor/proc/shim"},
 	"supervisor/listen":     {"spec"},
+	"supervisor/applied":    {"spec/load"},
 	"supervisor/logs":       {"supervisor/notify"},
 	"supervisor/keeper":     {"supervisor/notify", "supervisor/wait"},
 	"supervisor/entry":      {},
+	"supervisor/boot":       {},
 	"supervisor":            {"spec", "spec/load", "cgroups", "supervisor/..."},
 	"cmd":                   {}, // scripts that run the programs
 	"cmd/arch":              {},
-	"cmd/nines":             {"spec", "spec/load", "cgroups", "ipc", "supervisor", "supervisor/..."},
-	"cmd/nines-init":        {"supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/entry"},
+	"cmd/man":               {"spec/load"}, // linked into the generator alone: cmd/nines may not import it (but with its tag)
+	"cmd/nines":             {"spec", "spec/load", "spec/diff", "cgroups", "ipc", "supervisor", "supervisor/..."},
+	"cmd/nines-init":        {"supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/entry", "supervisor/boot"},
 	"cmd/nines-exec":        {"supervisor/proc/shim"},
 	"cmd/nines-log":         {"supervisor/logs", "supervisor/notify"},
 }
@@ -52,7 +56,7 @@ var layers = map[string][]string{
 var modules = map[string][]string{
 	// Descriptors, signals and processes are handled where they are owned.
 	"golang.org/x/sys": {"cgroups", "ipc", "supervisor/proc", "supervisor/proc/shim", "supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/listen",
-		"supervisor/entry", "supervisor/logs", "cmd/nines-init", "cmd/nines-exec", "cmd/nines-log"},
+		"supervisor/entry", "supervisor/boot", "supervisor/logs", "cmd/nines-init", "cmd/nines-exec", "cmd/nines-log"},
 	// HCL is read in one place; all else sees plain values.
 	"github.com/hashicorp/hcl/v2":  {"spec/load"},
 	"github.com/zclconf/go-cty":    {"spec/load"},
@@ -60,9 +64,10 @@ var modules = map[string][]string{
 	// State that outlives a boot.
 	"go.etcd.io/bbolt": {"supervisor/journal"},
 	// What people see is the command's.
-	"github.com/spf13/cobra":     {"cmd/nines"},
-	"github.com/spf13/pflag":     {"cmd/nines"},
-	"github.com/mattn/go-isatty": {"cmd/nines", "cmd/nines-log"},
+	"github.com/spf13/cobra":       {"cmd/nines", "cmd/man"},
+	"github.com/spf13/pflag":       {"cmd/nines", "cmd/man"},
+	"github.com/fsnotify/fsnotify": {"cmd/nines"},
+	"github.com/mattn/go-isatty":   {"cmd/nines", "cmd/nines-log"},
 }
 
 // standard limits parts of the standard library to some packages; what is not

@@ -165,8 +165,8 @@ var rules = []rule{
 	},
 	{
 		name:  "second reaper",
-		why:   "whoever waits first takes the status from the other: only the loop, the keeper (both by supervisor/wait) and supervisor/entry reap (and cgroups, by pid, the one child it makes to try a group)",
-		where: outside("supervisor/wait", "supervisor/proc", "supervisor/proc/shim", "supervisor/keeper", "supervisor/entry", "cmd/nines-init", "cgroups", "testdata/..."),
+		why:   "whoever waits first takes the status from the other: only the loop, the keeper (both by supervisor/wait), supervisor/entry and supervisor/boot (which runs when the keeper does not) reap (and cgroups, by pid, the one child it makes to try a group)",
+		where: outside("supervisor/wait", "supervisor/proc", "supervisor/proc/shim", "supervisor/keeper", "supervisor/entry", "supervisor/boot", "cmd/nines-init", "cgroups", "testdata/..."),
 		find:  uses("syscall.Wait4", "golang.org/x/sys/unix.Wait4", "golang.org/x/sys/unix.Waitid"),
 		bad:   []example{{"supervisor/a.go", "unix.Wait4(-1, nil, 0, nil)"}},
 		good:  []example{{"supervisor/proc/a.go", "unix.Wait4(-1, nil, 0, nil)"}},

@@ -17,17 +17,20 @@ usage: nines-init [flags]
        nines-init [-g] [-s] [-p SIGNAL] [-r FROM:TO] [-e CODE] [-v] -- COMMAND...
 
   -f PATH               a spec file, or a folder of *.hcl (repeatable; default /etc/nines)
+      --watch           apply spec files when they have changed
       --supervisor PATH the nines to run (default: beside nines-init)
       --runtime-dir DIR where lock and sockets are (default /run/nines; NINES_RUNTIME_DIR)
       --socket PATH     the control socket (default DIR/control.sock; NINES_SOCKET)
       --state-dir DIR   what must last (default /var/lib/nines; NINES_STATE_DIR)
       --log-dir DIR     the services' logs (default /var/log/nines; NINES_LOG_DIR)
+      --machine yes|no  whether to be the init of a machine: mounts, console, power-off
+                        (default: as PID 1 outside of containers)
   -v, --verbose         say more
       --version         print the version
   -h, --help            print this
 
-SIGTERM and SIGINT stop everything in order; SIGHUP, SIGQUIT, SIGUSR1 and
-SIGUSR2 are passed on to the supervisor too. Exit status: as the supervisor
+SIGTERM and SIGINT stop everything in order; SIGHUP applies the spec files again;
+SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the supervisor too. Exit status: as the supervisor
 says; 1 if it cannot begin, 2 for wrong usage.
 
 With a command, every signal but SIGCHLD is passed on to it:
@@ -85,11 +88,11 @@ func parse(args []string) (flags, error) {
 			return f, usageError("cannot use argument "+arg, "a spec is given with -f "+arg+", a command after --")
 		}
 		switch name {
-		case "-v", "--verbose", "--version", "-h", "--help", "-g", "-s":
+		case "-v", "--verbose", "--version", "-h", "--help", "--watch", "-g", "-s":
 			if attached {
 				return f, usageError("cannot use "+arg, name+" takes no value")
 			}
-		case "-f", "--supervisor", "--runtime-dir", "--socket", "--state-dir", "--log-dir", "-p", "-r", "-e":
+		case "-f", "--supervisor", "--runtime-dir", "--socket", "--state-dir", "--log-dir", "--machine", "-p", "-r", "-e":
 			if !attached {
 				if len(args) == 0 {
 					return f, usageError("cannot use "+name, "its value is missing")
@@ -105,6 +108,9 @@ func parse(args []string) (flags, error) {
 		switch name {
 		case "-v", "--verbose":
 			f.verbose = true
+		case "--watch":
+			keeps = name
+			f.pass = append(f.pass, name)
 		case "--version":
 			f.version = true
 		case "-h", "--help":
@@ -121,8 +127,12 @@ func parse(args []string) (flags, error) {
 				f.supervisor = value
 			case "--runtime-dir":
 				f.runtimeDir = value
+			case "--machine":
+				if value != "yes" && value != "no" {
+					return f, usageError("cannot use --machine "+value, "it takes yes or no")
+				}
 			}
-			if name != "--supervisor" {
+			if name != "--supervisor" && name != "--machine" {
 				f.pass = append(f.pass, name, value)
 			}
 		}
@@ -199,4 +209,20 @@ func commandFlag(cmd *entry.Options, name, value string) error {
 
 func noSignal(flag, text string) error {
 	return usageError("cannot use "+flag, "there is no signal "+strconv.Quote(text))
+}
+
+// machineChoice is the value of --machine, before anything else is read: whether
+// this is the init of a machine decides how.
+func machineChoice(args []string) string {
+	for i, arg := range args {
+		switch {
+		case arg == "--":
+			return ""
+		case arg == "--machine" && i+1 < len(args):
+			return args[i+1]
+		case strings.HasPrefix(arg, "--machine="):
+			return arg[len("--machine="):]
+		}
+	}
+	return ""
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nines/supervisor/boot"
 	"nines/supervisor/entry"
 	"nines/supervisor/keeper"
 )
@@ -32,6 +33,9 @@ func run(args, env []string) int {
 		past = keeper.ReadResumption(args[1])
 		entry.RaisePending()
 		args = args[2:]
+	}
+	if past == nil && !check && boot.Detect(unix.Getpid(), env, machineChoice(args)) {
+		machine(args, env)
 	}
 	f, err := parse(args)
 	if past != nil && (err != nil || f.command != nil) {
@@ -61,7 +65,8 @@ func run(args, env []string) int {
 		}
 	}
 	keeper.WarmUp()
-	o := keeper.Options{Env: env, Args: args, Dir: keeper.Dir(), Version: named(), Verbose: f.verbose, Stderr: 2}
+	o := keeper.Options{Env: env, Args: args, Dir: keeper.Dir(), Version: named(), Verbose: f.verbose, Stderr: 2,
+		Hardware: boot.NewDog(boot.DefaultWatchdogTimeout)}
 	if past != nil {
 		o.Dir = past.Dir()
 	}

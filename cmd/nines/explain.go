@@ -25,6 +25,8 @@ func newExplainCmd(a *app) *cobra.Command {
 		Long: `Say why a service or an instance is in the state it is in, what it waits for, what
 happens next and when, what to do, and what led to it: a timeline, in which what
 happened again and again is one line. It is worded to go into an incident report.`,
+		Example: `  nines explain web
+  nines explain web/0 --since 30d`,
 		Args:              argsBetween(1, 1),
 		ValidArgsFunction: a.completeTargets(true, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {

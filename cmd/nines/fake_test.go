@@ -128,6 +128,27 @@ func (b *fakeBackend) Shutdown(_ context.Context, _ ipc.Caller, r ipc.ShutdownRe
 	return ipc.Result{Message: "everything has stopped"}, nil
 }
 
+func (b *fakeBackend) Plan(_ context.Context, r ipc.PlanRequest) (*ipc.Plan, error) {
+	b.note("plan %d files", len(r.Files))
+	return &ipc.Plan{
+		Services: []ipc.PlanService{
+			{Name: "web", Action: "restart", Why: []string{"command", "env"}, From: 2, To: 3},
+			{Name: "db", Action: "nothing", Why: []string{}, From: 1, To: 1},
+			{Name: "old", Action: "stop", Why: []string{"removed"}, From: 1, Destructive: true},
+		},
+		InEffect: []string{"group"}, AfterRestart: []string{"supervisor.log_dir"}, Warnings: []string{},
+	}, nil
+}
+
+func (b *fakeBackend) Apply(_ context.Context, _ ipc.Caller, r ipc.ApplyRequest) (ipc.Result, error) {
+	b.note("apply %d files confirm=%v no-wait=%v", len(r.Files), r.ConfirmSeconds, r.NoWait)
+	return ipc.Result{Message: "applied: 1 updated"}, nil
+}
+
+func (b *fakeBackend) Confirm(context.Context, ipc.Caller) (ipc.Result, error) {
+	return ipc.Result{}, &ipc.Error{Code: ipc.CodeConflict, Message: "cannot confirm: nothing waits for it", Hint: "see the events"}
+}
+
 // fakeStatus has one service of each kind that the table tells apart.
 func fakeStatus(now time.Time) *ipc.Status {
 	ago := func(d time.Duration) *time.Time { t := now.Add(-d); return &t }

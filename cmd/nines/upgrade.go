@@ -30,6 +30,8 @@ which stays the process that it is.
 
 This installs nothing: when nines-init starts again (a reboot), it runs what is
 installed beside it.`,
+		Example: `  nines upgrade /opt/nines-1.3
+  nines upgrade ./bin/nines-init --keeper`,
 		Args: argsBetween(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ms := probation.Milliseconds()

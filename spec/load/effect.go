@@ -5,8 +5,6 @@ package load
 // happens meanwhile. Whoever gives it one deletes its row.
 func notYet(path string) (meanwhile string, ok bool) {
 	switch path {
-	case "supervisor.watchdog":
-		return "The hardware watchdog is not opened.", true
 	case "supervisor.metrics":
 		return "Nothing listens there.", true
 	case "supervisor.web":
@@ -29,8 +27,8 @@ func notYet(path string) (meanwhile string, ok bool) {
 		return "The instance counts as ready when exec succeeded.", true
 	case "service.crash_loop.then=rollback":
 		return "There are no revisions yet to go back to: a crash loop is held.", true
-	case "service.memory", "service.cpu", "service.pids", "service.io":
-		return "The limits are not set.", true
+	case "service.memory.restart_above", "service.memory.growth":
+		return "Only what the kernel enforces is in effect: low, swap, high and max.", true
 	case "service.isolate":
 		return "No instance is isolated.", true
 	case "service.sandbox":
@@ -38,7 +36,7 @@ func notYet(path string) (meanwhile string, ok bool) {
 	case "service.listen.share=reuseport", "service.listen.address=udp":
 		return "The socket is not bound.", true
 	case "service.update":
-		return "There are no updates yet.", true
+		return "A new revision stops and starts one instance at a time, each when the one before has been ready for 1s.", true
 	case "service.release":
 		return "The file itself is run, not a snapshot of it.", true
 	case "service.data":

@@ -56,7 +56,7 @@ func asGiven() (ignored, blocked set) {
 }
 
 // RaisePending sends us again what was pending, and blocked, when we were
-// executed. Handlers must be there. Without nines_start there is nothing left.
+// executed; it is called once. Handlers must be there. Without nines_start there is nothing left.
 func RaisePending() {
 	for sig := unix.Signal(1); sig <= maxSignal; sig++ {
 		if given[3].has(sig) && sig != unix.SIGCHLD {
@@ -64,5 +64,4 @@ func RaisePending() {
 			_ = unix.Kill(unix.Getpid(), sig)
 		}
 	}
-	given[3] = 0
 }

@@ -62,6 +62,8 @@ const (
 	// KindUpgraded, KindReverted: how an upgrade of nines itself ended.
 	KindUpgraded policy.Kind = "supervisor_upgraded"
 	KindReverted policy.Kind = "supervisor_reverted"
+	// KindLimit: the kernel refused a limit, and the instance runs without it.
+	KindLimit policy.Kind = "limit_refused"
 	// Of the journal itself: it cannot be written; it can be again; its file was
 	// set aside or is gone.
 	KindJournalFailed    policy.Kind = "journal_failed"

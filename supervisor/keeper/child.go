@@ -80,7 +80,7 @@ func (k *keeper) launch(c *child) (int, *link, error) {
 	argv := slices.Clone(c.argv())
 	program := c.pick(argv[0])
 	argv[0] = program.path
-	pid, err := k.sys.spawn(program, argv, childEnv(k.env, c.generation+1, c.crashes, c.watchdog), theirs)
+	pid, err := k.sys.spawn(program, argv, childEnv(k.env, c.generation+1, c.crashes, k.tellPulse(c)), theirs)
 	if err != nil {
 		link.close()
 		return 0, nil, err

@@ -22,6 +22,16 @@
 //   - Malformed messages cost a line on stderr and their descriptors. A panic
 //     costs the event that it was about, and the loop goes on.
 //
+// # Another program
+//
+// A supervisor asks for another in its place (see upgrade.go): it makes way, the
+// new one is tried, and what ran before runs again if that one is not ready in
+// time, cannot be started, or ends three times. Programs are held open (see
+// program.go), so what became of their paths does not matter. The keeper itself
+// becomes another program by exec (see reexec.go), and goes back the same way; not
+// where it is the init of a machine, or has armed a hardware watchdog. Signals are
+// kept meanwhile but for moments: see heldSignals.
+//
 // The children get no parent-death signal. If the keeper is killed, the
 // supervisor reads the end of its socket and decides; the kernel killing it
 // would take away the one process that knows how to stop the services in
@@ -34,6 +44,17 @@
 //	   ▲                │ exit                               │
 //	   └── backoff ◀────┴────────────────────────────────────┘
 //	                                     END was said: log process stopped, over
+//
+// # On a machine
+//
+// As a machine's init (Options.Machine) it takes the signals that ask for an end
+// of the machine for a SIGTERM to the supervisor, and remembers which end that
+// is; `nines shutdown` says it with the shutdown that is stored. Package boot
+// carries it out when Run has returned. A supervisor that has never been ready and
+// does not begin is given up, so that a person can get a shell.
+//
+// The hardware watchdog (value "watchdog", or Options.Device) is petted while the
+// supervisor gives signs of life, or may still be mended.
 //
 // # Memory and threads
 //

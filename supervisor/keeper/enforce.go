@@ -12,7 +12,7 @@ import (
 // A shutdown must end, whatever becomes of the supervisor. It stores that one is
 // in progress, and where its cgroups are:
 const (
-	keyShutdown = "shutdown" // "EXIT DEADLINE", the latter on CLOCK_MONOTONIC in ns
+	keyShutdown = "shutdown" // "EXIT DEADLINE [ACTION]", the second on CLOCK_MONOTONIC in ns
 	keyCgroups  = "cgroups"  // the folder of its cgroup tree
 )
 
@@ -44,15 +44,22 @@ func (k *keeper) enforceAt() time.Time {
 // noteShutdown looks whether the supervisor has stored that it shuts down.
 func (k *keeper) noteShutdown() {
 	v := k.store.values[keyShutdown]
-	if v == nil || !k.stopAt.IsZero() {
+	if v == nil || v.value == k.stopValue {
 		return
 	}
-	code, deadline, _ := strings.Cut(v.value, " ")
+	first := k.stopAt.IsZero()
+	k.stopValue = v.value
+	code, rest, _ := strings.Cut(v.value, " ")
+	deadline, action, _ := strings.Cut(rest, " ")
 	c, err := strconv.Atoi(code)
 	at, err2 := strconv.ParseInt(deadline, 10, 64)
 	if err != nil || err2 != nil || c < 0 || c > 255 {
 		k.say("cannot read the shutdown that the supervisor stored: " + v.value)
 		return
+	}
+	k.notePower(action)
+	if !first {
+		return // neither deadline nor status change
 	}
 	k.stopCode = c
 	k.stopAt = k.sys.now().Add(time.Duration(at - k.sys.monotonic()))

@@ -13,11 +13,11 @@ import (
 // locked and that has its pid. It is never removed: two could then hold two.
 const lockName = "keeper.lock"
 
-// lock makes this the one keeper of dir, until the descriptor that it returns is
-// closed: with the process, as it is not inherited.
-func lock(dir string, pid int) (int, error) {
+// lock makes this the one keeper of dir, until the descriptor is closed or the
+// process ends. The descriptor is not inherited, so neither is the lock.
+func lock(dir string, pid int) (fd int, err error) {
 	path := filepath.Join(dir, lockName)
-	fd, err := openRetry(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	fd, err = openRetry(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return -1, refusal("cannot open " + path + ": " + err.Error() + ": give --runtime-dir a folder that you may write to")
 	}

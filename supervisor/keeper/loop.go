@@ -23,6 +23,7 @@ const (
 type keeper struct {
 	sys     system
 	console *console
+	machine *Machine // nil: no machine's init
 	env     []string // for the children, without what belongs to one generation
 	dir     string   // of our programs, as they were installed
 	runtime string   // the runtime directory
@@ -39,6 +40,7 @@ type keeper struct {
 	askedAt    time.Time     // when that was first so
 	stopAt     time.Time     // a shutdown is stored, which ends by then; zero: none
 	stopCode   int           // and then this is ours
+	stopValue  string        // as it is stored
 	enforced   time.Time     // we have ended it ourselves; zero: not
 	remembered []unix.Signal // for the next READY supervisor, in order
 	everReady  bool          // the supervisor, once
@@ -55,6 +57,8 @@ type keeper struct {
 	syncDue    bool // sync is to be sent back
 	strangers  int  // exits kept of processes that nobody has told of
 
+	power    power
+	hardware hardware
 	signals  <-chan os.Signal
 	children <-chan os.Signal
 	wake     chan struct{}
@@ -69,21 +73,26 @@ type keeper struct {
 
 func newKeeper(o Options, sys system, con *console, maxFDs int) *keeper {
 	k := &keeper{
-		sys:     sys,
-		console: con,
-		env:     baseEnv(o.Env, o.RuntimeDir, o.Dir, os.Getpid()),
-		dir:     o.Dir,
-		runtime: o.RuntimeDir,
-		lockFD:  o.lockFD,
-		version: o.Version,
-		args:    o.Args,
-		mask:    o.mask,
-		store:   newStore(maxFDs),
-		manager: newManager(getenv(o.Env, "NOTIFY_SOCKET"), con.say, sys.now),
-		wake:    make(chan struct{}, 1),
-		recvBuf: make([]byte, notify.MaxMessage),
-		sendBuf: make([]byte, 0, notify.MaxMessage),
-		sendFDs: make([]int, 0, notify.MaxFDs),
+		sys:      sys,
+		console:  con,
+		env:      baseEnv(o.Env, o.RuntimeDir, o.Dir, os.Getpid()),
+		dir:      o.Dir,
+		runtime:  o.RuntimeDir,
+		lockFD:   o.lockFD,
+		version:  o.Version,
+		args:     o.Args,
+		mask:     o.mask,
+		store:    newStore(maxFDs),
+		manager:  newManager(getenv(o.Env, "NOTIFY_SOCKET"), con.say, sys.now),
+		wake:     make(chan struct{}, 1),
+		recvBuf:  make([]byte, notify.MaxMessage),
+		sendBuf:  make([]byte, 0, notify.MaxMessage),
+		sendFDs:  make([]int, 0, notify.MaxFDs),
+		machine:  o.Machine,
+		hardware: hardware{dog: o.Hardware, device: o.Device},
+	}
+	if o.Machine != nil {
+		k.env = append(k.env, "NINES_MACHINE=1")
 	}
 	k.sup = child{
 		watchdog:  o.Watchdog,
@@ -107,6 +116,7 @@ func (k *keeper) note(line string) { k.console.note(line) }
 // begin starts the children.
 func (k *keeper) begin() {
 	k.guard("reaping", k.reap) // what was there before us
+	k.guard("the hardware watchdog", k.noteHardware)
 	k.guard("a start", func() { k.start(&k.log) })
 	k.guard("a start", func() { k.start(&k.sup) })
 }
@@ -228,6 +238,10 @@ func (k *keeper) deadlines() {
 			k.guard("a start", func() { k.start(c) })
 		}
 	}
+	if due(k.hardware.petAt, now) {
+		k.guard("the hardware watchdog", k.pet)
+	}
+	k.guard("a rescue", k.rescue)
 	if due(k.enforceAt(), now) {
 		k.guard("the end of the shutdown", k.enforce)
 	}
@@ -276,7 +290,7 @@ func (k *keeper) nextDeadline() time.Time {
 		return k.sys.now()
 	}
 	var next time.Time
-	for _, at := range [...]time.Time{k.manager.retryAt, k.finishAt, k.enforceAt(), k.upgradeAt(),
+	for _, at := range [...]time.Time{k.manager.retryAt, k.finishAt, k.enforceAt(), k.upgradeAt(), k.hardware.petAt,
 		k.log.retryAt, k.log.killAt, k.log.startAt, k.sup.retryAt, k.sup.killAt, k.sup.startAt, k.sup.barkAt} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at

@@ -175,7 +175,7 @@ func cutKey(entry, key string) (value string, ok bool) {
 // would speak in our name.
 func baseEnv(env []string, runtimeDir, dir string, pid int) []string {
 	own := []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
-		"NINES_KEEPER_FD", "NINES_KEEPER_PID", "NINES_KEEPER_DIR", "NINES_GENERATION", "NINES_RESTARTS", "NINES_RUNTIME_DIR"}
+		"NINES_KEEPER_FD", "NINES_KEEPER_PID", "NINES_KEEPER_DIR", "NINES_GENERATION", "NINES_RESTARTS", "NINES_RUNTIME_DIR", "NINES_MACHINE"}
 	kept := make([]string, 0, len(env)+5)
 entries:
 	for _, e := range env {

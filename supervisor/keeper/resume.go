@@ -38,7 +38,7 @@ func ReadResumption(text string) *Resumption {
 	state, rest, _ := strings.Cut(text, " ")
 	old, why, _ := strings.Cut(rest, " ")
 	r := &Resumption{state: atoi(state), old: atoi(old), why: why}
-	r.signals, r.children = catch()
+	r.signals, r.children = catch(nil)
 	r.orGoBack(func() (err error) {
 		if r.s, err = readState(r.state); err != nil {
 			return err
@@ -137,7 +137,10 @@ func Resume(o Options, r *Resumption) int {
 		k.settle(stateDone, "nines-init "+s.version+" is now "+k.version)
 		k.say("upgrade: nines-init " + s.version + " is now " + k.version)
 	}
-	return k.run()
+	k.guard("the hardware watchdog", k.noteHardware)
+	code := k.run()
+	k.ending()
+	return code
 }
 
 // restore puts the keeper where the state says that it was.

@@ -2,11 +2,13 @@ package keeper
 
 import (
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
+	"nines/supervisor/notify"
 )
 
 // Options say what to keep.
@@ -20,6 +22,9 @@ type Options struct {
 	Version    string          // our own, for people
 	Watchdog   time.Duration   // the supervisor must say WATCHDOG=1 within it; 0: it need not
 	Verbose    bool
+	Machine    *Machine       // nil: not the init of a machine
+	Hardware   Hardware       // nil: there is no watchdog that could be opened
+	Device     string         // of Hardware, petted whatever a spec says; "": as a spec says
 	Stderr     int            // descriptor
 	mask       *unix.Sigset_t // of the children's signals; nil: ours
 	lockFD     int
@@ -51,7 +56,9 @@ func Programs(own, supervisor string, args []string) (sup, log func() []string, 
 // once in a process, by its main goroutine, after WarmUp.
 func Run(o Options, place Place) int {
 	// First of all, so that a signal that comes now is remembered.
-	signals, children := catch()
+	signals, children := catch(o.Machine)
+	defer signal.Stop(signals)
+	defer signal.Stop(children)
 	wanted := place.Path
 	place, err := place.settle()
 	if err != nil {
@@ -63,6 +70,8 @@ func Run(o Options, place Place) int {
 		WriteLine(o.Stderr, err.Error())
 		return 1
 	}
+	// A machine's keeper may have to begin anew.
+	defer notify.CloseAll([]int{o.lockFD})
 	con := newConsole(o.Stderr, o.Verbose)
 	defer con.close()
 	if place.Path != wanted {
@@ -74,7 +83,12 @@ func Run(o Options, place Place) int {
 	k := o.prepare(con, kernel{mask: o.mask})
 	k.signals, k.children = signals, children
 	k.begin()
-	return k.run()
+	code := k.run()
+	k.ending()
+	if o.Machine != nil && !o.Machine.Begun {
+		k.close() // another one begins in this process
+	}
+	return code
 }
 
 // prepare makes the keeper of this process.

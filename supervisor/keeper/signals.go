@@ -21,7 +21,7 @@ func forwarded() []os.Signal {
 
 // catch subscribes to the signals that are forwarded, and to SIGCHLD. One that
 // our parent has us ignore (nohup) stays ignored.
-func catch() (signals, children chan os.Signal) {
+func catch(m *Machine) (signals, children chan os.Signal) {
 	signals = make(chan os.Signal, 16)
 	children = make(chan os.Signal, 1)
 	for _, sig := range forwarded() {
@@ -30,6 +30,7 @@ func catch() (signals, children chan os.Signal) {
 		}
 		signal.Notify(signals, sig)
 	}
+	catchPower(m, signals)
 	signal.Notify(children, unix.SIGCHLD)
 	return signals, children
 }
@@ -39,7 +40,10 @@ func asksToStop(sig unix.Signal) bool { return sig == unix.SIGTERM || sig == uni
 // signalled passes a signal on, now or when the supervisor is READY: before
 // that it may have no handler, and the signal would kill it and be forgotten.
 func (k *keeper) signalled(sig unix.Signal) {
-	k.note("received " + unix.SignalName(sig))
+	k.note("received " + signalName(sig))
+	if sig = k.powered(sig); sig == 0 {
+		return
+	}
 	if k.finishing || k.endSaid {
 		return // nobody is left who could do something about it
 	}

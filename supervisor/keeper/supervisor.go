@@ -21,6 +21,7 @@ func (k *keeper) fromSupervisor(m notify.Message, fds []int) {
 	}
 	k.keep(r, fds)
 	k.noteShutdown()
+	k.noteHardware()
 	if r.hasStatus {
 		k.manager.status(strings.Clone(r.status[:min(len(r.status), maxStatus)]))
 	}
@@ -35,6 +36,9 @@ func (k *keeper) fromSupervisor(m notify.Message, fds []int) {
 	if r.end >= 0 {
 		k.asked, k.endSaid, k.code = 0, true, r.end
 		k.killLater(&k.sup, endPatience, "it said X_NINES_END and did not exit")
+	}
+	if r.watchdog || r.ready {
+		k.vouch()
 	}
 	if r.watchdog {
 		k.pat(&k.sup)

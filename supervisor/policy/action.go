@@ -98,9 +98,11 @@ const (
 	RecordSlot         RecordKind = iota + 1
 	RecordIncarnations            // ID (service): its instances that are no more have used the numbers up to Value
 	RecordStopped                 // ID (service or instance) is stopped by a person: Value 1, or no more: 0
-	RecordScale                   // ID (service) was scaled to Value
+	RecordScale                   // ID (service) was scaled to Value; -1: what the spec says counts again
 	RecordStarted                 // ID (service), which the spec disables, was started by a person: Value 1, or no more: 0
-	RecordShutdown                // a shutdown is in progress: exit status Value, ends by Deadline
+	RecordShutdown                // a shutdown is in progress: exit status Value, ends by Deadline, Action for the machine
+	RecordRevision                // ID (service) is at revision Value, Append gives RevisionMemory's text; 0: it is no more
+	RecordApplied                 // the specification that Value numbers is the one that runs
 	RecordGroup                   // ID (group) is being restarted: Value says where that is, or no more: 0
 )
 
@@ -112,7 +114,9 @@ type Record struct {
 	Value    int64
 	Deadline Time
 
-	slot *slot
+	slot   *slot
+	text   string
+	Action string // RecordShutdown: as Shutdown has it
 }
 
 // Output is what one Step asks for.
@@ -139,21 +143,23 @@ type Kind string
 
 // The kinds that policy emits now.
 const (
-	KindSpecApplied  Kind = "spec_applied"
-	KindSpecRejected Kind = "spec_rejected"
-	KindStarting     Kind = "starting"
-	KindReady        Kind = "ready"
-	KindExited       Kind = "exited"
-	KindOOMKilled    Kind = "oom_killed"
-	KindRestarting   Kind = "restarting"
-	KindBackoff      Kind = "backoff"
-	KindCrashLoop    Kind = "crash_loop"
-	KindHeld         Kind = "held"
-	KindStuck        Kind = "stuck"
-	KindBudgetWait   Kind = "budget_wait"
-	KindCheckFailed  Kind = "check_failed"
-	KindCheckPassed  Kind = "check_recovered"
-	KindMemoryHigh   Kind = "memory_high"
-	KindLeak         Kind = "leak_suspected"
-	KindShutdown     Kind = "shutdown"
+	KindSpecApplied   Kind = "spec_applied"
+	KindSpecRejected  Kind = "spec_rejected"
+	KindStarting      Kind = "starting"
+	KindReady         Kind = "ready"
+	KindExited        Kind = "exited"
+	KindOOMKilled     Kind = "oom_killed"
+	KindRestarting    Kind = "restarting"
+	KindBackoff       Kind = "backoff"
+	KindCrashLoop     Kind = "crash_loop"
+	KindHeld          Kind = "held"
+	KindStuck         Kind = "stuck"
+	KindShutdown      Kind = "shutdown"
+	KindUpdateStarted Kind = "update_started"
+	KindUpdateDone    Kind = "update_done"
+	KindBudgetWait    Kind = "budget_wait"
+	KindCheckFailed   Kind = "check_failed"
+	KindCheckPassed   Kind = "check_recovered"
+	KindMemoryHigh    Kind = "memory_high"
+	KindLeak          Kind = "leak_suspected"
 )

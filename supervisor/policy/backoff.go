@@ -101,9 +101,8 @@ func (s *slot) remember(now Time, within time.Duration, limit int) bool {
 	for old < len(s.ends) && now.Sub(s.ends[old]) > within {
 		old++
 	}
-	if old == 0 && len(s.ends) == limit {
-		old = 1
-	}
+	// More than limit there are where an apply has made it smaller.
+	old = max(old, len(s.ends)-limit+1)
 	if old > 0 {
 		s.ends = s.ends[:copy(s.ends, s.ends[old:])]
 	}

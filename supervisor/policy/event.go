@@ -35,23 +35,34 @@ type Request uint64
 // Event is what happened. The set is closed.
 type Event interface{ event() }
 
-// SpecChanged brings the specification that is to run. It is the first event;
-// a later one is refused for now with spec_rejected and changes nothing.
+// SpecChanged brings the specification that is to run. It is the first event. A
+// later one is an apply: it replaces the one before as a whole, and is answered
+// as a Command is. See the package comment.
 type SpecChanged struct {
-	Spec *spec.Spec
-	Past Past
+	Spec *spec.Spec // valid; the machine keeps it, nobody writes it any more
+	// Digests is, by service, what the processes run with (see spec/diff.Digest):
+	// another one is another revision. A service that is missing has the digest "".
+	Digests map[string]string
+	Number  uint64 // of this specification: RecordApplied says that it is the one
+	By      string // who asked
+	Request Request
+	Past    Past // only read where it is the first event
 }
 
 // Past is what an earlier supervisor left with the keeper: its records. The zero
 // Past is a first start.
 type Past struct {
-	Slots        map[string]SlotMemory // by instance id
-	Incarnations map[string]uint64     // by service: the last one that instances which are no more have used
-	Stopped      map[string]bool       // by service or instance id: stopped by a person
-	Started      map[string]bool       // by service: started by a person although the spec says enabled = false
-	Scale        map[string]int        // by service: instances set by a person
-	Groups       map[string]int64      // by group: where its restart was, a RecordGroup's Value
-	Shutdown     *Shutdown             // one was in progress
+	Slots        map[string]SlotMemory     // by instance id
+	Incarnations map[string]uint64         // by service: the last one that instances which are no more have used
+	Stopped      map[string]bool           // by service or instance id: stopped by a person
+	Started      map[string]bool           // by service: started by a person although the spec says enabled = false
+	Scale        map[string]int            // by service: instances set by a person
+	Groups       map[string]int64          // by group: where its restart was, a RecordGroup's Value
+	Shutdown     *Shutdown                 // one was in progress
+	Revisions    map[string]RevisionMemory // by service: where it is not at its first one
+	// Before is what ran before the specification that runs now was applied, if
+	// anybody knows: with it, what that removed and still lives is stopped in order.
+	Before *spec.Spec
 }
 
 // Tick says that time has passed: every deadline up to now is acted on.
@@ -175,12 +186,14 @@ type Command struct {
 	By        string // who asked, for the reason: "root (uid 0)"
 }
 
-// Shutdown ends everything in reverse order. A second one changes nothing but
-// is answered when the first is done.
+// Shutdown ends everything in reverse order. A second one changes nothing, but
+// that it may say what becomes of the machine where the first did not, and is
+// answered when the first is done.
 type Shutdown struct {
 	Request Request // 0: nobody waits
 	Code    int     // exit status of the keeper
 	Cause   string  // "SIGTERM", "nines shutdown", "essential service web …"
+	Action  string  // what then becomes of the machine: "poweroff", "reboot", "halt"; "": as its init has it
 	// For Past: when whatever is left is killed. 0: ShutdownTimeout from now.
 	Deadline Time
 }

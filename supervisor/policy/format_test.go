@@ -39,6 +39,10 @@ func (e *env) format(o *Output) string {
 			fmt.Fprintf(&b, "          * stopped %s %d\n", r.ID, r.Value)
 		case RecordScale:
 			fmt.Fprintf(&b, "          * scale %s %d\n", r.ID, r.Value)
+		case RecordRevision:
+			fmt.Fprintf(&b, "          * revision %s %d: %s\n", r.ID, r.Value, r.Append(nil))
+		case RecordApplied:
+			fmt.Fprintf(&b, "          * applied %d\n", r.Value)
 		case RecordStarted:
 			fmt.Fprintf(&b, "          * started %s %d\n", r.ID, r.Value)
 		case RecordGroup:

@@ -53,7 +53,12 @@ type Machine struct {
 	ended      bool // ActEnd was given: nothing is done any more
 	past       Past // what is said of slots that a later scale makes
 	unknown    []string
+	floors     map[string]uint64 // Past.Incarnations, and of unknown: for services that come back
+	timeout    time.Duration     // of a shutdown, as the spec says
 	services   []*service
+	retired    map[string]*service // removed from the spec, and gone: their slots are used again
+	removing   int                 // services that are no more in the spec and still in services
+	applying   *application        // nil: nobody waits for an apply
 	byName     map[string]*service // only looked up, never ranged over
 	slots      []*slot
 	block      []slot // where the next slots come from
@@ -72,6 +77,7 @@ type Machine struct {
 	dirtyGroups   queue[*group]
 	dirtyActs     queue[*service]
 	dirtyOps      queue[*service]
+	dirtyRolls    queue[*service]
 
 	unsaved []*slot // changed in this step; see save
 	out     Output
@@ -83,9 +89,17 @@ type Machine struct {
 type service struct {
 	spec      *spec.Service
 	revision  int
-	instances int  // wanted: the spec's, or what a person scaled it to
-	started   bool // by a person, although the spec disables it
-	stopped   bool // by a person, all of it
+	digest    string     // of it
+	prior     []Revision // earlier ones, the newest first
+	top       int        // the highest number that a revision of it has had
+	removed   bool       // it is no more in the specification: it goes down, and is forgotten
+	scaled    bool       // instances is what a person scaled it to
+	awaited   awaited    // what an apply waits for
+	fresh     bool       // the apply under way has added it
+	updating  bool       // a new revision has not come to all of its instances
+	instances int        // wanted: the spec's, or what a person scaled it to
+	started   bool       // by a person, although the spec disables it
+	stopped   bool       // by a person, all of it
 	stoppedBy string
 	lastCode  int // of its last failure, as the keeper's exit status
 	slots     []*slot
@@ -105,6 +119,7 @@ type service struct {
 	surplus  int // occupied with index >= instances
 	waiting  int // wanted and down: they start when they may
 	settled  int
+	outdated int // live and are of another revision
 	healthy  int // ready, and no check says otherwise: what the disruption budget counts
 	excused  int // not up, and a group does not wait for them
 
@@ -128,7 +143,7 @@ type service struct {
 	schedule *spec.Schedule // of recycle; nil: none
 	gate     *gate          // of its automatic acts; nil: there has been none. See budget.go
 
-	dirty, opsDirty, actsDirty bool
+	dirty, opsDirty, rollDirty, actsDirty bool
 }
 
 // The two orders in which services stop.
@@ -139,17 +154,18 @@ const (
 
 // slot is the place of one instance.
 type slot struct {
-	id      Slot
-	svc     *service
-	index   int
-	name    string
-	phase   phase
-	ref     Ref
-	seq     uint64 // of its last intent
-	pid     int
-	start   uint64 // the driver's: tells the pid from a later one
-	stopped bool   // by a person, this instance alone
-	by      string
+	id       Slot
+	svc      *service
+	index    int
+	name     string
+	phase    phase
+	ref      Ref
+	revision int    // of its last intent
+	seq      uint64 // of its last intent
+	pid      int
+	start    uint64 // the driver's: tells the pid from a later one
+	stopped  bool   // by a person, this instance alone
+	by       string
 
 	// Of the current incarnation.
 	end       ending // why we end it, if we do
@@ -219,7 +235,7 @@ func New(cfg Config) *Machine {
 	return &Machine{
 		cfg:    cfg,
 		rng:    *rand.NewPCG(cfg.Seed, 0x6e696e6573),
-		byName: map[string]*service{},
+		byName: map[string]*service{}, retired: map[string]*service{},
 	}
 }
 
@@ -234,6 +250,8 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 		switch e := ev.(type) {
 		case Command:
 			m.refuse(e.Request, Conflict, "cannot "+e.Verb.String()+" "+e.Service+": nines has shut down", "")
+		case SpecChanged:
+			m.refuse(e.Request, Conflict, "cannot apply: nines has shut down", "")
 		case Shutdown:
 			if e.Request != 0 {
 				m.act(Action{Kind: ActAccepted, Request: e.Request})
@@ -276,6 +294,9 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 	}
 	m.settle()
 	m.saveAll()
+	if m.removing > 0 {
+		m.retire()
+	}
 	if m.down.on && m.occupied == 0 {
 		m.finishShutdown()
 	}

@@ -67,7 +67,11 @@ func (k kept) take(t fataler, m *Machine, o *Output) {
 func (k kept) value(r *Record) {
 	key := fmt.Sprintf("%d:%s", r.Kind, r.ID)
 	k[key] = fmt.Sprintf("%d %d", r.Value, r.Deadline)
-	if r.Value == 0 && (r.Kind == RecordStopped || r.Kind == RecordStarted || r.Kind == RecordGroup) {
+	if r.Kind == RecordRevision {
+		k[key] = string(r.Append(nil))
+	}
+	if r.Value == 0 && (r.Kind == RecordStopped || r.Kind == RecordStarted || r.Kind == RecordRevision || r.Kind == RecordGroup) ||
+		r.Value < 0 && r.Kind == RecordScale {
 		delete(k, key)
 	}
 }
@@ -82,7 +86,8 @@ func (k kept) String() string {
 		}
 		n, _ := strconv.Atoi(kind) // value made it
 		fmt.Fprintf(&b, "%s %s = %s\n", [...]string{
-			RecordIncarnations: "incarnations", RecordStopped: "stopped", RecordScale: "scale", RecordStarted: "started", RecordShutdown: "shutdown", RecordGroup: "group",
+			RecordIncarnations: "incarnations", RecordStopped: "stopped", RecordScale: "scale", RecordStarted: "started", RecordShutdown: "shutdown",
+			RecordRevision: "revision", RecordApplied: "applied", RecordGroup: "group",
 		}[n], id, k[key])
 	}
 	return b.String()
@@ -93,7 +98,8 @@ func (k kept) past(t fataler) Past {
 	t.Helper()
 	p := Past{
 		Slots: map[string]SlotMemory{}, Incarnations: map[string]uint64{},
-		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{}, Groups: map[string]int64{},
+		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{},
+		Revisions: map[string]RevisionMemory{}, Groups: map[string]int64{},
 	}
 	for key, text := range k {
 		kind, id, other := strings.Cut(key, ":")
@@ -125,6 +131,10 @@ func (k kept) past(t fataler) Past {
 			p.Groups[id] = int64(n)
 		case RecordScale:
 			p.Scale[id] = n
+		case RecordRevision:
+			if p.Revisions[id], err = ParseRevisionMemory(text); err != nil {
+				t.Fatalf("%s: %v", key, err)
+			}
 		case RecordShutdown:
 			by, err := strconv.ParseInt(deadline, 10, 64)
 			if err != nil {

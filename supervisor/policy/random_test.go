@@ -115,7 +115,7 @@ func (c *chaos) feed(ev Event) {
 	c.printf("%s", c.format(o))
 	if c.ended && len(o.Now)+len(o.Then)+len(o.Records) > 0 {
 		switch ev.(type) {
-		case Command, Shutdown: // answered, and that is all
+		case Command, Shutdown, SpecChanged: // answered, and that is all
 		default:
 			c.t.Fatalf("output after the end: %s", c.format(o))
 		}
@@ -253,7 +253,12 @@ func (c *chaos) heal() {
 		c.feed(Tick{})
 	}
 	if len(c.waiting) > 0 {
-		c.t.Fatalf("not answered in an hour: %v\n%s", c.waiting, c.snapshot())
+		c.t.Fatalf("not answered in an hour: %v\n%s\n%+v", c.waiting, c.snapshot(), func() (l []operation) {
+			for _, o := range c.m.operations {
+				l = append(l, *o)
+			}
+			return
+		}())
 	}
 	if c.ended || c.m.down.on {
 		return
@@ -264,6 +269,9 @@ func (c *chaos) heal() {
 		}
 		for _, s := range v.slots[:v.instances] {
 			up := s.phase == phaseReady || s.phase == phaseCompleted || s.phase == phaseFailed
+			if m := c.m; m.desired(s) == wantRun && s.phase == phaseReady && s.revision != v.revision && v.standing[standsUp] == v.instances {
+				c.t.Fatalf("%s is not of revision %d an hour after the faults stopped\n%s\n%+v", s.name, v.revision, c.snapshot(), v)
+			}
 			if m := c.m; m.desired(s) == wantRun && !up {
 				c.t.Fatalf("%s is %s an hour after the faults stopped\n%s", s.name, s.phase, c.snapshot())
 			}
@@ -308,6 +316,8 @@ func (c *chaos) once(services int) {
 			Request: c.request, Verb: VerbStart + Verb(r.IntN(6)), Service: fmt.Sprintf("s%d", r.IntN(services+1)),
 			Instance: index, Instances: r.IntN(6), Signal: "SIGUSR1",
 		})
+	case r.IntN(3) == 0:
+		c.applyAnother()
 	case r.IntN(3) == 0 && len(c.m.slots) > 0:
 		s := c.m.slots[r.IntN(len(c.m.slots))]
 		cause := CauseCheck + Cause(r.IntN(4))
@@ -332,7 +342,7 @@ func (c *chaos) once(services int) {
 func (c *chaos) run(n int) string {
 	sp := randomSpec(c.rng)
 	c.spec = sp
-	c.feed(SpecChanged{Spec: sp})
+	c.feed(SpecChanged{Spec: sp, Digests: digests(sp)})
 	c.feed(ClockChanged{Wall: time.Unix(int64(c.now/1e9), 0).UTC()})
 	for range n {
 		c.once(len(sp.Services))

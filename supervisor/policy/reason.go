@@ -52,7 +52,9 @@ const (
 	whyRestart  // name: who asked
 	whyShutdown // name: the cause
 	whySpecApplied
-	whySpecTwice
+	whyUpdate  // count, code: from which revision to which
+	whyUpdated // code: the revision
+	whyRemoved // -
 	// Why it is down, or goes down.
 	whyStopped  // name: who asked
 	whyDisabled // -
@@ -138,9 +140,13 @@ func (r Reason) String() string {
 	case whyShutdown:
 		return "shutting down: " + r.name
 	case whySpecApplied:
-		return "specification applied: " + plural(r.count, "service")
-	case whySpecTwice:
-		return "a running supervisor does not take another specification; nothing was changed"
+		return "specification applied" + by(r.name) + ": " + plural(r.count, "service")
+	case whyUpdate:
+		return "revision " + itoa(r.code) + " replaces " + itoa(r.count)
+	case whyUpdated:
+		return "all of it runs revision " + itoa(r.code)
+	case whyRemoved:
+		return "no longer in the specification"
 	case whyStopped:
 		if r.name == "" {
 			return "stopped by a person"

@@ -47,12 +47,13 @@ func (m *Machine) forgetSlot(v *service, id string, ref Ref) {
 	m.record(Record{Kind: RecordSlot, Ref: ref, ID: id})
 }
 
-// Append appends the text that a RecordSlot keeps, ParseSlotMemory's; nothing
+// Append appends the text that a RecordSlot keeps, ParseSlotMemory's, or a
+// RecordRevision, ParseRevisionMemory's; nothing
 // where there is nothing to keep. It tells what is so when it is called: called
 // after another Step, it tells of that too.
 func (r *Record) Append(dst []byte) []byte {
 	if r.slot == nil {
-		return dst
+		return append(dst, r.text...)
 	}
 	w := r.slot.memory()
 	return w.Append(dst)
@@ -78,6 +79,9 @@ func (s *slot) memory() SlotMemory {
 		Streak: s.streak, Base: s.base, Spread: s.spread, FailedStarts: s.failedStarts, Again: s.again,
 		Ends: s.ends[max(0, len(s.ends)-MaxEnds):], Restarts: s.restarts,
 		LastExit: s.last,
+	}
+	if s.revision > 1 {
+		w.Revision = s.revision
 	}
 	if s.how.kind == whyExecFailed || s.how.kind == whyJudged {
 		w.Cause = s.how.text
@@ -134,6 +138,7 @@ func (k reasonKind) word() string {
 func (m *Machine) restore(s *slot, w *SlotMemory) {
 	v := s.svc
 	s.ref.Incarnation = w.Incarnation
+	s.revision = max(w.Revision, 1)
 	s.first, s.held, s.auto = w.First, w.Held, w.Auto
 	s.streak, s.failedStarts, s.restarts = max(w.Streak, 0), max(w.FailedStarts, 0), max(w.Restarts, 0)
 	if w.Base >= 0 && w.Spread >= 0 { // not so of what is no number

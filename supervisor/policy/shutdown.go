@@ -5,6 +5,7 @@ type shutdown struct {
 	on       bool
 	code     int
 	cause    string
+	action   string // for the machine
 	deadline Time
 	killed   bool // the deadline has come: all was killed
 	requests []Request
@@ -14,7 +15,17 @@ type shutdown struct {
 // one changes neither the deadline nor the exit status of the first: a second
 // Ctrl-C is as often impatience as intent, and ends what is bounded anyway.
 func (m *Machine) shutdownAsked(e Shutdown) {
-	m.beginShutdown(e)
+	switch {
+	case !m.down.on:
+		m.beginShutdown(e)
+	case e.Action == "" || e.Action == m.down.action:
+	case m.down.action == "":
+		m.down.action = e.Action
+		m.recordShutdown()
+	default:
+		m.refuse(e.Request, Conflict, "cannot "+e.Action+": nines is shutting down already, for a "+m.down.action, "")
+		return
+	}
 	if e.Request != 0 {
 		m.then(Action{Kind: ActAccepted, Request: e.Request})
 		m.down.requests = append(m.down.requests, e.Request)
@@ -31,6 +42,9 @@ func (m *Machine) beginShutdown(e Shutdown) {
 	if deadline == 0 {
 		timeout := m.cfg.ShutdownTimeout
 		if timeout <= 0 {
+			timeout = m.timeout
+		}
+		if timeout <= 0 {
 			timeout = DefaultShutdownTimeout
 		}
 		deadline = m.now.Add(timeout)
@@ -38,8 +52,8 @@ func (m *Machine) beginShutdown(e Shutdown) {
 	if bug == 5 {
 		deadline = never
 	}
-	m.down = shutdown{on: true, code: e.Code, cause: e.Cause, deadline: deadline}
-	m.record(Record{Kind: RecordShutdown, Value: int64(e.Code), Deadline: deadline})
+	m.down = shutdown{on: true, code: e.Code, cause: e.Cause, action: e.Action, deadline: deadline}
+	m.recordShutdown()
 	m.out.Notices = append(m.out.Notices, Notice{
 		Kind: KindShutdown, Slot: NoSlot, Ref: Ref{Slot: NoSlot},
 		Reason: Reason{kind: whyShutdown, name: e.Cause},
@@ -52,6 +66,7 @@ func (m *Machine) beginShutdown(e Shutdown) {
 			i++
 		}
 	}
+	m.endApply("nines is shutting down (" + e.Cause + ")")
 	for _, s := range m.slots {
 		m.touch(s)
 		m.reconsider(s)
@@ -59,6 +74,10 @@ func (m *Machine) beginShutdown(e Shutdown) {
 	for _, v := range m.services {
 		m.markDirty(v)
 	}
+}
+
+func (m *Machine) recordShutdown() {
+	m.record(Record{Kind: RecordShutdown, Value: int64(m.down.code), Deadline: m.down.deadline, Action: m.down.action})
 }
 
 // killAll: the time for an orderly end is over.

@@ -11,6 +11,7 @@ func (m *Machine) start(s *slot) {
 	s.seq = m.seq
 	s.ref.Incarnation++
 	s.phase = phaseSpawning
+	s.revision = s.svc.revision
 	s.pid, s.start = 0, 0
 	s.end, s.endWhy = endNone, Reason{}
 	s.answered, s.early, s.exited, s.emptied, s.restored = false, false, false, false, false
@@ -125,7 +126,7 @@ func (m *Machine) becomeReady(s *slot, _ input) {
 		s.first = false
 		if v.spec.Ready != nil || m.cfg.Settle < 0 {
 			s.settled = true
-		} else if len(v.ops) > 0 || s.turn != turnNone {
+		} else if v.watched() || v.updating || s.turn != turnNone {
 			m.arm(s, timerSettle, m.cfg.Settle)
 		}
 		m.armRecycle(s)

@@ -112,6 +112,7 @@ func (m *Machine) viewSlot(s *slot) SlotView {
 	w := SlotView{
 		Slot: s.id, Service: s.svc.spec.Name, Index: s.index, ID: s.name,
 		Ref: s.ref, PID: s.pid, Start: s.start, Restarts: s.restarts, LastExit: s.last,
+		Revision:  max(s.revision, 1),
 		StartedAt: s.startedAt, ReadyAt: s.readyAt,
 	}
 	if s.exited {
@@ -125,7 +126,7 @@ func (m *Machine) viewSlot(s *slot) SlotView {
 			if w.Reason = m.whyWaiting(s.svc); w.Reason == (Reason{}) {
 				w.Reason = Reason{kind: whyNotSoon}
 			}
-		case wantDisabled, wantStopped, wantGone, wantEnd:
+		case wantDisabled, wantStopped, wantGone, wantEnd, wantRemoved:
 			w.State, w.Reason = Stopped, m.whyEnd(s, d)
 		}
 	case phaseBackoff:
@@ -176,6 +177,7 @@ func (m *Machine) whyEnding(s *slot, d desire) Reason {
 func (m *Machine) viewService(v *service, list []SlotView) ServiceView {
 	w := ServiceView{
 		Name: v.spec.Name, Desired: "running", Revision: v.revision, Instances: v.instances,
+		Spec: v.spec, Removed: v.removed,
 	}
 	var ready, completed, failed, held, stopped, lives, others int
 	var waits Reason  // an act of an instance that is ready
@@ -215,7 +217,7 @@ func (m *Machine) viewService(v *service, list []SlotView) ServiceView {
 	}
 	wanted := v.instances - stopped
 	switch {
-	case v.stopped, v.disabled(), m.down.on, v.instances > 0 && stopped == v.instances:
+	case v.removed, v.stopped, v.disabled(), m.down.on, v.instances > 0 && stopped == v.instances:
 		w.Desired = "stopped"
 		w.State = ServiceStopped
 		if lives > 0 {
@@ -228,6 +230,8 @@ func (m *Machine) viewService(v *service, list []SlotView) ServiceView {
 			w.Reason = m.whyEnd(v.slots[0], m.desired(v.slots[0]))
 		} else if m.down.on {
 			w.Reason = Reason{kind: whyShutdown, name: m.down.cause}
+		} else if v.removed {
+			w.Reason = Reason{kind: whyRemoved}
 		} else if v.stopped {
 			w.Reason = Reason{kind: whyStopped, name: v.stoppedBy}
 		} else {

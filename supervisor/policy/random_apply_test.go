@@ -1,0 +1,69 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"nines/spec"
+)
+
+// applyAnother applies a specification that differs in a few things.
+func (c *chaos) applyAnother() {
+	r := c.rng
+	sp := *c.spec
+	sp.Services = nil
+	drop := func(list []string, name string) []string {
+		return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == name })
+	}
+	for _, old := range c.spec.Services {
+		v := *old
+		switch r.IntN(10) {
+		case 0:
+			v.Instances = r.IntN(4)
+		case 1:
+			v.Enabled = !v.Enabled
+		case 2, 3:
+			v.Process.Command = spec.Expr(fmt.Sprint(r.IntN(3)))
+		case 4:
+			if len(v.Needs) > 0 {
+				v.Needs, v.After = v.Needs[1:], append(slices.Clone(v.After), v.Needs[0])
+			} else if len(v.After) > 0 {
+				v.After, v.Needs = drop(v.After, v.After[0]), append(slices.Clone(v.Needs), v.After[0])
+			}
+		case 5:
+			v.Ready = []*spec.Ready{nil, {Notify: "systemd"}, {Delay: time.Second}}[r.IntN(3)]
+		case 6:
+			v.CrashLoop.Failures = 1 + r.IntN(5)
+			v.Restart.Delay = time.Duration(r.IntN(3)) * 100 * time.Millisecond
+		}
+		sp.Services = append(sp.Services, &v)
+	}
+	if n := len(sp.Services); n > 1 && r.IntN(3) == 0 {
+		gone := r.IntN(n)
+		name := sp.Services[gone].Name
+		sp.Services = slices.Delete(sp.Services, gone, gone+1)
+		for _, v := range sp.Services {
+			v.Needs, v.After = drop(v.Needs, name), drop(v.After, name)
+		}
+		sp.Groups = slices.Clone(sp.Groups)
+		for i := range sp.Groups {
+			sp.Groups[i].Members = drop(sp.Groups[i].Members, name)
+		}
+	} else if r.IntN(3) == 0 {
+		for i := range 9 { // one that was there before, or never
+			v := newService(fmt.Sprintf("s%d", i))
+			if sp.Service(v.Name) == nil {
+				v.Instances = 1 + r.IntN(2)
+				if n > 0 && r.IntN(2) == 0 && sp.Services[0].Name < v.Name { // no cycle, and groups keep their order
+					v.Needs = []string{sp.Services[0].Name}
+				}
+				sp.Services = append(sp.Services, v)
+				break
+			}
+		}
+	}
+	c.before, c.spec = c.spec, &sp
+	c.request++
+	c.feed(SpecChanged{Spec: &sp, Digests: digests(&sp), Request: c.request, By: "ann", Number: uint64(c.request)})
+}
