@@ -38,13 +38,8 @@ type spawner struct {
 	start   *proc.Spawner
 	resolve *resolver
 	sockets *sockets
-<<<<<<< HEAD
 	logs    *logBlocks
 	limits  *limiter
-=======
-	limits  *limiter
-	logs    *logBlocks
->>>>>>> main
 
 	mu     sync.Mutex
 	queue  []batch
