@@ -59,6 +59,9 @@ func (s *Supervisor) begin() {
 	for _, ev := range r.report {
 		s.step(ev)
 	}
+	for _, in := range s.live {
+		s.judgeMemory(in)
+	}
 	s.step(policy.ClockChanged{Wall: time.Now()})
 	if s.cfg.Next != nil {
 		s.apply(0, *s.cfg.Next) // it was kept, and the supervisor died before it had begun

@@ -89,6 +89,7 @@ type Supervisor struct {
 
 	spawner *spawner
 	janitor *janitor
+	sampler *sampler
 	killers chan struct{} // bounds concurrent killers
 }
 
@@ -116,6 +117,11 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	s.spawner = newSpawner(s, sp)
 	s.janitor = newJanitor(s.log)
+	var memory uint64
+	if h := s.spawner.resolve.host; h != nil {
+		memory = h.Memory
+	}
+	s.sampler = newSampler(memory, cfg.Seed, s.clock.now, proc.NewMemoryReader().Held, s.judged, s.log)
 	return s, nil
 }
 
@@ -141,6 +147,8 @@ func (s *Supervisor) Run() (int, error) {
 	s.spawner.sockets.begin()
 	go s.spawner.run()
 	go s.janitor.run()
+	go s.sampler.run()
+	defer s.sampler.close()
 	go s.readIncidents()
 	defer s.janitor.close()
 	defer s.spawner.close()
