@@ -57,10 +57,10 @@ func (s *Supervisor) reply(a *policy.Action) {
 }
 
 // refuseAll answers whoever still waits when the supervisor ends.
-func (s *Supervisor) refuseAll() {
+func (s *Supervisor) refuseAll(why string) {
 	for id, p := range s.replies {
 		delete(s.replies, id)
-		p.done <- Answer{Failed: true, Message: "the supervisor has ended"}
+		p.done <- Answer{Failed: true, Message: why}
 	}
 }
 
