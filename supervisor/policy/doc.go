@@ -204,8 +204,7 @@
 // an end that nobody asked for, so it counts: one that is too large again as soon
 // as it is up comes back slower each time, and if it is so crash_loop.failures
 // times within crash_loop.within, replacing it does not help, and that is what
-// crash_loop.then is for (a new revision that bloats is reverted as one that
-// crashes). One that takes longer than restart.reset_after to get there counts
+// crash_loop.then is for. One that takes longer than restart.reset_after to get there counts
 // anew each time, and comes back after restart.delay.
 //
 // Not acts are: crashes, starts that time out, what people ask for, a stop in the
