@@ -25,7 +25,7 @@ locals {
   token = "KEY-in-locals"
 }
 service "web" {
-  command  = ["sh", "-c", "exec sleep 100000"]
+  command  = ["sh", "-c", "echo up; exec sleep 100000"]
   env_file = "${env.WORK}/secrets.env"
   env = {
     PLAIN  = "KEY-in-env"

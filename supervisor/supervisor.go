@@ -339,7 +339,7 @@ func (s *Supervisor) notices(ns []policy.Notice) {
 	now := time.Now()
 	for i := range ns {
 		n := &ns[i]
-		e := journal.Entry{Time: now, Kind: n.Kind, Service: n.Service, PID: n.PID, Reason: n.Reason}
+		e := journal.Entry{Time: now, Kind: n.Kind, Service: n.Service, Revision: n.Revision, PID: n.PID, Reason: n.Reason}
 		if n.Slot != policy.NoSlot {
 			e.Instance = s.machine.ID(n.Slot)
 		}

@@ -130,12 +130,13 @@ type Output struct {
 // Notice is one entry of the event stream. Its words are made when somebody
 // reads it (Reason.String), not on the hot path.
 type Notice struct {
-	Kind    Kind
-	Service string
-	Slot    Slot // NoSlot: about the service or the supervisor
-	Ref     Ref
-	PID     int
-	Reason  Reason
+	Kind     Kind
+	Service  string
+	Slot     Slot // NoSlot: about the service or the supervisor
+	Ref      Ref
+	Revision int // that the instance was last started with; 0: it is about none
+	PID      int
+	Reason   Reason
 }
 
 // Kind is the kind of an event, as in the API.

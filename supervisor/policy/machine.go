@@ -371,6 +371,6 @@ func (m *Machine) record(r Record) { m.out.Records = append(m.out.Records, r) }
 
 func (m *Machine) notice(k Kind, s *slot, why Reason) {
 	m.out.Notices = append(m.out.Notices, Notice{
-		Kind: k, Service: s.svc.spec.Name, Slot: s.id, Ref: s.ref, PID: s.pid, Reason: why,
+		Kind: k, Service: s.svc.spec.Name, Slot: s.id, Ref: s.ref, Revision: s.revision, PID: s.pid, Reason: why,
 	})
 }
