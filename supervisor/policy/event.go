@@ -45,13 +45,14 @@ type SpecChanged struct {
 // Past is what an earlier supervisor left with the keeper: its records. The zero
 // Past is a first start.
 type Past struct {
-	Slots        map[string]SlotMemory // by instance id
-	Incarnations map[string]uint64     // by service: the last one that instances which are no more have used
-	Stopped      map[string]bool       // by service or instance id: stopped by a person
-	Started      map[string]bool       // by service: started by a person although the spec says enabled = false
-	Scale        map[string]int        // by service: instances set by a person
-	Groups       map[string]int64      // by group: where its restart was, a RecordGroup's Value
-	Shutdown     *Shutdown             // one was in progress
+	Slots        map[string]SlotMemory   // by instance id
+	Incarnations map[string]uint64       // by service: the last one that instances which are no more have used
+	Stopped      map[string]bool         // by service or instance id: stopped by a person
+	Started      map[string]bool         // by service: started by a person although the spec says enabled = false
+	Scale        map[string]int          // by service: instances set by a person
+	Groups       map[string]int64        // by group: where its restart was, a RecordGroup's Value
+	Inmates      map[string]InmateMemory // by id ("web/0.17"): who is in quarantine
+	Shutdown     *Shutdown               // one was in progress
 }
 
 // Tick says that time has passed: every deadline up to now is acted on.
@@ -130,7 +131,7 @@ const (
 // what. Whatever takes it down passes the disruption budget (see budget.go) and
 // may wait; an act is dropped when the incarnation ends before its turn, and
 // Withdraw takes it back. Told again while it waits it changes nothing. Isolate is
-// a restart as long as instances cannot be frozen.
+// a restart where the service cannot isolate (spec.Service.Isolates).
 type Act struct {
 	Ref
 	Cause  Cause

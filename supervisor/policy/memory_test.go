@@ -67,7 +67,10 @@ func (k kept) take(t fataler, m *Machine, o *Output) {
 func (k kept) value(r *Record) {
 	key := fmt.Sprintf("%d:%s", r.Kind, r.ID)
 	k[key] = fmt.Sprintf("%d %d", r.Value, r.Deadline)
-	if r.Value == 0 && (r.Kind == RecordStopped || r.Kind == RecordStarted || r.Kind == RecordGroup) {
+	if r.Kind == RecordInmate {
+		k[key] = string(r.Append(nil))
+	}
+	if r.Value == 0 && (r.Kind == RecordInmate || r.Kind == RecordStopped || r.Kind == RecordStarted || r.Kind == RecordGroup) {
 		delete(k, key)
 	}
 }
@@ -82,7 +85,7 @@ func (k kept) String() string {
 		}
 		n, _ := strconv.Atoi(kind) // value made it
 		fmt.Fprintf(&b, "%s %s = %s\n", [...]string{
-			RecordIncarnations: "incarnations", RecordStopped: "stopped", RecordScale: "scale", RecordStarted: "started", RecordShutdown: "shutdown", RecordGroup: "group",
+			RecordIncarnations: "incarnations", RecordStopped: "stopped", RecordScale: "scale", RecordStarted: "started", RecordShutdown: "shutdown", RecordGroup: "group", RecordInmate: "inmate",
 		}[n], id, k[key])
 	}
 	return b.String()
@@ -93,7 +96,7 @@ func (k kept) past(t fataler) Past {
 	t.Helper()
 	p := Past{
 		Slots: map[string]SlotMemory{}, Incarnations: map[string]uint64{},
-		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{}, Groups: map[string]int64{},
+		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{}, Groups: map[string]int64{}, Inmates: map[string]InmateMemory{},
 	}
 	for key, text := range k {
 		kind, id, other := strings.Cut(key, ":")
@@ -103,6 +106,14 @@ func (k kept) past(t fataler) Past {
 				t.Fatalf("%s: %v", key, err)
 			}
 			p.Slots[key] = w
+			continue
+		}
+		if kind == strconv.Itoa(int(RecordInmate)) {
+			w, err := ParseInmateMemory(text)
+			if err != nil {
+				t.Fatalf("%s: %v", key, err)
+			}
+			p.Inmates[id] = w
 			continue
 		}
 		value, deadline, _ := strings.Cut(text, " ")

@@ -81,7 +81,7 @@ func (m *Machine) killAll() {
 	m.down.killed = true
 	for _, s := range m.slots {
 		switch s.phase {
-		case phaseSpawning, phaseStarting, phaseReady, phaseStopping:
+		case phaseSpawning, phaseStarting, phaseReady, phaseStopping, phaseFreezing:
 			if s.end == endNone {
 				s.end, s.endWhy = endStop, Reason{kind: whyShutdown, name: m.down.cause}
 			}
@@ -101,7 +101,7 @@ func (m *Machine) finishShutdown() {
 	}
 	message := "everything has stopped"
 	for _, s := range m.slots {
-		if s.phase == phaseStuck {
+		if s.outlives() {
 			message = "everything has stopped but " + s.name + ", which outlives SIGKILL"
 			break
 		}
