@@ -38,7 +38,7 @@ const (
 	// exit status Exit. It is the last action, in Output.Then; after it the
 	// machine does nothing but refuse commands.
 	ActEnd
-	// ActFreeze has all processes of Ref stand still. Answer: Frozen or
+	// ActFreeze has all processes of Ref stand still. In Output.Then only. Answer: Frozen or
 	// FreezeFailed, once, or Exited. It may be asked for again by a successor; one
 	// that stands still already is Frozen.
 	ActFreeze

@@ -54,7 +54,7 @@ func (m *Machine) freeze(s *slot, how ending, why Reason) {
 	s.end, s.endWhy = how, why
 	m.unready(s)
 	s.phase = phaseFreezing
-	m.act(Action{Kind: ActFreeze, Ref: s.ref})
+	m.then(Action{Kind: ActFreeze, Ref: s.ref}) // what stands still must be known to be meant to
 	m.arm(s, timerPhase, FreezePatience)
 	m.save(s)
 	m.touch(s)
@@ -376,11 +376,8 @@ func (m *Machine) inmateAsked(e Inmate) {
 	default:
 		m.then(Action{Kind: ActAccepted, Request: e.Request})
 		f.requests = append(f.requests, e.Request)
-		f.stuck = false // who asks again waits again
 		if f.ending {
-			f.at = m.now.Add(m.cfg.KillPatience)
-			m.act(Action{Kind: ActKill, Ref: f.ref})
-			m.armInmates(f.slot)
+			m.act(Action{Kind: ActKill, Ref: f.ref}) // it is answered by f.at
 		}
 		m.endInmate(f, Reason{kind: whyStopped, name: e.By})
 	}

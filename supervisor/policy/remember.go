@@ -242,7 +242,7 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 			s.end, s.endWhy = endCheck, Reason{kind: whyJudged}
 		}
 		m.armAt(s, timerPhase, m.now.Add(FreezePatience))
-		m.act(Action{Kind: ActFreeze, Ref: s.ref})
+		m.then(Action{Kind: ActFreeze, Ref: s.ref})
 	case phaseKilling, phaseClearing, phaseStuck:
 		s.exited = s.phase == phaseClearing || s.phase == phaseStuck && w.Exited
 		s.answered = w.Answered || s.exited

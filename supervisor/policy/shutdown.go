@@ -99,6 +99,12 @@ func (m *Machine) finishShutdown() {
 	for len(m.operations) > 0 {
 		m.fail(m.operations[0], "nines has shut down", "")
 	}
+	for _, f := range m.quarantine { // they outlive SIGKILL
+		for _, r := range f.requests {
+			m.then(Action{Kind: ActDone, Request: r, Failed: true, Message: "cannot end " + f.id() + ": nines has shut down"})
+		}
+		f.requests = nil
+	}
 	message := "everything has stopped"
 	for _, s := range m.slots {
 		if s.outlives() {
