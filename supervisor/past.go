@@ -20,6 +20,7 @@ import (
 //	stop:web    or stop:web/0: stopped by a person
 //	start:web   started by a person although the spec says enabled = false
 //	scale:web   instances set by a person
+//	inmate:web/0.17 who is in quarantine: policy.InmateMemory
 //	group:app   where the restart of a group is
 //	ports:web/0 "http=8123 admin=8124": free ports that it was given
 //	listen:web/http "ID ADDRESS": what the descriptor of that name listens on
@@ -43,6 +44,7 @@ const (
 	keyStarted     = "start:"
 	keyScale       = "scale:"
 	keyGroup       = "group:"
+	keyInmate      = "inmate:"
 	keyShutdown    = "shutdown"
 	keyPorts       = "ports:"
 	keyListen      = "listen:"
@@ -121,6 +123,11 @@ func encode(records []policy.Record, values []string) [][]byte {
 			key, value = keyStarted+r.ID, yes(r.Value)
 		case policy.RecordScale:
 			key, value = keyScale+r.ID, strconv.FormatInt(r.Value, 10)
+		case policy.RecordInmate:
+			key, value = keyInmate+r.ID, ""
+			if r.Value != 0 {
+				value = string(r.Append(nil))
+			}
 		case policy.RecordGroup:
 			key, value = keyGroup+r.ID, ""
 			if r.Value != 0 {
@@ -156,6 +163,7 @@ func ReadPast(values map[string]string) (Past, error) {
 	p.Past = policy.Past{
 		Slots: map[string]policy.SlotMemory{}, Incarnations: map[string]uint64{},
 		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{}, Groups: map[string]int64{},
+		Inmates: map[string]policy.InmateMemory{},
 	}
 	var bad []string
 	for key, value := range values {
@@ -165,6 +173,11 @@ func ReadPast(values map[string]string) (Past, error) {
 			w, err := policy.ParseSlotMemory(value)
 			if ok = err == nil; ok {
 				p.Slots[key[len(keySlot):]] = w
+			}
+		case strings.HasPrefix(key, keyInmate):
+			w, err := policy.ParseInmateMemory(value)
+			if ok = err == nil; ok {
+				p.Inmates[key[len(keyInmate):]] = w
 			}
 		case strings.HasPrefix(key, keyPorts):
 			p.Ports[key[len(keyPorts):]], ok = parsePorts(value)

@@ -65,7 +65,8 @@ type Supervisor struct {
 
 	// Owned by the loop.
 	machine  *policy.Machine
-	live     map[policy.Slot]*incarnation // from Spawn until nothing of it lives
+	live     map[policy.Slot]*incarnation // from Spawn until nothing of it lives, or it is in quarantine
+	inmates  map[policy.Ref]*incarnation  // in quarantine, until nothing of it lives
 	pids     map[int]owner                // unreaped children
 	adopted  map[int]*incarnation         // by pid: main processes that are the keeper's children
 	unreaped bool                         // a child has ended whose spawn has not been answered yet
@@ -101,13 +102,17 @@ func New(cfg Config) (*Supervisor, error) {
 		cfg: cfg, log: cfg.Log, clock: newClock(),
 		journal: cfg.Journal, box: newMailbox(),
 		mark: Mark(cfg.RuntimeDir), ended: make(chan struct{}),
-		machine: policy.New(policy.Config{Seed: cfg.Seed}),
-		live:    map[policy.Slot]*incarnation{}, pids: map[int]owner{}, adopted: map[int]*incarnation{},
+		live: map[policy.Slot]*incarnation{}, inmates: map[policy.Ref]*incarnation{}, pids: map[int]owner{}, adopted: map[int]*incarnation{},
 		hooks: map[uint64]*hookRun{}, replies: map[policy.Request]*pending{},
 		killers: make(chan struct{}, maxKillers),
 	}
 	s.spawner = newSpawner(s, sp)
 	s.janitor = newJanitor(s.log)
+	pc := policy.Config{Seed: cfg.Seed}
+	if h := s.spawner.resolve.host; h != nil {
+		pc.Memory = h.Memory
+	}
+	s.machine = policy.New(pc)
 	return s, nil
 }
 
@@ -142,6 +147,7 @@ func (s *Supervisor) Run() (int, error) {
 		return 1, fmt.Errorf("cannot tell the keeper that all is ready: %w", err)
 	}
 	go s.listenToKeeper()
+	s.takeJudgements()
 	stopWatch := s.watchClock()
 	defer stopWatch()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -301,6 +307,10 @@ func (s *Supervisor) act(a *policy.Action) {
 		s.kill(a.Ref)
 	case policy.ActHook:
 		s.hook(*a)
+	case policy.ActFreeze:
+		s.freeze(a.Ref)
+	case policy.ActThaw:
+		s.thaw(a.Ref)
 	case policy.ActAccepted, policy.ActDone, policy.ActRefused:
 		s.reply(a)
 	case policy.ActEnd:

@@ -174,3 +174,8 @@ func ParseInmateMemory(text string) (InmateMemory, error) {
 	}
 	return w, nil
 }
+
+// Detains says whether this incarnation is in quarantine.
+func (m *Machine) Detains(ref Ref) bool {
+	return ref.Slot >= 0 && int(ref.Slot) < len(m.slots) && m.slots[ref.Slot].inmate(ref) != nil
+}
