@@ -31,6 +31,11 @@ func routes() []route {
 		{http.MethodPost, "/v1/services/{}/signal", accessWrite, true, do(VerbSignal)},
 		{http.MethodGet, "/v1/events", accessRead, true, (*Server).getEvents},
 		{http.MethodGet, "/v1/logs", accessRead, true, (*Server).getLogs},
+		{http.MethodGet, "/v1/quarantine", accessRead, false, (*Server).getQuarantine},
+		{http.MethodPost, "/v1/quarantine/{}/inspect", accessWrite, true, quarantine(VerbInspect)},
+		{http.MethodPost, "/v1/quarantine/{}/kill", accessWrite, true, quarantine(VerbKill)},
+		{http.MethodPost, "/v1/quarantine/{}/resume", accessWrite, true, quarantine(VerbResume)},
+		{http.MethodPost, "/v1/quarantine/{}/core", accessWrite, true, quarantine(VerbCore)},
 		{http.MethodPost, "/v1/shutdown", accessWrite, true, (*Server).postShutdown},
 	}
 }

@@ -93,10 +93,11 @@ type Quarantined struct {
 	ID          string    `json:"id"`
 	Service     string    `json:"service"`
 	Instance    string    `json:"instance"`
+	State       string    `json:"state"` // frozen, resumed, ending
 	PID         int       `json:"pid"`
 	Since       time.Time `json:"since"`
 	Reason      string    `json:"reason"`
-	MemoryBytes uint64    `json:"memory_bytes"`
+	MemoryBytes uint64    `json:"memory_bytes"` // when it was frozen
 	ExpiresAt   time.Time `json:"expires_at"`
 }
 
@@ -218,4 +219,5 @@ type Backend interface {
 	Events(ctx context.Context, q EventQuery, fn func(Event) error) error
 	Logs(ctx context.Context, q LogQuery, fn func(LogLine) error) error
 	Shutdown(ctx context.Context, by Caller, r ShutdownRequest) (Result, error)
+	Quarantiner
 }

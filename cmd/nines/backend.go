@@ -21,13 +21,14 @@ import (
 
 // backend answers the control API from the supervisor.
 type backend struct {
-	sup       *supervisor.Supervisor
-	spec      *spec.Spec
-	services  map[string]*spec.Service
-	about     ipc.Supervisor // what does not change
-	logSocket string
-	machine   bool // nines is its init
-	usage     usageCache
+	sup        *supervisor.Supervisor
+	spec       *spec.Spec
+	services   map[string]*spec.Service
+	about      ipc.Supervisor // what does not change
+	logSocket  string
+	machine    bool // nines is its init
+	usage      usageCache
+	inspecting sync.Mutex // one inspection at a time
 }
 
 func newBackend(sup *supervisor.Supervisor, sp *spec.Spec, about ipc.Supervisor, runtimeDir string, machine bool) *backend {
@@ -68,6 +69,12 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 			Update:    ipc.Update{State: "idle", From: v.Revision, To: v.Revision},
 			Instances: mine, Quarantine: []ipc.Quarantined{},
 		})
+		for k := range st.Quarantine {
+			if q := &st.Quarantine[k]; q.Service == v.Name {
+				s := &out.Services[i]
+				s.Quarantine = append(s.Quarantine, quarantined(q, wall))
+			}
+		}
 	}
 	return out, nil
 }

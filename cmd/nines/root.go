@@ -48,7 +48,7 @@ func newRootCmd(a *app) *cobra.Command {
 		}
 	}
 	group("run", newUpCmd(a), newSuperviseCmd(a), newCheckCmd(a), newShutdownCmd(a))
-	group("look", newStatusCmd(a), newReadyCmd(a), newLogsCmd(a), newEventsCmd(a), newExplainCmd(a))
+	group("look", newStatusCmd(a), newReadyCmd(a), newLogsCmd(a), newEventsCmd(a), newExplainCmd(a), newQuarantineCmd(a))
 	group("act", newStartCmd(a), newStopCmd(a), newRestartCmd(a), newReloadCmd(a), newScaleCmd(a), newSignalCmd(a))
 	root.AddCommand(newVersionCmd(a), newCompletionCmd(a))
 	root.SetHelpCommand(newHelpCmd(root))

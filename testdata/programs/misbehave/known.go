@@ -22,7 +22,7 @@ func known(args []string) {
 	check(err)
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	check(err)
-	u, err := net.Listen("unix", dir+"/known.sock")
+	u, err := net.Listen("unix", fmt.Sprintf("%s/known.%d.sock", dir, os.Getpid()))
 	check(err)
 	c, err := net.Dial("tcp4", l.Addr().String())
 	check(err)
