@@ -90,16 +90,12 @@ func (c *Core) layout(p *Process, maps []Mapping, auxv []byte) {
 	at := uint64(header + segment*count)
 	memory := (at + uint64(len(notes)) + page - 1) / page * page
 	var b bytes.Buffer
-	machine := elf.EM_X86_64
-	if runtime.GOARCH == "arm64" {
-		machine = elf.EM_AARCH64
-	}
 	put := func(v any) {
 		// A bytes.Buffer and values of fixed size: it cannot fail.
 		_ = binary.Write(&b, binary.LittleEndian, v)
 	}
 	h := elf.Header64{
-		Type: uint16(elf.ET_CORE), Machine: uint16(machine), Version: uint32(elf.EV_CURRENT),
+		Type: uint16(elf.ET_CORE), Machine: uint16(elfMachine()), Version: uint32(elf.EV_CURRENT),
 		Phoff: header, Ehsize: header, Phentsize: segment, Phnum: uint16(count),
 	}
 	copy(h.Ident[:], elf.ELFMAG)
@@ -121,6 +117,14 @@ func (c *Core) layout(p *Process, maps []Mapping, auxv []byte) {
 	b.Write(notes)
 	b.Write(make([]byte, memory-at-uint64(len(notes))))
 	c.head, c.Size = b.Bytes(), int64(off)
+}
+
+// elfMachine is ours.
+func elfMachine() elf.Machine {
+	if runtime.GOARCH == "arm64" {
+		return elf.EM_AARCH64
+	}
+	return elf.EM_X86_64
 }
 
 // The kinds of notes (linux/elf.h).
