@@ -16,6 +16,7 @@ type call struct {
 	verb    string
 	command Command
 	request ShutdownRequest
+	files   []SpecFile
 }
 
 // fake is a Backend whose answers a test chooses.
@@ -72,6 +73,14 @@ func (f *fake) Events(ctx context.Context, q EventQuery, fn func(Event) error) e
 		return f.events(ctx, q, fn)
 	}
 	return nil
+}
+
+func (f *fake) Incidents(_ context.Context, service string) ([]Incident, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	end := moment()
+	return []Incident{{Service: service, Instance: service + "/0", Cause: "why", Start: moment(), End: &end, Ending: "how"}}, nil
 }
 
 func (f *fake) Logs(ctx context.Context, q LogQuery, fn func(LogLine) error) error {
@@ -157,4 +166,24 @@ func (c fakeCore) WriteTo(w io.Writer) (int64, error) {
 	}
 	n, err := io.WriteString(w, text)
 	return int64(n), err
+}
+
+func (f *fake) Upgrade(_ context.Context, r UpgradeRequest) (Upgrade, error) {
+	return Upgrade{ID: 1, What: "supervisor", State: "trying", Path: r.Path}, f.err
+}
+
+func (f *fake) UpgradeState(context.Context, bool) (Upgrade, error) { return Upgrade{}, f.err }
+func (f *fake) Plan(_ context.Context, r PlanRequest) (*Plan, error) {
+	f.note(call{verb: "plan", files: r.Files})
+	return &Plan{Services: []PlanService{{Name: "web", Action: "restart", Why: []string{"command"}, From: 1, To: 1}}}, f.err
+}
+
+func (f *fake) Apply(_ context.Context, by Caller, r ApplyRequest) (Result, error) {
+	f.note(call{by: by, verb: "apply", files: r.Files})
+	return Result{Message: "applied"}, f.err
+}
+
+func (f *fake) Confirm(_ context.Context, by Caller) (Result, error) {
+	f.note(call{by: by, verb: "confirm"})
+	return Result{Message: "confirmed"}, f.err
 }

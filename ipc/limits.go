@@ -17,6 +17,8 @@ type Limits struct {
 	MaxWaits       int           // requests that wait or stream, at once: half of MaxConns
 	MaxHeader      int           // bytes of a request's header: 64 KiB
 	MaxBody        int64         // bytes of a request's body: 64 KiB
+	MaxSpec        int64         // … of one that brings a specification: 16 MiB
+	MaxSpecs       int           // such requests that are read at once: 2
 	MaxHeld        int64         // bytes of answers that others than the owner have not read yet: 64 MiB
 	ReadTimeout    time.Duration // for a request's header, and then for its body: 5 s
 	IdleTimeout    time.Duration // between requests of one connection: 15 s
@@ -34,6 +36,8 @@ func (l Limits) withDefaults() Limits {
 	def(&l.MaxWaits, max(1, l.MaxConns/2))
 	def(&l.MaxHeader, 64<<10)
 	def(&l.MaxBody, 64<<10)
+	def(&l.MaxSpec, 16<<20)
+	def(&l.MaxSpecs, 2)
 	def(&l.MaxHeld, 64<<20)
 	def(&l.ReadTimeout, 5*time.Second)
 	def(&l.IdleTimeout, 15*time.Second)

@@ -30,12 +30,18 @@ func routes() []route {
 		{http.MethodPost, "/v1/services/{}/scale", accessWrite, true, do(VerbScale)},
 		{http.MethodPost, "/v1/services/{}/signal", accessWrite, true, do(VerbSignal)},
 		{http.MethodGet, "/v1/events", accessRead, true, (*Server).getEvents},
+		{http.MethodGet, "/v1/services/{}/incidents", accessRead, true, (*Server).getIncidents},
 		{http.MethodGet, "/v1/logs", accessRead, true, (*Server).getLogs},
 		{http.MethodGet, "/v1/quarantine", accessRead, false, (*Server).getQuarantine},
 		{http.MethodPost, "/v1/quarantine/{}/inspect", accessWrite, true, quarantine(VerbInspect)},
 		{http.MethodPost, "/v1/quarantine/{}/kill", accessWrite, true, quarantine(VerbKill)},
 		{http.MethodPost, "/v1/quarantine/{}/resume", accessWrite, true, quarantine(VerbResume)},
 		{http.MethodPost, "/v1/quarantine/{}/core", accessWrite, true, quarantine(VerbCore)},
+		{http.MethodGet, "/v1/upgrade", accessRead, true, (*Server).getUpgrade},
+		{http.MethodPost, "/v1/upgrade", accessWrite, true, (*Server).postUpgrade},
+		{http.MethodPost, "/v1/plan", accessWrite, true, (*Server).postPlan},
+		{http.MethodPost, "/v1/apply", accessWrite, true, (*Server).postApply},
+		{http.MethodPost, "/v1/confirm", accessWrite, true, (*Server).postConfirm},
 		{http.MethodPost, "/v1/shutdown", accessWrite, true, (*Server).postShutdown},
 	}
 }

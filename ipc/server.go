@@ -37,6 +37,7 @@ type Server struct {
 	table  []route
 	log    *slog.Logger
 	waits  chan struct{}
+	specs  chan struct{}
 	http   *http.Server
 	status *share[*answer] // what GET /v1/status says
 	pace   *pacer
@@ -61,6 +62,7 @@ func NewServer(cfg ServerConfig) *Server {
 	s := &Server{
 		cfg: cfg, limits: l, table: routes(), log: cfg.Log,
 		waits: make(chan struct{}, l.MaxWaits),
+		specs: make(chan struct{}, l.MaxSpecs),
 		pace:  newPacer(l.ReaderPace, l.ReaderBurst),
 		done:  make(chan struct{}),
 	}
@@ -211,22 +213,24 @@ func (r *request) notFound(allow []string) error {
 }
 
 // body reads the whole body within its limits.
-func (r *request) body() ([]byte, error) {
+func (r *request) body() ([]byte, error) { return r.bodyUpTo(r.srv.limits.MaxBody) }
+
+func (r *request) bodyUpTo(most int64) ([]byte, error) {
 	l := r.srv.limits
-	if r.ContentLength > l.MaxBody {
-		return nil, tooLarge(l.MaxBody)
+	if r.ContentLength > most {
+		return nil, tooLarge(most)
 	}
 	if err := r.rc.SetReadDeadline(time.Now().Add(l.ReadTimeout)); err != nil {
 		return nil, fmt.Errorf("cannot bound the read: %w", err)
 	}
-	b, err := io.ReadAll(io.LimitReader(r.Body, l.MaxBody+1))
+	b, err := io.ReadAll(io.LimitReader(r.Body, most+1))
 	if err != nil {
 		// Half a request: what follows on this connection cannot be trusted.
 		r.w.Header().Set("Connection", "close")
 		return nil, badRequest("", "cannot read the request's body: %v", err)
 	}
-	if int64(len(b)) > l.MaxBody {
-		return nil, tooLarge(l.MaxBody)
+	if int64(len(b)) > most {
+		return nil, tooLarge(most)
 	}
 	r.read = true
 	// Else the deadline would end the request while it waits.

@@ -164,13 +164,57 @@ type Command struct {
 
 // Result answers a command that was carried out (or, with no_wait, accepted).
 type Result struct {
-	Message string `json:"message"`
+	Message  string   `json:"message"`
+	Warnings []string `json:"warnings,omitempty"` // of an apply: what of the specification people should know
 }
 
 // ShutdownRequest is the body of POST /v1/shutdown.
 type ShutdownRequest struct {
 	Action string `json:"action,omitempty"` // "", poweroff, reboot, halt
 	NoWait bool   `json:"no_wait,omitempty"`
+}
+
+// SpecFile is a file of a specification: its name, for diagnostics, and its text.
+// Files travel and not their paths: what the caller has read is what is applied,
+// and the supervisor opens nothing that a caller names. Paths in them, of an
+// env_file say, mean what they mean to the supervisor.
+type SpecFile struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// PlanRequest is the body of POST /v1/plan.
+type PlanRequest struct {
+	Files []SpecFile `json:"files"`
+}
+
+// Plan says what applying a specification would do, in the order of its services,
+// then what is removed.
+type Plan struct {
+	Services []PlanService `json:"services"`
+	// InEffect are other blocks that change and count at once; AfterRestart count
+	// from the next start of nines-init on.
+	InEffect     []string `json:"in_effect"`
+	AfterRestart []string `json:"after_restart"`
+	Warnings     []string `json:"warnings"`
+}
+
+// PlanService is what happens to one service.
+type PlanService struct {
+	Name        string   `json:"name"`
+	Action      string   `json:"action"` // start, stop, restart, in_place, nothing
+	Why         []string `json:"why"`    // names of attributes, or words
+	From        int      `json:"from"`   // instances
+	To          int      `json:"to"`
+	Destructive bool     `json:"destructive"`
+}
+
+// ApplyRequest is the body of POST /v1/apply.
+type ApplyRequest struct {
+	Files []SpecFile `json:"files"`
+	// ConfirmSeconds > 0: undone so long after the answer, unless confirmed.
+	ConfirmSeconds float64 `json:"confirm_seconds,omitempty"`
+	NoWait         bool    `json:"no_wait,omitempty"`
 }
 
 // Code is the kind of an Error; the list is closed.
@@ -196,9 +240,21 @@ type Error struct {
 	Code    Code   `json:"code"`
 	Message string `json:"message"`
 	Hint    string `json:"hint"`
+	Detail  string `json:"detail,omitempty"` // what people want to read of it, in lines: diagnostics
 }
 
 func (e *Error) Error() string { return e.Message }
+
+// Incident is a crash loop of an instance, from when it was declared until it is
+// over.
+type Incident struct {
+	Service  string     `json:"service"`
+	Instance string     `json:"instance"`
+	Cause    string     `json:"cause"` // in words
+	Start    time.Time  `json:"start"`
+	End      *time.Time `json:"end"`    // null: it is not over
+	Ending   string     `json:"ending"` // what ended it, in words
+}
 
 // Caller is who asks, as the kernel says (SO_PEERCRED).
 type Caller struct {
@@ -217,7 +273,17 @@ type Backend interface {
 	// comes, until ctx ends or fn fails. A slow fn may lose events, and is told
 	// so by one with the number 0; it never holds anything up.
 	Events(ctx context.Context, q EventQuery, fn func(Event) error) error
+	// Incidents returns those of a service, the oldest first.
+	Incidents(ctx context.Context, service string) ([]Incident, error)
 	Logs(ctx context.Context, q LogQuery, fn func(LogLine) error) error
 	Shutdown(ctx context.Context, by Caller, r ShutdownRequest) (Result, error)
 	Quarantiner
+	// Upgrade returns when the new program is being tried.
+	Upgrade(ctx context.Context, r UpgradeRequest) (Upgrade, error)
+	UpgradeState(ctx context.Context, wait bool) (Upgrade, error)
+	Plan(ctx context.Context, r PlanRequest) (*Plan, error)
+	// Apply carries out and waits, unless r says not to. A specification with errors
+	// changes nothing: CodeFailed with a Detail.
+	Apply(ctx context.Context, by Caller, r ApplyRequest) (Result, error)
+	Confirm(ctx context.Context, by Caller) (Result, error)
 }

@@ -36,10 +36,16 @@ type recovery struct {
 // lives: nothing that runs is started again or disturbed. The order is the one
 // that policy's package comment asks for.
 func (s *Supervisor) begin() {
-	out := s.machine.Step(s.clock.now(), policy.SpecChanged{Spec: s.cfg.Spec, Past: s.cfg.Past.Past})
+	past := s.cfg.Past.Past
+	past.Before = s.cfg.Before
+	ev := s.cfg.event()
+	ev.Past = past
+	out := s.machine.Step(s.clock.now(), ev)
 	if t := s.cfg.Cgroups; t != nil {
 		s.values = append(s.values, keyCgroups+" "+t.Path())
 	}
+	s.upgrade.last = s.cfg.Past.Upgrade
+	s.noteUpgrade()
 	// Also where there is none any more: the keeper may hold an earlier one's.
 	s.values = append(s.values, keyWatchdog+" "+s.cfg.Spec.Supervisor.Watchdog)
 	r := &recovery{s: s}
@@ -57,10 +63,20 @@ func (s *Supervisor) begin() {
 	for _, ev := range r.report {
 		s.step(ev)
 	}
+	for _, in := range s.live {
+		s.judgeMemory(in)
+	}
 	s.step(policy.ClockChanged{Wall: time.Now()})
+	if s.cfg.Next != nil {
+		s.apply(0, *s.cfg.Next) // it was kept, and the supervisor died before it had begun
+	}
 	if r.lives+r.ended+r.began+r.frozen+leftovers > 0 {
-		text := fmt.Sprintf("the supervisor before this one ended: %d instances go on undisturbed, %d ended meanwhile, %d were being started; leftovers ended: %d",
-			r.lives, r.ended, r.began, leftovers)
+		what := "ended"
+		if s.cfg.Past.OnTrial() {
+			what = "made way"
+		}
+		text := fmt.Sprintf("the supervisor before this one %s: %s undisturbed, %d ended meanwhile, %d were being started; leftovers ended: %d",
+			what, count(r.lives, "instance"), r.ended, r.began, leftovers)
 		if r.frozen > 0 {
 			text += fmt.Sprintf("; in quarantine: %d", r.frozen)
 		}
@@ -100,10 +116,20 @@ func (r *recovery) take(v policy.SlotView, m policy.SlotMemory) {
 	if m.Exited {
 		return // that was told; what it left is being killed, which is asked for again
 	}
+	if !known {
+		// It ended since the store was handed back: the keeper has told of it.
+		if err := s.sync(); err != nil {
+			r.errs = append(r.errs, fmt.Errorf("cannot learn from the keeper what has ended: %w", err))
+		}
+		exit, known = s.cfg.Past.Exits[m.PID]
+		known = known && exit.start == m.Start
+	}
 	r.ended++
 	st := policy.Status{Unknown: true}
 	if known {
-		st = statusOf(exit.raw)
+		st = s.statusOf(in, proc.StatusOf(exit.raw))
+	} else if s.oomKilled(in) {
+		st = policy.Status{Signal: "SIGKILL", OOM: true} // it took all of it
 	}
 	r.report = append(r.report, r.exited(in, st))
 }
@@ -152,7 +178,7 @@ func (r *recovery) takeSpawning(in *incarnation) {
 			in.pid, in.start, in.reaped = pid, e.start, true
 			s.live[in.ref.Slot] = in
 			r.ended++
-			r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: e.start}, r.exited(in, statusOf(e.raw)))
+			r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: e.start}, r.exited(in, s.statusOf(in, proc.StatusOf(e.raw))))
 			return
 		}
 	}
@@ -296,6 +322,10 @@ func (s *Supervisor) heard(b []byte) (exits map[int]exitRecord, synced bool) {
 	for _, f := range m {
 		key, value, _ := notify.SplitValue(f.Value)
 		synced = synced || f.Key == notify.KeyValue && key == keySync
+		if f.Key == notify.KeyValue && key == keyUpgrade {
+			s.box.put(func() { s.upgradeTold(value) })
+			continue
+		}
 		pid, ok := strings.CutPrefix(key, keyExit)
 		if f.Key != notify.KeyValue || !ok {
 			continue

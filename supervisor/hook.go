@@ -41,10 +41,13 @@ func (s *Supervisor) hook(a policy.Action) {
 	}
 	h := &hookRun{token: a.Token, in: in, mainPID: in.pid, timeout: a.Timeout}
 	kind := "stop"
-	h.command = in.svc.Stop.Command
-	if a.Hook == policy.HookReload {
+	// What is done is what the spec says now; what it is done with, in.svc, is what
+	// the instance runs with.
+	svc, _ := s.machine.Slot(in.ref.Slot)
+	h.command = svc.Stop.Command
+	if a.Hook == policy.HookReload && svc.Reload != nil {
 		kind = "reload"
-		h.command = in.svc.Reload.Command
+		h.command = svc.Reload.Command
 	}
 	h.name = in.name + "." + kind + "-" + strconv.FormatUint(a.Token, 10)
 	s.hooks[h.token] = h

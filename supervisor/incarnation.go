@@ -96,13 +96,19 @@ func (s *Supervisor) spawned(in *incarnation, pid int, start uint64, group *cgro
 		s.values = append(s.values, keyMain+strconv.Itoa(pid)+" "+strconv.FormatUint(start, 10))
 	}
 	s.step(policy.Spawned{Ref: in.ref, PID: pid, Start: start})
-	if r := in.svc.Ready; r != nil && r.Delay == 0 {
-		// Other kinds of readiness are not in effect yet, as `nines check` says:
-		// such an instance is ready when its exec succeeded.
-		s.step(policy.Ready{Ref: in.ref})
-	}
+	s.judgeMemory(in)
+	s.readyByExec(in)
 	if in.condemn {
 		s.kill(in.ref)
+	}
+}
+
+// readyByExec: other kinds of readiness than a delay are not in effect yet, as
+// `nines check` says: such an instance is ready when its exec succeeded.
+func (s *Supervisor) readyByExec(in *incarnation) {
+	svc, _ := s.machine.Slot(in.ref.Slot)
+	if r := svc.Ready; r != nil && r.Delay == 0 {
+		s.step(policy.Ready{Ref: in.ref})
 	}
 }
 
@@ -168,6 +174,8 @@ func (s *Supervisor) reap() {
 
 // mainEnded tells the machine that the main process of in ended.
 func (s *Supervisor) mainEnded(in *incarnation) {
+	s.sampler.forget(in.ref)
+	st := s.statusOf(in, in.status)
 	empty := in.emptied
 	if !empty && !in.killing {
 		var err error
@@ -185,8 +193,7 @@ func (s *Supervisor) mainEnded(in *incarnation) {
 		// In the same message as what the machine makes of it.
 		s.forgetMain(in.pid)
 	}
-	st := in.status
-	s.step(policy.Exited{Ref: in.ref, Empty: empty, Status: policy.Status{Code: st.Code, Signal: st.Signal, Core: st.Core}})
+	s.step(policy.Exited{Ref: in.ref, Empty: empty, Status: st})
 }
 
 // forget: nothing of in lives; its cgroup goes when the janitor comes by.

@@ -42,7 +42,8 @@ func TestPast(t *testing.T) {
 		}
 	}
 	step := func(ev policy.Event) { keep(m.Step(policy.Time(time.Hour), ev).Records) }
-	step(policy.SpecChanged{Spec: &spec.Spec{Services: services}})
+	step(policy.SpecChanged{Spec: &spec.Spec{Services: services}, Number: 1})
+	step(policy.SpecChanged{Spec: &spec.Spec{Services: services}, Digests: map[string]string{"db": "d"}, Number: 2})
 	step(policy.Spawned{Ref: policy.Ref{Slot: 1, Incarnation: 1}, PID: 7})
 	step(policy.Command{Request: 1, Verb: policy.VerbStart, Service: "off", Instance: -1})
 	step(policy.Command{Request: 2, Verb: policy.VerbStop, Service: "db", Instance: -1})
@@ -77,6 +78,10 @@ func TestPast(t *testing.T) {
 		Groups:       map[string]int64{"app": 5},
 		Inmates:      map[string]policy.InmateMemory{"web/0.9": inmate},
 		Shutdown:     got.Shutdown,
+		Revisions:    map[string]policy.RevisionMemory{"db": {Current: 2, Top: 2, Prior: []policy.Revision{{Number: 1}}}},
+	}
+	if got.Applied != 2 {
+		t.Errorf("the applied spec is number %d", got.Applied)
 	}
 	if !reflect.DeepEqual(got.Past, want) {
 		t.Errorf("got  %+v\nwant %+v", got.Past, want)

@@ -91,6 +91,7 @@ func (s *Supervisor) frozen(in *incarnation, memory uint64, err error) {
 	if s.machine.Detains(in.ref) && s.live[in.ref.Slot] == in {
 		delete(s.live, in.ref.Slot)
 		s.inmates[in.ref] = in
+		s.sampler.forget(in.ref) // what stands still is not judged
 	}
 }
 
@@ -140,7 +141,9 @@ func (r *recovery) takeInmate(v *policy.InmateView) {
 	s.forgetMain(v.PID)
 	st := policy.Status{Unknown: true}
 	if known {
-		st = statusOf(exit.raw)
+		st = s.statusOf(in, proc.StatusOf(exit.raw))
+	} else if s.oomKilled(in) {
+		st = policy.Status{Signal: "SIGKILL", OOM: true} // it took all of it
 	}
 	r.report = append(r.report, r.exited(in, st))
 }

@@ -63,6 +63,22 @@ func newResolver(cfg Config, mark string) *resolver {
 	return r
 }
 
+// apply forgets what was of another specification, and the ports of services that
+// are no more.
+func (r *resolver) apply(s *Supervisor, sp *spec.Spec) {
+	clear(r.units)
+	names := map[string]bool{}
+	for _, svc := range sp.Services {
+		names[svc.Name] = true
+	}
+	for id := range r.ports {
+		if name, _, _ := strings.Cut(id, "/"); !names[name] {
+			delete(r.ports, id)
+			s.tellPorts(id, nil)
+		}
+	}
+}
+
 func (r *resolver) getenv(name string) (string, bool) {
 	v, ok := r.env[name]
 	return v, ok
@@ -239,12 +255,7 @@ func (r *resolver) envFile(e spec.Expr, sc *load.Scope) (map[string]string, erro
 	if err != nil {
 		return nil, err
 	}
-	path, optional := strings.CutPrefix(path, "-")
-	m, err := load.EnvFile(path)
-	if optional && os.IsNotExist(err) {
-		return nil, nil
-	}
-	return m, err
+	return load.EnvFile(path)
 }
 
 // instancePorts gives an instance its ports: base + index, or a free one, which

@@ -65,7 +65,8 @@ type sockets struct {
 
 type socket struct {
 	listen.Socket
-	addr spec.ListenAddress
+	addr    spec.ListenAddress
+	address string // as the block has it
 }
 
 func newSockets(s *Supervisor, users *userCache) *sockets {
@@ -152,7 +153,7 @@ func (ss *sockets) take(name string, svc *spec.Service, l spec.Listen, fd int) b
 		}
 		ss.record(name, l.Address, listen.Socket{FD: fd, ID: id}, notify.Message{})
 	}
-	ss.open[name] = &socket{listen.Socket{FD: fd, ID: id}, addr}
+	ss.open[name] = &socket{listen.Socket{FD: fd, ID: id}, addr, l.Address}
 	return true
 }
 
@@ -170,6 +171,68 @@ func (ss *sockets) drop(name string, fd int) {
 		return // nothing is known of it
 	}
 	if err := listen.Remove(addr, id); err != nil {
+		ss.s.log.Warn(err.Error())
+	}
+}
+
+// apply makes them what another specification wants. What keeps its name and its
+// address stays open, and nobody is refused.
+func (ss *sockets) apply(sp *spec.Spec) {
+	ctx, cancel := context.WithTimeout(context.Background(), bindPatience)
+	defer cancel()
+	type wanted struct {
+		svc *spec.Service
+		l   spec.Listen
+	}
+	want := map[string]wanted{}
+	for _, svc := range sp.Services {
+		for _, l := range inherited(svc) {
+			want[storeName(svc, l)] = wanted{svc, l}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(ss.open)) {
+		w, ok := want[name]
+		if sock := ss.open[name]; !ok || sock.address != w.l.Address && !ss.change(name, sock, w.l) {
+			ss.release(name, sock)
+		}
+	}
+	// Last: what was released may have had an address that another block has now.
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		w := want[name]
+		if ss.open[name] == nil && w.svc.Enabled {
+			if _, err := ss.bind(ctx, name, w.l); err != nil {
+				ss.note(w.svc, err.Error())
+			}
+		}
+	}
+}
+
+// change gives a unix socket that stays where it is another mode or user; false:
+// it has to be bound anew.
+func (ss *sockets) change(name string, sock *socket, l spec.Listen) bool {
+	addr, err := spec.ParseListen(l.Address)
+	if err != nil || addr.Network != "unix" || sock.addr.Network != "unix" || addr.Path != sock.addr.Path {
+		return false
+	}
+	owner, err := ss.owner(addr)
+	if err == nil {
+		err = listen.Own(addr, owner)
+	}
+	if err != nil {
+		ss.s.log.Warn(err.Error())
+		return false
+	}
+	sock.addr, sock.address = addr, l.Address
+	ss.record(name, l.Address, sock.Socket, notify.Message{})
+	return true
+}
+
+// release gives up a socket that is open, and its file.
+func (ss *sockets) release(name string, sock *socket) {
+	delete(ss.open, name)
+	proc.Close(sock.FD)
+	ss.tell(name, notify.Message{notify.FDStoreRemove(), notify.FDName(name), notify.Value(name, "")}, nil)
+	if err := listen.Remove(sock.addr, sock.ID); err != nil {
 		ss.s.log.Warn(err.Error())
 	}
 }
@@ -212,7 +275,7 @@ func (ss *sockets) bind(ctx context.Context, name string, l spec.Listen) (*socke
 	if err != nil {
 		return nil, asProcError(l.Address, err)
 	}
-	ss.open[name] = &socket{sock, addr}
+	ss.open[name] = &socket{sock, addr, l.Address}
 	ss.record(name, l.Address, sock, notify.Message{notify.FDStore(), notify.FDName(name)})
 	return ss.open[name], nil
 }

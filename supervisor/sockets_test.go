@@ -42,7 +42,7 @@ func newBench(t *testing.T, past Past, back map[string]int, services ...*spec.Se
 		t.Cleanup(func() { ends[i].Close() })
 	}
 	s := &Supervisor{
-		cfg: Config{Spec: &spec.Spec{Services: services}, Keeper: ends[0], Past: past, Sockets: back},
+		cfg: Config{Change: Change{Spec: &spec.Spec{Services: services}}, Keeper: ends[0], Past: past, Sockets: back},
 		log: slog.New(slog.NewTextHandler(io.Discard, nil)), journal: journal.New(100),
 	}
 	r := &bench{newSockets(s, &userCache{}), t, ends[1]}

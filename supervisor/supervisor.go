@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -31,7 +32,10 @@ import (
 // Config is what a Supervisor works with. All of it is required unless it says
 // otherwise.
 type Config struct {
-	Spec       *spec.Spec   // valid
+	Change                  // what is to run
+	Before     *spec.Spec   // what ran before that was applied; nil: nothing, or nobody knows
+	Next       *Change      // applied as soon as what lives was taken over; nil: none
+	Hangup     func()       // SIGHUP came; called in a goroutine of its own; nil: it is only said
 	Keeper     *notify.Conn // the sd_notify channel to the keeper
 	KeeperPID  int
 	RuntimeDir string // absolute
@@ -46,6 +50,7 @@ type Config struct {
 	Cgroups    *cgroups.Tree  // nil: level none
 	Seed       uint64
 	Journal    *journal.Journal // its owner closes it after Run
+	Version    string           // of this program
 	Log        *slog.Logger
 }
 
@@ -64,25 +69,28 @@ type Supervisor struct {
 	ended   chan struct{} // closed when Run returns
 
 	// Owned by the loop.
-	machine  *policy.Machine
-	live     map[policy.Slot]*incarnation // from Spawn until nothing of it lives, or it is in quarantine
-	inmates  map[policy.Ref]*incarnation  // in quarantine, until nothing of it lives
-	pids     map[int]owner                // unreaped children
-	adopted  map[int]*incarnation         // by pid: main processes that are the keeper's children
-	unreaped bool                         // a child has ended whose spawn has not been answered yet
-	inFlight int                          // spawns and hooks handed to the spawner and not answered
-	hooks    map[uint64]*hookRun
-	replies  map[policy.Request]*pending
-	lastReq  policy.Request
-	records  []policy.Record
-	then     []policy.Action
-	values   []string // "key value", for the keeper beside records
-	exit     *int     // set by ActEnd
-	patAt    policy.Time
-	deaf     bool // the keeper was told in vain, and that was said
+	machine   *policy.Machine
+	live      map[policy.Slot]*incarnation // from Spawn until nothing of it lives, or it is in quarantine
+	inmates   map[policy.Ref]*incarnation  // in quarantine, until nothing of it lives
+	pids      map[int]owner                // unreaped children
+	adopted   map[int]*incarnation         // by pid: main processes that are the keeper's children
+	unreaped  bool                         // a child has ended whose spawn has not been answered yet
+	inFlight  int                          // spawns and hooks handed to the spawner and not answered
+	hooks     map[uint64]*hookRun
+	replies   map[policy.Request]*pending
+	lastReq   policy.Request
+	records   []policy.Record
+	then      []policy.Action
+	values    []string // "key value", for the keeper beside records
+	exit      *int     // set by ActEnd
+	patAt     policy.Time
+	incidents incidents
+	upgrade   upgrading
+	deaf      bool // the keeper was told in vain, and that was said
 
 	spawner *spawner
 	janitor *janitor
+	sampler *sampler
 	killers chan struct{} // bounds concurrent killers
 }
 
@@ -104,15 +112,17 @@ func New(cfg Config) (*Supervisor, error) {
 		mark: Mark(cfg.RuntimeDir), ended: make(chan struct{}),
 		live: map[policy.Slot]*incarnation{}, inmates: map[policy.Ref]*incarnation{}, pids: map[int]owner{}, adopted: map[int]*incarnation{},
 		hooks: map[uint64]*hookRun{}, replies: map[policy.Request]*pending{},
-		killers: make(chan struct{}, maxKillers),
+		killers:   make(chan struct{}, maxKillers),
+		incidents: newIncidents(&cfg.Past),
 	}
 	s.spawner = newSpawner(s, sp)
 	s.janitor = newJanitor(s.log)
-	pc := policy.Config{Seed: cfg.Seed}
+	var memory uint64
 	if h := s.spawner.resolve.host; h != nil {
-		pc.Memory = h.Memory
+		memory = h.Memory
 	}
-	s.machine = policy.New(pc)
+	s.sampler = newSampler(memory, cfg.Seed, s.clock.now, proc.NewMemoryReader().Held, s.judged, s.log)
+	s.machine = policy.New(policy.Config{Seed: cfg.Seed, Memory: memory})
 	return s, nil
 }
 
@@ -120,7 +130,8 @@ func New(cfg Config) (*Supervisor, error) {
 func (s *Supervisor) Journal() *journal.Journal { return s.journal }
 
 // Run supervises until everything has stopped after a shutdown, and returns
-// the exit status of the keeper. The caller tells the keeper (X_NINES_END).
+// the exit status of the keeper. The caller tells the keeper (X_NINES_END). With
+// ErrHandedOver nothing was stopped, and the keeper is not told.
 func (s *Supervisor) Run() (int, error) {
 	defer close(s.ended)
 	// SIGCHLD first, so that no exit can be missed; SIGPIPE so that a reader of
@@ -137,15 +148,20 @@ func (s *Supervisor) Run() (int, error) {
 	s.spawner.sockets.begin()
 	go s.spawner.run()
 	go s.janitor.run()
+	go s.sampler.run()
+	defer s.sampler.close()
+	go s.readIncidents()
 	defer s.janitor.close()
 	defer s.spawner.close()
 
-	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + fmt.Sprint(len(s.cfg.Spec.Services)) + " services"})
+	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + count(len(s.cfg.Spec.Services), "service")})
 	s.begin()
 	s.handOut()
+	fault("adopted")
 	if err := s.cfg.Keeper.Send(notify.Message{notify.Ready()}.Append(nil), nil); err != nil {
 		return 1, fmt.Errorf("cannot tell the keeper that all is ready: %w", err)
 	}
+	fault("ready-told")
 	go s.listenToKeeper()
 	s.takeJudgements()
 	stopWatch := s.watchClock()
@@ -180,8 +196,11 @@ func (s *Supervisor) Run() (int, error) {
 		}
 		s.handOut()
 		s.pat()
+		if s.exit == nil && s.leaves() {
+			return s.makeWay()
+		}
 	}
-	s.refuseAll()
+	s.refuseAll("the supervisor has ended")
 	s.spawner.close()
 	select {
 	case <-s.spawner.done:
@@ -196,6 +215,9 @@ func (s *Supervisor) Run() (int, error) {
 // telling the keeper that we live.
 func (s *Supervisor) arm(timer *time.Timer) {
 	at, ok := s.machine.Deadline()
+	if leave := s.upgrade.leaveAt; leave != 0 && (!ok || leave < at) {
+		at, ok = leave, true
+	}
 	if s.cfg.Watchdog > 0 && (!ok || s.patAt < at) {
 		at, ok = s.patAt, true
 	}
@@ -247,7 +269,11 @@ func (s *Supervisor) signalled(sig os.Signal) {
 		}
 		s.step(policy.Shutdown{Cause: name})
 	case syscall.SIGHUP:
-		s.log.Info("SIGHUP: the running spec stays as it is: to change it, restart nines-init with the new one")
+		if s.cfg.Hangup == nil {
+			s.log.Info("SIGHUP: there are no files to read again")
+			return
+		}
+		go s.cfg.Hangup()
 	}
 }
 
@@ -322,6 +348,9 @@ func (s *Supervisor) act(a *policy.Action) {
 	}
 }
 
+// Note adds an entry to the journal.
+func (s *Supervisor) Note(e journal.Entry) { s.note(e) }
+
 // note adds an entry of the supervisor's own to the journal.
 func (s *Supervisor) note(e journal.Entry) {
 	e.Time = time.Now()
@@ -335,11 +364,12 @@ func (s *Supervisor) notices(ns []policy.Notice) {
 	now := time.Now()
 	for i := range ns {
 		n := &ns[i]
-		e := journal.Entry{Time: now, Kind: n.Kind, Service: n.Service, PID: n.PID, Reason: n.Reason}
+		e := journal.Entry{Time: now, Kind: n.Kind, Service: n.Service, Revision: n.Revision, PID: n.PID, Reason: n.Reason}
 		if n.Slot != policy.NoSlot {
 			e.Instance = s.machine.ID(n.Slot)
 		}
 		s.journal.Append(e)
+		s.noticed(&e)
 	}
 }
 
@@ -356,6 +386,19 @@ func (s *Supervisor) call(ctx context.Context, fn func()) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.ended:
-		return ErrEnded
+		select {
+		case <-done: // it ended because of that
+			return nil
+		default:
+			return ErrEnded
+		}
 	}
+}
+
+// count is "1 service", "2 services".
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return strconv.Itoa(n) + " " + what
 }

@@ -26,6 +26,7 @@ const module = "nines"
 var layers = map[string][]string{
 	"spec":                  {},
 	"spec/load":             {"spec"},
+	"spec/diff":             {"spec"},
 	"cgroups":               {},
 	"ipc":                   {"spec", "cgroups"},
 	"supervisor/policy":     {"spec"},
@@ -37,6 +38,8 @@ var layers = map[string][]string{
 	"supervisor/proc/shim":  {},
 	"supervisor/proc":       {"spec", "cgroups", "supervisor/proc/shim"},
 	"supervisor/listen":     {"spec"},
+	"supervisor/trend":      {},
+	"supervisor/applied":    {"spec/load"},
 	"supervisor/logs":       {"supervisor/notify"},
 	"supervisor/keeper":     {"supervisor/notify", "supervisor/wait"},
 	"supervisor/entry":      {},
@@ -44,7 +47,8 @@ var layers = map[string][]string{
 	"supervisor":            {"spec", "spec/load", "cgroups", "supervisor/..."},
 	"cmd":                   {}, // scripts that run the programs
 	"cmd/arch":              {},
-	"cmd/nines":             {"spec", "spec/load", "cgroups", "ipc", "supervisor", "supervisor/..."},
+	"cmd/man":               {"spec/load"}, // linked into the generator alone: cmd/nines may not import it (but with its tag)
+	"cmd/nines":             {"spec", "spec/load", "spec/diff", "cgroups", "ipc", "supervisor", "supervisor/..."},
 	"cmd/nines-init":        {"supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/entry", "supervisor/boot"},
 	"cmd/nines-exec":        {"supervisor/proc/shim"},
 	"cmd/nines-log":         {"supervisor/logs", "supervisor/notify"},
@@ -62,9 +66,10 @@ var modules = map[string][]string{
 	// State that outlives a boot.
 	"go.etcd.io/bbolt": {"supervisor/journal"},
 	// What people see is the command's.
-	"github.com/spf13/cobra":     {"cmd/nines"},
-	"github.com/spf13/pflag":     {"cmd/nines"},
-	"github.com/mattn/go-isatty": {"cmd/nines", "cmd/nines-log"},
+	"github.com/spf13/cobra":       {"cmd/nines", "cmd/man"},
+	"github.com/spf13/pflag":       {"cmd/nines", "cmd/man"},
+	"github.com/fsnotify/fsnotify": {"cmd/nines"},
+	"github.com/mattn/go-isatty":   {"cmd/nines", "cmd/nines-log"},
 }
 
 // standard limits parts of the standard library to some packages; what is not
@@ -83,7 +88,7 @@ var standard = []struct {
 	{"testing", "it belongs to tests", []string{}},
 }
 
-// pure is what supervisor/policy may import: nothing that has a clock, a file,
+// pure is what supervisor/policy and supervisor/trend may import: nothing that has a clock, a file,
 // a goroutine or a source of randomness of its own. (time and math/rand/v2 are
 // here for their types; rules_test.go refuses their impure functions.)
 var pure = []string{
@@ -154,7 +159,7 @@ func TestWhatIsNotOurs(t *testing.T) {
 }
 
 func TestPolicyIsPure(t *testing.T) {
-	for _, p := range goList(t, "./supervisor/policy") {
+	for _, p := range goList(t, "./supervisor/policy", "./supervisor/trend") {
 		for _, imp := range p.Imports {
 			if !slices.Contains(pure, imp) {
 				t.Errorf("%s imports %s: policy decides and does nothing else; hand it in as an event or an argument", p.ImportPath, imp)

@@ -17,6 +17,7 @@ usage: nines-init [flags]
        nines-init [-g] [-s] [-p SIGNAL] [-r FROM:TO] [-e CODE] [-v] -- COMMAND...
 
   -f PATH               a spec file, or a folder of *.hcl (repeatable; default /etc/nines)
+      --watch           apply spec files when they have changed
       --supervisor PATH the nines to run (default: beside nines-init)
       --runtime-dir DIR where lock and sockets are (default /run/nines; NINES_RUNTIME_DIR)
       --socket PATH     the control socket (default DIR/control.sock; NINES_SOCKET)
@@ -28,8 +29,8 @@ usage: nines-init [flags]
       --version         print the version
   -h, --help            print this
 
-SIGTERM and SIGINT stop everything in order; SIGHUP, SIGQUIT, SIGUSR1 and
-SIGUSR2 are passed on to the supervisor too. Exit status: as the supervisor
+SIGTERM and SIGINT stop everything in order; SIGHUP applies the spec files again;
+SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the supervisor too. Exit status: as the supervisor
 says; 1 if it cannot begin, 2 for wrong usage.
 
 With a command, every signal but SIGCHLD is passed on to it:
@@ -87,7 +88,7 @@ func parse(args []string) (flags, error) {
 			return f, usageError("cannot use argument "+arg, "a spec is given with -f "+arg+", a command after --")
 		}
 		switch name {
-		case "-v", "--verbose", "--version", "-h", "--help", "-g", "-s":
+		case "-v", "--verbose", "--version", "-h", "--help", "--watch", "-g", "-s":
 			if attached {
 				return f, usageError("cannot use "+arg, name+" takes no value")
 			}
@@ -107,6 +108,9 @@ func parse(args []string) (flags, error) {
 		switch name {
 		case "-v", "--verbose":
 			f.verbose = true
+		case "--watch":
+			keeps = name
+			f.pass = append(f.pass, name)
 		case "--version":
 			f.version = true
 		case "-h", "--help":

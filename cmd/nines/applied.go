@@ -1,91 +1,155 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
+	"log/slog"
+	"time"
+
+	"nines/spec"
+	"nines/spec/load"
+	"nines/supervisor"
+	"nines/supervisor/applied"
 )
 
-// appliedSpec is a copy, in the runtime folder, of the spec files that a first
-// supervisor has applied. The one after a crash reads it instead of the files,
-// which may have been changed since without anybody wanting that yet.
-type appliedSpec struct{ dir string }
-
-// appliedMax bounds how much is copied; load refuses larger files anyway.
-const appliedMax = 8 << 20
-
-// forget removes the copy.
-func (s appliedSpec) forget() {
-	// What cannot be removed is not read either: a first supervisor never reads
-	// it, and keep replaces it or fails aloud.
-	_ = os.RemoveAll(s.dir)
+// running is what a supervisor is to run, and how that was found.
+type running struct {
+	state  applied.State
+	spec   *spec.Spec
+	diags  load.Diagnostics   // of it
+	before *spec.Spec         // what it was applied to; nil: nothing, or nobody knows
+	next   *supervisor.Change // that is it, where it was kept and had not begun; then …
+	begins supervisor.Change  // … this is what ran
+	keepAt []string
+	notes  []string // events
 }
 
-// keep copies the files that paths name, folders as load reads them. The copy
-// is there whole or not at all: a runtime folder may be tiny, and the control
-// socket is to have room in it.
-func (s appliedSpec) keep(paths []string) error {
-	err := s.copy(paths)
+// firstSpec is what runs after a boot, or where nothing ran: what the files say;
+// or what was applied, as long as nobody has changed the files since. What was
+// never confirmed is undone.
+func firstSpec(a *app, paths []string, runtimeDir string) (*running, load.Diagnostics) {
+	files, diags := load.Read(paths)
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	r := &running{keepAt: []string{appliedPath(runtimeDir, runtimeDir)}}
+	if r.spec, r.diags = load.LoadFiles(files, load.Options{}); r.diags.HasErrors() {
+		return nil, r.diags
+	}
+	boot := applied.Digest(files)
+	r.state = applied.State{Boot: boot, Now: applied.Version{Number: 1, Files: files, By: "the start", At: time.Now().UTC()}}
+	statePath := ""
+	if dir, err := a.statePath(r.spec.Supervisor.StateDir); err == nil { // else a user without a home
+		statePath = appliedPath(dir, runtimeDir)
+		r.keepAt = append(r.keepAt, statePath)
+	}
+	holds := statePath != "" && r.recall(statePath, boot)
+	if r.state.Now.Digests == nil {
+		r.state.Now.Digests = digestsOf(r.spec)
+	}
+	list := r.keepAt
+	if !holds {
+		// What was applied without the files is no more; there is nothing to keep
+		// over a boot but the files.
+		list = list[:1]
+		if statePath != "" {
+			r.note(applied.Remove(statePath))
+		}
+	}
+	for _, path := range list {
+		r.note(applied.Save(path, &r.state))
+	}
+	return r, r.diags
+}
+
+func (r *running) note(err error) {
 	if err != nil {
-		err = errors.Join(err, os.RemoveAll(s.dir+".new"))
+		r.notes = append(r.notes, err.Error())
 	}
-	return err
 }
 
-func (s appliedSpec) copy(paths []string) error {
-	var files []string
-	for _, p := range paths {
-		fi, err := os.Stat(p)
-		if err != nil {
-			return err
-		}
-		if !fi.IsDir() {
-			files = append(files, p)
-			continue
-		}
-		found, err := filepath.Glob(filepath.Join(p, "*.hcl"))
-		if err != nil {
-			return err
-		}
-		files = append(files, found...) // sorted by name
+// recall takes what was applied before the boot, if that holds.
+func (r *running) recall(path, boot string) bool {
+	kept, err := applied.Load(path)
+	r.note(err)
+	if kept == nil {
+		return false
 	}
-	tmp := s.dir + ".new"
-	if err := os.RemoveAll(tmp); err != nil {
-		return err
+	v := kept.Now
+	if kept.Undo != nil {
+		v = *kept.Undo
+		r.notes = append(r.notes, "what "+kept.Now.By+" had applied was not confirmed: the boot has undone it")
 	}
-	if err := os.Mkdir(tmp, 0o700); err != nil {
-		return err
+	r.state.Now.Number = kept.Now.Number + 1
+	what := fmt.Sprintf("what %s applied on %s", v.By, v.At.Format(time.RFC3339))
+	switch {
+	case applied.Digest(v.Files) == boot:
+		return false // the files say the same
+	case kept.Boot != boot:
+		r.notes = append(r.notes, "the spec files have changed since: they are used, not "+what)
+		return false
 	}
-	left := appliedMax
-	for i, f := range files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			return err
-		}
-		if left -= len(b); left < 0 {
-			return fmt.Errorf("the spec is larger than %d bytes", appliedMax)
-		}
-		// It may hold secrets, in env: for us alone.
-		if err := os.WriteFile(filepath.Join(tmp, fmt.Sprintf("%04d-%s", i, filepath.Base(f))), b, 0o600); err != nil {
-			return err
-		}
+	sp, diags := load.LoadFiles(v.Files, load.Options{})
+	if diags.HasErrors() {
+		r.notes = append(r.notes, "cannot go on with "+what+": "+diags[0].Summary+": the spec files are used")
+		return false
 	}
-	return os.Rename(tmp, s.dir)
+	r.notes = append(r.notes, what+" holds: the spec files have not changed since")
+	r.spec, r.diags = sp, diags
+	v.Number, v.Digests = r.state.Now.Number, nil // env_file may have changed meanwhile, and nothing runs
+	r.state.Now = v
+	return true
 }
 
-// files are the copies, in their order; none if there is no copy.
-func (s appliedSpec) files() []string {
-	entries, err := os.ReadDir(s.dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil
+// nextSpec is what a supervisor goes on with whose predecessor died: what that had
+// applied, not what the files have become since. begun is the number of the
+// specification that the keeper knows to have begun.
+func nextSpec(a *app, paths []string, runtimeDir string, begun uint64, log *slog.Logger) (*running, load.Diagnostics) {
+	path := appliedPath(runtimeDir, runtimeDir)
+	st, err := applied.Load(path)
+	if err != nil {
+		log.Error(err.Error())
 	}
-	var files []string
-	for _, e := range entries {
-		files = append(files, filepath.Join(s.dir, e.Name()))
+	if st == nil {
+		r, diags := firstSpec(a, paths, runtimeDir)
+		if r != nil && begun > 0 {
+			r.state.Now.Number = begun
+		}
+		return r, diags
 	}
-	slices.Sort(files)
-	return files
+	r := &running{state: *st, keepAt: []string{path}}
+	if r.spec, r.diags = load.LoadFiles(st.Now.Files, load.Options{}); r.diags.HasErrors() {
+		return nil, r.diags
+	}
+	if dir, err := a.statePath(r.spec.Supervisor.StateDir); err == nil {
+		r.keepAt = append(r.keepAt, appliedPath(dir, runtimeDir))
+	}
+	if st.Before == nil {
+		return r, r.diags
+	}
+	before, diags := load.LoadFiles(st.Before.Files, load.Options{})
+	if diags.HasErrors() {
+		return r, r.diags // what it had and this has not is ended without order
+	}
+	if begun != 0 && begun == st.Before.Number {
+		// It was kept, and then the supervisor died: it begins now.
+		next := changeTo(&st.Now, r.spec)
+		r.next, r.begins = &next, changeTo(st.Before, before)
+		return r, r.diags
+	}
+	r.before = before
+	return r, r.diags
+}
+
+func changeTo(v *applied.Version, sp *spec.Spec) supervisor.Change {
+	return supervisor.Change{Spec: sp, Digests: v.Digests, Number: v.Number, By: v.By}
+}
+
+// begin is what the supervisor begins with.
+func (r *running) begin() supervisor.Change {
+	c := changeTo(&r.state.Now, r.spec)
+	if r.next != nil {
+		c = r.begins
+	}
+	c.By = "" // nobody asks now
+	return c
 }

@@ -102,6 +102,18 @@ func (b *fakeBackend) Events(ctx context.Context, q ipc.EventQuery, fn func(ipc.
 	return nil
 }
 
+func (b *fakeBackend) Incidents(_ context.Context, service string) ([]ipc.Incident, error) {
+	if service != "loop" {
+		return nil, nil
+	}
+	start := time.Now().Add(-time.Hour)
+	end := start.Add(10 * time.Minute)
+	return []ipc.Incident{
+		{Service: "loop", Instance: "loop/0", Cause: "3 ends within 1m", Start: start, End: &end, Ending: "ready for 1m: its crash loop is over"},
+		{Service: "loop", Instance: "loop/0", Cause: "5 ends within 1m", Start: end},
+	}, nil
+}
+
 func (b *fakeBackend) Logs(ctx context.Context, q ipc.LogQuery, fn func(ipc.LogLine) error) error {
 	b.note("logs %s lines=%d follow=%v since=%v", strings.Join(append(q.Services, q.Instances...), ","), q.Lines, q.Follow, !q.Since.IsZero())
 	for i, l := range []ipc.LogLine{
@@ -128,6 +140,27 @@ func (b *fakeBackend) Shutdown(_ context.Context, _ ipc.Caller, r ipc.ShutdownRe
 		go b.ended() // the script asks for its error
 	}
 	return ipc.Result{Message: "everything has stopped"}, nil
+}
+
+func (b *fakeBackend) Plan(_ context.Context, r ipc.PlanRequest) (*ipc.Plan, error) {
+	b.note("plan %d files", len(r.Files))
+	return &ipc.Plan{
+		Services: []ipc.PlanService{
+			{Name: "web", Action: "restart", Why: []string{"command", "env"}, From: 2, To: 3},
+			{Name: "db", Action: "nothing", Why: []string{}, From: 1, To: 1},
+			{Name: "old", Action: "stop", Why: []string{"removed"}, From: 1, Destructive: true},
+		},
+		InEffect: []string{"group"}, AfterRestart: []string{"supervisor.log_dir"}, Warnings: []string{},
+	}, nil
+}
+
+func (b *fakeBackend) Apply(_ context.Context, _ ipc.Caller, r ipc.ApplyRequest) (ipc.Result, error) {
+	b.note("apply %d files confirm=%v no-wait=%v", len(r.Files), r.ConfirmSeconds, r.NoWait)
+	return ipc.Result{Message: "applied: 1 updated"}, nil
+}
+
+func (b *fakeBackend) Confirm(context.Context, ipc.Caller) (ipc.Result, error) {
+	return ipc.Result{}, &ipc.Error{Code: ipc.CodeConflict, Message: "cannot confirm: nothing waits for it", Hint: "see the events"}
 }
 
 // fakeStatus has one service of each kind that the table tells apart.
@@ -205,4 +238,12 @@ func (c fakeCore) WriteTo(w io.Writer) (int64, error) {
 	}
 	n, err := io.WriteString(w, text)
 	return int64(n), err
+}
+
+func (f *fakeBackend) Upgrade(context.Context, ipc.UpgradeRequest) (ipc.Upgrade, error) {
+	return ipc.Upgrade{}, nil
+}
+
+func (f *fakeBackend) UpgradeState(context.Context, bool) (ipc.Upgrade, error) {
+	return ipc.Upgrade{}, nil
 }

@@ -14,11 +14,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"nines/cgroups"
 	"nines/ipc"
 	"nines/spec"
 	"nines/spec/load"
@@ -31,22 +31,31 @@ import (
 // newSuperviseCmd is what the keeper runs; people run nines-init or `nines up`.
 func newSuperviseCmd(a *app) *cobra.Command {
 	var files []string
+	var watch bool
 	cmd := &cobra.Command{
-		Use:   "supervise [-f PATH]...",
+		Use:   "supervise [-f PATH]… [--watch]",
 		Short: "Supervise (run by nines-init)",
-		Args:  argsBetween(0, 0),
+		Long: `Supervise the services of a spec (default ` + defaultSpecs + `). The keeper, nines-init, runs this and
+keeps it alive; people run nines-init, or "nines up".`,
+		Example: `  nines supervise -f /etc/nines        # by nines-init: by hand it finds no keeper`,
+		Args:    argsBetween(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if len(files) == 0 {
 				files = []string{defaultSpecs}
 			}
-			if code := supervise(a, files); code != 0 {
+			if code := supervise(a, files, watch); code != 0 {
 				return silent(code)
 			}
 			return nil
 		},
 	}
 	cmd.Flags().StringArrayVarP(&files, "file", "f", nil, "spec `path`: a file or a folder (repeatable)")
+	watchFlag(cmd, &watch)
 	return cmd
+}
+
+func watchFlag(cmd *cobra.Command, p *bool) {
+	cmd.Flags().BoolVar(p, "watch", false, "apply the spec files when they have changed and settled for 1s")
 }
 
 // defaultSpecs is where specs are where no -f names others.
@@ -57,11 +66,12 @@ const handBackPatience = 10 * time.Second
 
 // supervise is what the keeper runs. It returns the exit status; the keeper
 // learns by X_NINES_END that it is meant.
-func supervise(a *app, files []string) int {
+func supervise(a *app, files []string, watch bool) int {
+	nameSelf()
 	log := slog.New(slog.NewTextHandler(a.err, nil))
 	fd, err := strconv.Atoi(a.getenv("NINES_KEEPER_FD"))
 	if err != nil || fd < 3 {
-		a.complain("cannot supervise: there is no keeper: start nines-init, which runs this, or `nines up`")
+		a.complain("cannot supervise: there is no keeper: start nines-init, which runs this, or \"nines up\"")
 		return exitUsage
 	}
 	conn, err := notify.NewConn(fd)
@@ -70,7 +80,10 @@ func supervise(a *app, files []string) int {
 		return exitUsage
 	}
 	generation := max(atoiOr(a.getenv("NINES_GENERATION"), 1), 1)
-	code, err := superviseWith(a, files, conn, generation, log)
+	code, err := superviseWith(a, files, watch, conn, generation, log)
+	if errors.Is(err, supervisor.ErrHandedOver) {
+		return 0 // the keeper knows, and starts the one that takes over
+	}
 	if err != nil {
 		a.complain("%v", err)
 		if generation > 1 {
@@ -101,39 +114,43 @@ func listenControl(path string, c spec.Control, generation int) (net.Listener, e
 	return l, err
 }
 
-func superviseWith(a *app, files []string, conn *notify.Conn, generation int, log *slog.Logger) (int, error) {
+func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, generation int, log *slog.Logger) (int, error) {
 	keeperPID := atoiOr(a.getenv("NINES_KEEPER_PID"), os.Getppid())
 	runtimeDir, err := a.runtimePath()
 	if err != nil {
 		return 1, err
-	}
-	applied := appliedSpec{dir: filepath.Join(runtimeDir, "applied")}
-	if generation == 1 {
-		applied.forget()
-	} else if kept := applied.files(); len(kept) > 0 {
-		// What runs is what was applied, not what the files have become since.
-		files = kept
-	}
-	sp, diags := load.Load(files, load.Options{})
-	if generation == 1 || diags.HasErrors() {
-		if err := diags.Write(a.err, a.errColor); err != nil {
-			log.Warn("cannot write the diagnostics", "err", err)
-		}
-	}
-	if diags.HasErrors() {
-		return 1, errors.New("the spec is wrong: nothing was started: correct what is shown above (`nines check` shows it again)")
 	}
 	values, sockets, err := handBack(conn)
 	if err != nil {
 		return 1, err
 	}
 	past, err := supervisor.ReadPast(values)
+	if err != nil && past.OnTrial() {
+		// What it does not understand it would take for leftovers, and end.
+		return 1, fmt.Errorf("cannot take over: %w", err)
+	}
 	if err != nil {
 		log.Warn(err.Error())
 	}
+	var run *running
+	var diags load.Diagnostics
+	if generation == 1 {
+		run, diags = firstSpec(a, files, runtimeDir)
+	} else {
+		run, diags = nextSpec(a, files, runtimeDir, past.Applied, log)
+	}
+	if generation == 1 || diags.HasErrors() {
+		if err := diags.Write(a.err, a.errColor); err != nil {
+			log.Warn("cannot write the diagnostics", "err", err)
+		}
+	}
+	if diags.HasErrors() {
+		return 1, errors.New("the spec is wrong: nothing was started: correct what is shown above (\"nines check\" shows it again)")
+	}
+	sp := run.spec
 	about := ipc.Supervisor{
 		Version: buildVersion(), PID: os.Getpid(), KeeperPID: keeperPID, StartedAt: time.Now().UTC().Truncate(time.Millisecond),
-		Restarts: generation - 1, Warnings: []string{},
+		Restarts: atoiOr(a.getenv("NINES_RESTARTS"), generation-1), Warnings: []string{},
 	}
 	socket, err := a.socketPath()
 	if err != nil {
@@ -148,27 +165,38 @@ func superviseWith(a *app, files []string, conn *notify.Conn, generation int, lo
 		log.Warn("logs are not written to files", "err", err)
 	}
 	events := openJournal(a, sp.Supervisor.StateDir, log)
-	tree := openCgroups(a, runtimeDir, &about)
-	for _, d := range diags {
-		about.Warnings = append(about.Warnings, fmt.Sprintf("%s:%d: %s", d.File, d.Line, d.Summary))
+	enforce := openCgroups(a, runtimeDir, keeperPID, &about)
+	tree := enforce.tree
+	if diags := enforce.required(sp); len(diags) > 0 && generation == 1 {
+		// Later, services run: what cannot be limited any more is not started again,
+		// which is said of each.
+		if err := diags.Write(a.err, a.errColor); err != nil {
+			log.Warn("cannot write the diagnostics", "err", err)
+		}
+		return 1, errors.New("limits that the spec requires cannot be enforced here: nothing was started")
+	}
+	for _, text := range enforce.warnings(sp) {
+		log.Warn(text)
 	}
 	machine := a.getenv("NINES_MACHINE") == "1"
 	container := keeperPID == 1 && !machine
+	ch := newChanger(run, files, enforce, log)
 	sup, err := supervisor.New(supervisor.Config{
-		Spec: sp, Keeper: conn, KeeperPID: keeperPID, RuntimeDir: runtimeDir, LogDir: logDir,
-		Shim: beside("nines-exec"), Environ: os.Environ(),
+		Change: run.begin(), Before: run.before, Next: run.next, Hangup: func() { ch.reread("SIGHUP", true) },
+		Keeper: conn, KeeperPID: keeperPID, RuntimeDir: runtimeDir, LogDir: logDir,
+		Shim: a.beside("nines-exec"), Environ: os.Environ(),
 		InheritEnv: container || a.getenv("NINES_UP") == "1",
 		Stdout:     container || a.getenv("NINES_LOG_STDOUT") == "1",
-		Past:       past, Sockets: sockets, Cgroups: tree, Seed: seed(), Journal: events, Log: log,
+		Past:       past, Sockets: sockets, Cgroups: tree, Seed: seed(), Journal: events, Log: log, Version: buildVersion(),
 		Watchdog: time.Duration(atoiOr(a.getenv("WATCHDOG_USEC"), 0)) * time.Microsecond,
 	})
 	if err != nil {
 		return 1, err
 	}
-	if generation == 1 {
-		if err := applied.keep(files); err != nil {
-			log.Warn("cannot keep a copy of the spec: should the supervisor die, the next one takes the files as they are then", "err", err)
-		}
+	ch.sup = sup
+	for _, text := range run.notes {
+		log.Warn(text)
+		sup.Note(journal.Entry{Kind: policy.KindSpecApplied, Text: text})
 	}
 	l, err := listenControl(socket, sp.Supervisor.Control, generation)
 	if err != nil {
@@ -179,7 +207,7 @@ func superviseWith(a *app, files []string, conn *notify.Conn, generation int, lo
 		log.Warn("the control socket takes as many connections as by default, which may leave too few descriptors", "err", err)
 	}
 	srv := ipc.NewServer(ipc.ServerConfig{
-		Backend: newBackend(sup, sp, about, runtimeDir, machine), Path: socket,
+		Backend: newBackend(sup, ch, about, runtimeDir, machine), Path: socket,
 		Mode: sp.Supervisor.Control.Mode, Group: sp.Supervisor.Control.Group, UID: uint32(a.uid), Log: log, Limits: limits,
 	})
 	served := make(chan error, 1)
@@ -188,7 +216,17 @@ func superviseWith(a *app, files []string, conn *notify.Conn, generation int, lo
 	told := make(chan struct{})
 	go func() { defer close(told); tell(ctx, sup.Journal(), a.err, a.getenv("NINES_UP") == "1") }()
 
+	ch.resume()
+	if watch {
+		stop, err := watchFiles(files, settled, log, func() { ch.reread("--watch", false) })
+		if err != nil {
+			log.Error("cannot watch the spec files: a change is only seen by nines apply", "err", err)
+		} else {
+			defer stop()
+		}
+	}
 	code, err := sup.Run()
+	ch.stop()
 	end, done := context.WithTimeout(context.Background(), 2*time.Second)
 	defer done()
 	if e := events.Close(end); e != nil {
@@ -202,7 +240,7 @@ func superviseWith(a *app, files []string, conn *notify.Conn, generation int, lo
 	}
 	cancel()
 	<-told
-	if tree != nil {
+	if tree != nil && !errors.Is(err, supervisor.ErrHandedOver) {
 		if e := tree.Remove(end); e != nil {
 			log.Warn("cannot remove cgroup", "cgroup", tree.Path(), "err", e)
 		}
@@ -313,27 +351,6 @@ func (a *app) isDefaultRuntime(dir string) bool {
 	return err == nil && dir == def
 }
 
-// openCgroups opens our part of the cgroup tree, or says why there is none.
-func openCgroups(a *app, runtimeDir string, about *ipc.Supervisor) *cgroups.Tree {
-	h := cgroups.Detect()
-	about.Cgroups = string(h.Level)
-	if h.Level == cgroups.None {
-		about.Warnings = append(about.Warnings, "cgroups: "+h.Why)
-		return nil
-	}
-	name := "nines"
-	if !a.isDefaultRuntime(runtimeDir) {
-		name = "nines-" + supervisor.Mark(runtimeDir)[:8]
-	}
-	t, err := h.Open(h.Base(a.getenv("NINES_CGROUP"), name))
-	if err != nil {
-		about.Cgroups = string(cgroups.None)
-		about.Warnings = append(about.Warnings, "cgroups: "+err.Error())
-		return nil
-	}
-	return t
-}
-
 func seed() uint64 {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails since Go 1.24: it ends the program instead
@@ -347,11 +364,26 @@ func atoiOr(s string, or int) int {
 	return or
 }
 
-// beside is a program of ours: the four are installed side by side.
-func beside(name string) string {
+// beside is a program of ours: the four are installed side by side. One that
+// was upgraded alone has the others where the keeper was installed.
+func (a *app) beside(name string) string {
 	self, err := os.Executable()
 	if err != nil {
-		return name
+		self = ""
 	}
-	return filepath.Join(filepath.Dir(self), name)
+	path := filepath.Join(filepath.Dir(self), name)
+	if dir := a.getenv("NINES_KEEPER_DIR"); dir != "" && !executable(path) {
+		return filepath.Join(dir, name)
+	}
+	return path
+}
+
+// nameSelf gives the process the name that people know, where the keeper has
+// executed it by a descriptor because its path leads elsewhere by now.
+func nameSelf() {
+	b, err := os.ReadFile("/proc/self/comm")
+	if _, e := strconv.Atoi(strings.TrimSpace(string(b))); err == nil && e == nil {
+		// It is for people alone.
+		_ = os.WriteFile("/proc/self/comm", []byte("nines"), 0)
+	}
 }

@@ -97,7 +97,7 @@ func TestBytesText(t *testing.T) {
 
 func TestLastExitText(t *testing.T) {
 	for want, e := range map[string]ipc.LastExit{
-		"exited with 3":               {Reason: "exited", Code: 3},
+		"exited with code 3":          {Reason: "exited", Code: 3},
 		"killed by SIGKILL":           {Reason: "signaled", Signal: "SIGKILL"},
 		"out of memory":               {Reason: "oom", Signal: "SIGKILL"},
 		"not ready in time":           {Reason: "start_timeout"},
@@ -105,7 +105,7 @@ func TestLastExitText(t *testing.T) {
 		"too much memory":             {Reason: "memory"},
 		"stopped (killed by SIGTERM)": {Reason: "stop", Signal: "SIGTERM"},
 		"something new":               {Reason: "something_new"},
-		"exited with 0":               {},
+		"exited with code 0":          {},
 	} {
 		if got := lastExitText(&e); got != want {
 			t.Errorf("%+v: %q, want %q", e, got, want)
@@ -316,12 +316,12 @@ func TestExplain(t *testing.T) {
 
 func TestInitArgs(t *testing.T) {
 	a := &app{}
-	if d := cmp.Diff([]string{"/i", "-f", "x"}, a.initArgs("/i", "", []string{"x"})); d != "" {
+	if d := cmp.Diff([]string{"/i", "-f", "x"}, a.initArgs("/i", "", []string{"x"}, false)); d != "" {
 		t.Error(d)
 	}
 	a.flags.socket, a.flags.runtimeDir, a.flags.stateDir, a.flags.logDir = "s", "r", "st", "l"
-	want := []string{"/i", "-f", "x", "-f", "y", "--runtime-dir", "r", "--socket", "s", "--state-dir", "st", "--log-dir", "l", "--supervisor", "/n"}
-	if d := cmp.Diff(want, a.initArgs("/i", "/n", []string{"x", "y"})); d != "" {
+	want := []string{"/i", "-f", "x", "-f", "y", "--runtime-dir", "r", "--socket", "s", "--state-dir", "st", "--log-dir", "l", "--supervisor", "/n", "--watch"}
+	if d := cmp.Diff(want, a.initArgs("/i", "/n", []string{"x", "y"}, true)); d != "" {
 		t.Error(d)
 	}
 }
@@ -346,7 +346,7 @@ func TestFindInit(t *testing.T) {
 	if got, self, err := a.findInit(); err != nil || got != init || self != "" {
 		t.Errorf("%s, %s, %v", got, self, err)
 	}
-	err := a.execInit([]string{"x"})
+	err := a.execInit([]string{"x"}, false)
 	if !errors.As(err, &f) || f.code != exitFailed || !strings.Contains(f.Error(), "cannot start "+init) {
 		t.Errorf("an empty program: %v", err)
 	}

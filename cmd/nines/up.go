@@ -18,11 +18,14 @@ const localSpec = "nines.hcl"
 
 func newUpCmd(a *app) *cobra.Command {
 	var files []string
+	var watch bool
 	cmd := &cobra.Command{
-		Use:   "up [-f PATH]…",
+		Use:   "up [-f PATH]… [--watch]",
 		Short: "Supervise in the foreground, without root where it can",
 		Long: `Supervise in the foreground: events and the services' output on the terminal,
 Ctrl-C stops all in order. Without -f: ./` + localSpec + `, else ` + defaultSpecs + `.`,
+		Example: `  nines up
+  nines up -f web.hcl -f db.hcl`,
 		Args: argsBetween(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if len(files) == 0 {
@@ -41,10 +44,11 @@ Ctrl-C stops all in order. Without -f: ./` + localSpec + `, else ` + defaultSpec
 				}
 				return &failure{code: exitFailed, what: "cannot start", why: "the spec has errors", todo: "correct what is shown above"}
 			}
-			return a.execInit(files)
+			return a.execInit(files, watch)
 		},
 	}
 	cmd.Flags().StringArrayVarP(&files, "file", "f", nil, "spec `path`: a file or a folder (repeatable)")
+	watchFlag(cmd, &watch)
 	return cmd
 }
 
@@ -61,12 +65,12 @@ func findSpec() (string, error) {
 }
 
 // execInit becomes the keeper, which starts `nines supervise`.
-func (a *app) execInit(files []string) error {
+func (a *app) execInit(files []string, watch bool) error {
 	init, self, err := a.findInit()
 	if err != nil {
 		return err
 	}
-	argv := a.initArgs(init, self, files)
+	argv := a.initArgs(init, self, files, watch)
 	env := append(os.Environ(), "NINES_LOG_STDOUT=1", "NINES_UP=1")
 	err = retryEINTR(func() error { return syscall.Exec(init, argv, env) })
 	return &failure{code: exitFailed, what: "cannot start " + init, why: err.Error(), todo: "install nines-init beside nines", err: err}
@@ -82,7 +86,7 @@ func retryEINTR(f func() error) error {
 
 // initArgs is the keeper's command line. Folders that the environment names
 // reach it by the environment.
-func (a *app) initArgs(init, self string, files []string) []string {
+func (a *app) initArgs(init, self string, files []string, watch bool) []string {
 	argv := []string{init}
 	for _, f := range files {
 		argv = append(argv, "-f", f)
@@ -95,6 +99,9 @@ func (a *app) initArgs(init, self string, files []string) []string {
 		if d.value != "" {
 			argv = append(argv, d.flag, d.value)
 		}
+	}
+	if watch {
+		argv = append(argv, "--watch")
 	}
 	return argv
 }

@@ -63,9 +63,12 @@ const maxDiagnostics = 500
 // report collects diagnostics while loading.
 type report struct {
 	files map[string]*source
+	total int            // bytes of them
 	order map[string]int // of the files
 	list  Diagnostics
 	seen  map[string]int // by severity
+
+	tokens int // what the files may still hold: see maxTokens
 }
 
 func (r *report) add(d Diagnostic) {

@@ -34,7 +34,7 @@ func notYet(path string) (meanwhile string, ok bool) {
 	case "service.listen.share=reuseport", "service.listen.address=udp":
 		return "The socket is not bound.", true
 	case "service.update":
-		return "There are no updates yet.", true
+		return "A new revision stops and starts one instance at a time, each when the one before has been ready for 1s.", true
 	case "service.release":
 		return "The file itself is run, not a snapshot of it.", true
 	case "service.data":

@@ -24,11 +24,57 @@ type Options struct {
 // warnings may come with it.
 func Load(paths []string, o Options) (*spec.Spec, Diagnostics) {
 	d := newDecoder(o)
+	return d.load(d.readPaths(paths))
+}
+
+// File is a file of a specification that was read: its name, for diagnostics, and
+// what it holds.
+type File struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// Read reads the files that Load would, with its bounds, and nothing more: what
+// is in them may be wrong.
+func Read(paths []string) ([]File, Diagnostics) {
+	d := newDecoder(Options{})
+	sources := d.readPaths(paths)
+	diags := d.finish()
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	files := make([]File, len(sources))
+	for i, src := range sources {
+		files[i] = File{src.name, string(src.data)}
+	}
+	return files, diags
+}
+
+// LoadFiles is Load of files that were read before, perhaps by somebody else:
+// whatever they hold is bounded as Load bounds it. Paths in them mean what they
+// mean here.
+func LoadFiles(files []File, o Options) (*spec.Spec, Diagnostics) {
+	d := newDecoder(o)
+	var sources []*source
+	if len(files) == 0 {
+		d.errorFile("no_files", "", "no specification is given", "")
+	}
+	for _, f := range files {
+		if !d.addSource(&sources, &source{name: f.Name, data: []byte(f.Text)}) {
+			break
+		}
+	}
+	return d.load(sources)
+}
+
+func (d *decoder) readPaths(paths []string) []*source {
 	if len(paths) == 0 {
 		d.errorFile("no_files", "", "no specification is named", "Name a file or a folder with -f PATH.")
-		return nil, d.finish()
 	}
-	sources := d.readAll(paths)
+	return d.readAll(paths)
+}
+
+func (d *decoder) load(sources []*source) (*spec.Spec, Diagnostics) {
 	intact := len(d.list) == 0
 	for _, src := range sources {
 		if !d.parse(src) {
@@ -68,7 +114,7 @@ func newDecoder(o Options) *decoder {
 		environ = os.Environ()
 	}
 	d := &decoder{
-		report:    report{files: map[string]*source{}, order: map[string]int{}, seen: map[string]int{}},
+		report:    report{files: map[string]*source{}, order: map[string]int{}, seen: map[string]int{}, tokens: maxTokens},
 		environ:   make(map[string]string, len(environ)),
 		hostGiven: o.Host,
 		functions: functions(),

@@ -104,10 +104,12 @@ const (
 	RecordSlot         RecordKind = iota + 1
 	RecordIncarnations            // ID (service): its instances that are no more have used the numbers up to Value
 	RecordStopped                 // ID (service or instance) is stopped by a person: Value 1, or no more: 0
-	RecordScale                   // ID (service) was scaled to Value
+	RecordScale                   // ID (service) was scaled to Value; -1: what the spec says counts again
 	RecordStarted                 // ID (service), which the spec disables, was started by a person: Value 1, or no more: 0
 	RecordShutdown                // a shutdown is in progress: exit status Value, ends by Deadline, Action for the machine
 	RecordInmate                  // ID ("web/0.17") is in quarantine: Value 1, and Append gives its memory; or no more: 0
+	RecordRevision                // ID (service) is at revision Value, Append gives RevisionMemory's text; 0: it is no more
+	RecordApplied                 // the specification that Value numbers is the one that runs
 	RecordGroup                   // ID (group) is being restarted: Value says where that is, or no more: 0
 )
 
@@ -121,6 +123,7 @@ type Record struct {
 
 	slot   *slot
 	inmate *inmate
+	text   string
 	Action string // RecordShutdown: as Shutdown has it
 }
 
@@ -135,12 +138,13 @@ type Output struct {
 // Notice is one entry of the event stream. Its words are made when somebody
 // reads it (Reason.String), not on the hot path.
 type Notice struct {
-	Kind    Kind
-	Service string
-	Slot    Slot // NoSlot: about the service or the supervisor
-	Ref     Ref
-	PID     int
-	Reason  Reason
+	Kind     Kind
+	Service  string
+	Slot     Slot // NoSlot: about the service or the supervisor
+	Ref      Ref
+	Revision int // that the instance was last started with; 0: it is about none
+	PID      int
+	Reason   Reason
 }
 
 // Kind is the kind of an event, as in the API.
@@ -158,13 +162,16 @@ const (
 	KindBackoff         Kind = "backoff"
 	KindCrashLoop       Kind = "crash_loop"
 	KindHeld            Kind = "held"
+	KindRecovered       Kind = "recovered" // of an instance: what its crash loop had led to is over
 	KindStuck           Kind = "stuck"
+	KindShutdown        Kind = "shutdown"
+	KindUpdateStarted   Kind = "update_started"
+	KindUpdateDone      Kind = "update_done"
 	KindBudgetWait      Kind = "budget_wait"
 	KindCheckFailed     Kind = "check_failed"
 	KindCheckPassed     Kind = "check_recovered"
 	KindMemoryHigh      Kind = "memory_high"
 	KindLeak            Kind = "leak_suspected"
-	KindShutdown        Kind = "shutdown"
 	KindQuarantined     Kind = "quarantined"
 	KindQuarantineEnded Kind = "quarantine_ended"
 )

@@ -248,30 +248,37 @@ func (m *Machine) commandScale(v *service, c Command) {
 	old := v.instances
 	m.supersede(v, -1, c, func(o *operation) bool { return o.index >= old && falls(o) })
 	v.instances = c.Instances
+	v.scaled = true
 	m.record(Record{Kind: RecordScale, ID: v.spec.Name, Value: int64(c.Instances)})
-	for i := v.instances; i < min(old, len(v.slots)); i++ {
-		if s := v.slots[i]; !s.phase.lives() {
-			m.save(s)
-		}
-	}
+	m.resize(v, old)
 	fresh := 0
 	for i := old; i < v.instances; i++ {
-		if i == len(v.slots) {
-			m.newSlot(v, i)
-		}
-		s := v.slots[i]
-		// Also where it was stopped by itself before it was scaled away: who asks
-		// for N instances wants N, and one that stayed stopped would keep a start
-		// of all waiting for ever.
-		m.lift(s)
-		s.first = true
-		if d := m.desired(s); d == wantRun || d == wantYield {
-			s.scaling = true
+		if d := m.desired(v.slots[i]); d == wantRun || d == wantYield {
+			v.slots[i].scaling = true
 			fresh++
 		}
 	}
 	m.touchAll(v)
 	m.begin(v, c).pending = fresh
+}
+
+// resize: v had old instances, and now has v.instances.
+func (m *Machine) resize(v *service, old int) {
+	for i := v.instances; i < min(old, len(v.slots)); i++ {
+		if s := v.slots[i]; !s.phase.lives() {
+			m.save(s)
+		}
+	}
+	for i := old; i < v.instances; i++ {
+		if i == len(v.slots) {
+			m.newSlot(v, i)
+		}
+		// Also where it was stopped by itself before it was scaled away: who asks
+		// for N instances wants N, and one that stayed stopped would keep a start
+		// of all waiting for ever.
+		m.lift(v.slots[i])
+		v.slots[i].first = true
+	}
 }
 
 func (m *Machine) progressScale(o *operation) {

@@ -22,6 +22,7 @@ type counted struct {
 	surplus  bool
 	waiting  bool
 	settled  bool
+	outdated bool
 	healthy  bool
 	excused  bool
 }
@@ -48,12 +49,13 @@ func (m *Machine) assess(s *slot) counted {
 		c.surplus = c.occupied
 		return c
 	}
+	c.outdated = s.phase.lives() && s.revision != v.revision
 	c.waiting = (d == wantRun || d == wantYield) && s.phase == phaseDown
 	task := v.spec.Type == spec.TypeTask
 	switch {
 	case task && s.phase == phaseCompleted, !task && s.phase == phaseReady:
 		c.standing = standsUp
-	case d == wantStopped, d == wantDisabled, d == wantEnd,
+	case d == wantStopped, d == wantDisabled, d == wantEnd, d == wantRemoved,
 		s.phase == phaseCompleted, s.phase == phaseFailed, s.phase == phaseStuck, s.held:
 		c.standing = standsDead
 	case s.first:
@@ -71,8 +73,11 @@ func (m *Machine) assess(s *slot) counted {
 // ends with it.
 func (m *Machine) touch(s *slot) {
 	v, old, c := s.svc, s.counted, m.assess(s)
-	if len(v.ops) > 0 {
+	if v.watched() {
 		m.markOps(v)
+	}
+	if v.updating {
+		m.markRoll(v)
 	}
 	if v.gate != nil && v.gate.waiting > 0 {
 		m.markActs(v)
@@ -91,6 +96,7 @@ func (m *Machine) touch(s *slot) {
 	v.surplus += delta(old.surplus, c.surplus)
 	v.waiting += delta(old.waiting, c.waiting)
 	v.settled += delta(old.settled, c.settled)
+	v.outdated += delta(old.outdated, c.outdated)
 	v.healthy += delta(old.healthy, c.healthy)
 	v.excused += delta(old.excused, c.excused)
 	if c.settled && s.scaling {
@@ -147,6 +153,9 @@ func (m *Machine) settle() {
 		} else if s, ok := m.dirtySlots.pop(); ok {
 			s.queued = false
 			m.evaluate(s)
+		} else if v, ok := m.dirtyRolls.pop(); ok {
+			v.rollDirty = false
+			m.roll(v)
 		} else if g, ok := m.dirtyGroups.pop(); ok {
 			g.dirty = false
 			m.progressGroup(g)
@@ -165,7 +174,7 @@ func (m *Machine) settle() {
 // relevel derives what the neighbours of v need to know, and tells those whom
 // a change concerns.
 func (m *Machine) relevel(v *service) {
-	if leaving := v.stopped || v.leavingNeeds > 0; leaving != v.leaving {
+	if leaving := v.stopped || v.disabled() && v.occupied > 0 || v.leavingNeeds > 0; leaving != v.leaving {
 		v.leaving = leaving
 		for _, o := range v.needers {
 			o.leavingNeeds += delta(!leaving, leaving)
@@ -182,15 +191,15 @@ func (m *Machine) relevel(v *service) {
 		v.present[rel] = p
 		for _, o := range v.below[rel] {
 			o.holders[rel] += delta(!p, p)
-			if o.holders[rel] == 0 && (o.leaving || m.down.on) {
+			if o.holders[rel] == 0 && (o.leaving || o.removed || m.down.on) {
 				m.wake(o)
 			}
 			m.markDirty(o)
-			if len(o.ops) > 0 {
+			if o.watched() {
 				m.markOps(o)
 			}
 		}
-		if len(v.ops) > 0 {
+		if v.watched() {
 			m.markOps(v)
 		}
 	}
@@ -214,17 +223,20 @@ func (m *Machine) relevel(v *service) {
 
 // concern: a neighbour of v changed. It matters only where something waits.
 func (m *Machine) concern(v *service) {
+	if v.updating {
+		m.markRoll(v)
+	}
 	if v.gate != nil && v.gate.waiting > 0 {
 		m.markActs(v)
 	}
-	if v.waiting == 0 && len(v.ops) == 0 {
+	if v.waiting == 0 && !v.watched() {
 		return
 	}
 	m.markDirty(v)
 	if v.mayStart() {
 		m.wake(v)
 	}
-	if len(v.ops) > 0 {
+	if v.watched() {
 		m.markOps(v)
 	}
 }
@@ -270,6 +282,9 @@ func (m *Machine) evaluate(s *slot) {
 		}
 	case cancel:
 		m.disarm(s, timerPhase)
+		if s.phase == phaseFailed {
+			m.endLoop(s, whyUnwanted)
+		}
 		s.phase, s.first = phaseDown, false
 		m.save(s)
 	case end:
@@ -291,6 +306,9 @@ func (m *Machine) mayEnd(s *slot, d desire) bool {
 	switch {
 	case d == wantEnd:
 		return s.svc.holders[byAll] == 0
+	case d == wantRemoved:
+		// All that depends on it is no more either: what is kept cannot name it.
+		return s.svc.holders[byAll] == 0
 	case d == wantGone, d == wantStopped && !s.svc.stopped:
 		return true
 	case d == wantYield && s.svc.leavingNeeds == 0:
@@ -304,6 +322,8 @@ func (m *Machine) whyEnd(s *slot, d desire) Reason {
 	switch d {
 	case wantEnd:
 		return Reason{kind: whyShutdown, name: m.down.cause}
+	case wantRemoved:
+		return Reason{kind: whyRemoved}
 	case wantGone:
 		return Reason{kind: whyGone, count: int32(s.svc.instances)}
 	case wantStopped:

@@ -7,7 +7,7 @@
 //
 // # The contract with the driver
 //
-//  1. Begin with New and one SpecChanged event. Call Step for every event, in
+//  1. Begin with New and one SpecChanged event; a later one is an apply. Call Step for every event, in
 //     the order in which they happened, with a time that never goes back.
 //  2. Carry out Output.Now at once and in order; then make Output.Records
 //     durable (in order); only then carry out Output.Then. A Spawn is always in Then:
@@ -41,7 +41,10 @@
 //  3. The next driver parses the values to a Past. An id whose memory cannot be
 //     read is left out of it, and what lives of that instance is ended first.
 //     Times are of the same clock; after a boot there is no Past.
-//  4. Step(now, SpecChanged) with it. Every slot is then where it was; what lives
+//  4. Step(now, SpecChanged) with it and the specification that RecordApplied
+//     numbers; where a newer one was made durable and had not begun, that follows
+//     as an apply after 6. Past.Before lets what the last apply removed be stopped in
+//     order; else it is in Machine.Unknown. Every slot is then where it was; what lives
 //     is not started again. Machine.Unknown lists instances of services that are
 //     no more: what lives of those the driver ends as it would any leftover, and
 //     forgets their keys; the machine knows nothing of them. Instances beyond
@@ -132,6 +135,23 @@
 // failures. restart goes one instance at a time, and stops there where one does
 // not come back. stop is done when the service and all that need it are down.
 //
+// # Another specification
+//
+// An apply replaces the specification as a whole; the driver has validated it and
+// made it durable before. What is added starts as at a boot. What is removed stops,
+// what depends on it first, and is forgotten with all that people said of it. An
+// apply overrides a scale; a stop by a person stays. Another digest is another
+// revision: what failed before counts for nothing, what is down starts with it, and
+// of what lives one instance after the other is replaced, each only while all
+// others are up (see roll); where one does not come up, the others stay as they
+// are. A revision that is known by its digest comes back under its own number. All
+// else counts at once, and touches nothing that runs. What needs a service that an
+// apply disables goes down before it.
+//
+// An apply is answered when each service that it adds, updates, enables, resizes
+// or removes is settled, or failed: then it names all that did not come up, and
+// what is wanted stays wanted. A newer apply supersedes one that waits.
+//
 // # Failures
 //
 // See retry for backoff and crash loops. then = "rollback" holds while there are
@@ -180,6 +200,15 @@
 // A judged instance is restarted as one that failed: backoff, crash loop, group. A
 // recycled one comes back at once and counts nothing. Both are taken down before
 // the replacement is started.
+//
+// Memory (restart_above, growth) is a judgement as well. It is no crash: it passes
+// the budget, ends by the stop signal, and its exit reason is "memory". But it is
+// an end that nobody asked for, so it counts: one that is too large again as soon
+// as it is up comes back slower each time, and if it is so crash_loop.failures
+// times within crash_loop.within, replacing it does not help, and that is what
+// crash_loop.then is for (a new revision that bloats is reverted as one that
+// crashes). One that takes longer than restart.reset_after to get there counts
+// anew each time, and comes back after restart.delay.
 //
 // Not acts are: crashes, starts that time out, what people ask for, a stop in the
 // order of needs, and what a group's strategy takes down with a failed member: the

@@ -35,24 +35,35 @@ type Request uint64
 // Event is what happened. The set is closed.
 type Event interface{ event() }
 
-// SpecChanged brings the specification that is to run. It is the first event;
-// a later one is refused for now with spec_rejected and changes nothing.
+// SpecChanged brings the specification that is to run. It is the first event. A
+// later one is an apply: it replaces the one before as a whole, and is answered
+// as a Command is. See the package comment.
 type SpecChanged struct {
-	Spec *spec.Spec
-	Past Past
+	Spec *spec.Spec // valid; the machine keeps it, nobody writes it any more
+	// Digests is, by service, what the processes run with (see spec/diff.Digest):
+	// another one is another revision. A service that is missing has the digest "".
+	Digests map[string]string
+	Number  uint64 // of this specification: RecordApplied says that it is the one
+	By      string // who asked
+	Request Request
+	Past    Past // only read where it is the first event
 }
 
 // Past is what an earlier supervisor left with the keeper: its records. The zero
 // Past is a first start.
 type Past struct {
-	Slots        map[string]SlotMemory   // by instance id
-	Incarnations map[string]uint64       // by service: the last one that instances which are no more have used
-	Stopped      map[string]bool         // by service or instance id: stopped by a person
-	Started      map[string]bool         // by service: started by a person although the spec says enabled = false
-	Scale        map[string]int          // by service: instances set by a person
-	Groups       map[string]int64        // by group: where its restart was, a RecordGroup's Value
-	Inmates      map[string]InmateMemory // by id ("web/0.17"): who is in quarantine
-	Shutdown     *Shutdown               // one was in progress
+	Slots        map[string]SlotMemory     // by instance id
+	Incarnations map[string]uint64         // by service: the last one that instances which are no more have used
+	Stopped      map[string]bool           // by service or instance id: stopped by a person
+	Started      map[string]bool           // by service: started by a person although the spec says enabled = false
+	Scale        map[string]int            // by service: instances set by a person
+	Groups       map[string]int64          // by group: where its restart was, a RecordGroup's Value
+	Shutdown     *Shutdown                 // one was in progress
+	Revisions    map[string]RevisionMemory // by service: where it is not at its first one
+	// Before is what ran before the specification that runs now was applied, if
+	// anybody knows: with it, what that removed and still lives is stopped in order.
+	Before  *spec.Spec
+	Inmates map[string]InmateMemory // by id ("web/0.17"): who is in quarantine
 }
 
 // Tick says that time has passed: every deadline up to now is acted on.
@@ -130,8 +141,11 @@ const (
 // Act asks that something is done about an incarnation that was judged: On says
 // what. Whatever takes it down passes the disruption budget (see budget.go) and
 // may wait; an act is dropped when the incarnation ends before its turn, and
-// Withdraw takes it back. Told again while it waits it changes nothing. Isolate is
-// a restart where the service cannot isolate (spec.Service.Isolates).
+// Withdraw takes it back. Told again while it waits it changes nothing. A waiting
+// act gives way to a stronger one, and is not asked for again when that is
+// withdrawn: so whoever judges memory tells an Act again with every sample for
+// which it holds; its event is told once, until Withdraw. Isolate is a restart
+// where the service cannot isolate (spec.Service.Isolates).
 type Act struct {
 	Ref
 	Cause  Cause

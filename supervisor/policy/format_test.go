@@ -45,6 +45,10 @@ func (e *env) format(o *Output) string {
 			} else {
 				fmt.Fprintf(&b, "          * inmate %s = %s\n", r.ID, r.Append(nil))
 			}
+		case RecordRevision:
+			fmt.Fprintf(&b, "          * revision %s %d: %s\n", r.ID, r.Value, r.Append(nil))
+		case RecordApplied:
+			fmt.Fprintf(&b, "          * applied %d\n", r.Value)
 		case RecordStarted:
 			fmt.Fprintf(&b, "          * started %s %d\n", r.ID, r.Value)
 		case RecordGroup:

@@ -118,6 +118,8 @@ func parseService(t testing.TB, line string) *spec.Service {
 			v.StartTimeout = dur(val)
 		case "stop_timeout":
 			v.Stop.Timeout = dur(val)
+		case "runs": // what its processes run with
+			v.Process.Command = spec.Expr(val)
 		case "stop_command":
 			v.Stop.Command = `["stop"]`
 		case "reload":
@@ -144,11 +146,21 @@ func parseSpec(t testing.TB, text string) *spec.Spec {
 	return sp
 }
 
+// digests are by service what the tests tell revisions apart by.
+func digests(sp *spec.Spec) map[string]string {
+	d := map[string]string{}
+	for _, v := range sp.Services {
+		d[v.Name] = string(v.Process.Command)
+	}
+	return d
+}
+
 // env drives one machine by hand.
 type env struct {
 	t       testing.TB
 	m       *Machine
 	spec    *spec.Spec
+	before  *spec.Spec // that spec was applied to
 	now     Time
 	out     strings.Builder
 	request Request

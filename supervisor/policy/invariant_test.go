@@ -66,7 +66,7 @@ func checkInvariants(t fataler, m *Machine) {
 	}
 	if m.dirtyServices.head != len(m.dirtyServices.items) || m.dirtySlots.head != len(m.dirtySlots.items) ||
 		m.dirtyOps.head != len(m.dirtyOps.items) || m.dirtyGroups.head != len(m.dirtyGroups.items) ||
-		m.dirtyActs.head != len(m.dirtyActs.items) {
+		m.dirtyActs.head != len(m.dirtyActs.items) || m.dirtyRolls.head != len(m.dirtyRolls.items) {
 		t.Fatalf("work is left")
 	}
 	n := 0
@@ -81,7 +81,7 @@ func checkInvariants(t fataler, m *Machine) {
 func checkService(t fataler, m *Machine, v *service) {
 	t.Helper()
 	name := v.spec.Name
-	var sums struct{ up, first, stalled, dead, occupied, stuck, surplus, waiting, settled, healthy, excused int }
+	var sums struct{ up, first, stalled, dead, occupied, stuck, surplus, waiting, settled, healthy, excused, outdated int }
 	for _, s := range v.slots {
 		c := s.counted
 		switch c.standing {
@@ -100,6 +100,7 @@ func checkService(t fataler, m *Machine, v *service) {
 		sums.surplus += delta(false, c.surplus)
 		sums.waiting += delta(false, c.waiting)
 		sums.settled += delta(false, c.settled)
+		sums.outdated += delta(false, c.outdated)
 		sums.healthy += delta(false, c.healthy)
 		sums.excused += delta(false, c.excused)
 	}
@@ -107,7 +108,7 @@ func checkService(t fataler, m *Machine, v *service) {
 		sums.stalled != v.standing[standsStalled] || sums.dead != v.standing[standsDead] ||
 		sums.occupied != v.occupied || sums.stuck != v.stuck || sums.surplus != v.surplus ||
 		sums.waiting != v.waiting || sums.settled != v.settled ||
-		sums.healthy != v.healthy || sums.excused != v.excused {
+		sums.healthy != v.healthy || sums.excused != v.excused || sums.outdated != v.outdated {
 		t.Fatalf("%s: sums are %+v, kept %+v", name, sums, v)
 	}
 	if l := v.derive(); l != v.level {
@@ -127,7 +128,7 @@ func checkService(t fataler, m *Machine, v *service) {
 		leaving != v.leavingNeeds || pending != v.afterPending {
 		t.Fatalf("%s: neighbours are %d %d %d %d %d, kept %+v", name, down, dead, stalled, leaving, pending, v)
 	}
-	if v.leaving != (v.stopped || leaving > 0) {
+	if v.leaving != (v.stopped || v.disabled() && v.occupied > 0 || leaving > 0) {
 		t.Fatalf("%s: leaving %t", name, v.leaving)
 	}
 	for rel := range v.present {

@@ -11,30 +11,40 @@ import (
 )
 
 // specChanged takes the first specification, and what an earlier supervisor
-// left.
+// left; or another one.
 func (m *Machine) specChanged(e SpecChanged) {
-	if m.loaded || e.Spec == nil {
-		m.out.Notices = append(m.out.Notices, Notice{
-			Kind: KindSpecRejected, Slot: NoSlot, Ref: Ref{Slot: NoSlot}, Reason: Reason{kind: whySpecTwice},
-		})
+	switch {
+	case e.Spec == nil:
+		m.refuse(e.Request, BadRequest, "cannot apply: there is no specification", "")
+		return
+	case m.down.on:
+		m.refuse(e.Request, Conflict, "cannot apply: nines is shutting down ("+m.down.cause+")", "")
+		return
+	case m.loaded:
+		m.apply(e)
 		return
 	}
 	m.loaded = true
 	m.past = e.Past
+	m.floors = map[string]uint64{}
+	maps.Copy(m.floors, e.Past.Incarnations)
 	m.services = make([]*service, 0, len(e.Spec.Services))
 	services := make([]service, len(e.Spec.Services))
 	for i, sp := range e.Spec.Services {
 		v := &services[i]
-		*v = service{spec: sp, revision: 1, instances: sp.Instances, level: levelPending}
+		*v = service{spec: sp, instances: sp.Instances, level: levelPending}
+		m.recallRevision(v, e.Digests[sp.Name], e.Past.Revisions[sp.Name])
 		if n, ok := e.Past.Scale[sp.Name]; ok && n >= 0 && n <= MaxInstances && sp.Type != spec.TypeTask {
-			v.instances = n
+			v.instances, v.scaled = n, true
 		}
-		v.floor = e.Past.Incarnations[sp.Name]
+		v.floor = m.floors[sp.Name]
 		v.started = e.Past.Started[sp.Name]
 		v.stopped = e.Past.Stopped[sp.Name]
 		m.services = append(m.services, v)
 		m.byName[sp.Name] = v
 	}
+	m.applied(e)
+	m.lingering()
 	for _, v := range m.services {
 		m.link(v)
 	}
@@ -47,13 +57,6 @@ func (m *Machine) specChanged(e SpecChanged) {
 			m.record(Record{Kind: RecordGroup, ID: name})
 		}
 	}
-	if m.cfg.ShutdownTimeout == 0 {
-		m.cfg.ShutdownTimeout = e.Spec.Supervisor.ShutdownTimeout
-	}
-	m.out.Notices = append(m.out.Notices, Notice{
-		Kind: KindSpecApplied, Slot: NoSlot, Ref: Ref{Slot: NoSlot},
-		Reason: Reason{kind: whySpecApplied, count: int32(len(m.services))},
-	})
 	if e.Past.Shutdown != nil {
 		m.shutdownAsked(*e.Past.Shutdown)
 	}
@@ -71,6 +74,11 @@ func (m *Machine) specChanged(e SpecChanged) {
 			}
 			m.touch(s)
 			m.reconsider(s)
+		}
+		if v.outdated > 0 {
+			v.updating = true // its roll goes on
+			m.countSettled(v)
+			m.markRoll(v)
 		}
 		m.markDirty(v)
 	}
@@ -93,6 +101,11 @@ func (m *Machine) knownPast() map[*service]int {
 		switch v, index := m.place(id); {
 		case v == nil:
 			m.unknown = append(m.unknown, id)
+			// Its numbers are not used again, should its service come back.
+			if at := strings.LastIndexByte(id, '/'); at > 0 && m.past.Slots[id].Incarnation > m.floors[id[:at]] {
+				m.floors[id[:at]] = m.past.Slots[id].Incarnation
+				m.record(Record{Kind: RecordIncarnations, ID: id[:at], Value: int64(m.floors[id[:at]])})
+			}
 		case index >= max(v.instances, tops[v]):
 			m.forgetSlot(v, id, Ref{Slot: NoSlot, Incarnation: m.past.Slots[id].Incarnation})
 		}
@@ -111,14 +124,49 @@ func (m *Machine) place(id string) (v *service, index int) {
 	if err != nil || index < 0 || index >= MaxInstances || strconv.Itoa(index) != id[at+1:] {
 		return nil, 0
 	}
-	return m.byName[id[:at]], index
+	return m.named(id[:at], true), index
+}
+
+// named is the service of that name: one of the specification, or where removed
+// says so, one that it has no more and of which something lives.
+func (m *Machine) named(name string, removed bool) *service {
+	v := m.byName[name]
+	if v == nil && removed && m.removing > 0 {
+		if i := slices.IndexFunc(m.services, func(v *service) bool { return v.removed && v.spec.Name == name }); i >= 0 {
+			v = m.services[i]
+		}
+	}
+	return v
+}
+
+// lingering gives what the past knows of services that the last apply has
+// removed, and that still lives, its place: it is stopped in order.
+func (m *Machine) lingering() {
+	if m.past.Before == nil {
+		return
+	}
+	lives := map[string]bool{} // looked up only
+	for id, w := range m.past.Slots {
+		if at := strings.LastIndexByte(id, '/'); at >= 0 && w.Lives() {
+			lives[id[:at]] = true
+		}
+	}
+	for _, sp := range m.past.Before.Services {
+		if m.byName[sp.Name] == nil && lives[sp.Name] {
+			m.services = append(m.services, &service{
+				spec: sp, revision: 1, level: levelPending, removed: true, floor: m.floors[sp.Name],
+			})
+			m.removing++
+		}
+	}
+	m.past.Before = nil
 }
 
 // link resolves what v needs and comes after. Names that do not resolve cannot
 // come from a valid spec; they are left out.
 func (m *Machine) link(v *service) {
 	add := func(list []*service, name string) []*service {
-		o := m.byName[name]
+		o := m.named(name, v.removed)
 		if o == nil || o == v {
 			return list
 		}

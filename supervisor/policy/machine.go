@@ -56,7 +56,12 @@ type Machine struct {
 	ended      bool // ActEnd was given: nothing is done any more
 	past       Past // what is said of slots that a later scale makes
 	unknown    []string
+	floors     map[string]uint64 // Past.Incarnations, and of unknown: for services that come back
+	timeout    time.Duration     // of a shutdown, as the spec says
 	services   []*service
+	retired    map[string]*service // removed from the spec, and gone: their slots are used again
+	removing   int                 // services that are no more in the spec and still in services
+	applying   *application        // nil: nobody waits for an apply
 	byName     map[string]*service // only looked up, never ranged over
 	slots      []*slot
 	block      []slot // where the next slots come from
@@ -75,6 +80,7 @@ type Machine struct {
 	dirtyGroups   queue[*group]
 	dirtyActs     queue[*service]
 	dirtyOps      queue[*service]
+	dirtyRolls    queue[*service]
 
 	quarantine []*inmate // the oldest first; see quarantine.go
 
@@ -88,9 +94,17 @@ type Machine struct {
 type service struct {
 	spec      *spec.Service
 	revision  int
-	instances int  // wanted: the spec's, or what a person scaled it to
-	started   bool // by a person, although the spec disables it
-	stopped   bool // by a person, all of it
+	digest    string     // of it
+	prior     []Revision // earlier ones, the newest first
+	top       int        // the highest number that a revision of it has had
+	removed   bool       // it is no more in the specification: it goes down, and is forgotten
+	scaled    bool       // instances is what a person scaled it to
+	awaited   awaited    // what an apply waits for
+	fresh     bool       // the apply under way has added it
+	updating  bool       // a new revision has not come to all of its instances
+	instances int        // wanted: the spec's, or what a person scaled it to
+	started   bool       // by a person, although the spec disables it
+	stopped   bool       // by a person, all of it
 	stoppedBy string
 	lastCode  int // of its last failure, as the keeper's exit status
 	slots     []*slot
@@ -110,6 +124,7 @@ type service struct {
 	surplus  int // occupied with index >= instances
 	waiting  int // wanted and down: they start when they may
 	settled  int
+	outdated int // live and are of another revision
 	healthy  int // ready, and no check says otherwise: what the disruption budget counts
 	excused  int // not up, and a group does not wait for them
 
@@ -133,7 +148,7 @@ type service struct {
 	schedule *spec.Schedule // of recycle; nil: none
 	gate     *gate          // of its automatic acts; nil: there has been none. See budget.go
 
-	dirty, opsDirty, actsDirty bool
+	dirty, opsDirty, rollDirty, actsDirty bool
 }
 
 // The two orders in which services stop.
@@ -144,17 +159,18 @@ const (
 
 // slot is the place of one instance.
 type slot struct {
-	id      Slot
-	svc     *service
-	index   int
-	name    string
-	phase   phase
-	ref     Ref
-	seq     uint64 // of its last intent
-	pid     int
-	start   uint64 // the driver's: tells the pid from a later one
-	stopped bool   // by a person, this instance alone
-	by      string
+	id       Slot
+	svc      *service
+	index    int
+	name     string
+	phase    phase
+	ref      Ref
+	revision int    // of its last intent
+	seq      uint64 // of its last intent
+	pid      int
+	start    uint64 // the driver's: tells the pid from a later one
+	stopped  bool   // by a person, this instance alone
+	by       string
 
 	// Of the current incarnation.
 	end       ending // why we end it, if we do
@@ -177,6 +193,7 @@ type slot struct {
 	// Memory of failures; see backoff.go.
 	first        bool          // on its way up for the first time since a boot or a person's start
 	held         bool          // in a crash loop that is not given up
+	loop         bool          // a crash loop was declared, and no end of it
 	streak       int           // unrequested ends since the last reset
 	base         float64       // the last delay before it was spread, in nanoseconds; a float, lest rounding adds up
 	spread       float64       // 1+u
@@ -193,10 +210,12 @@ type slot struct {
 	scaling bool // a scale operation waits for it
 
 	// Automatic acts; see budget.go.
-	act       *act // that waits; nil: none
-	turn      turn // an act has taken it down, and its replacement is awaited
-	unhealthy bool // by a check
-	dump      bool // it is to end by SIGABRT
+	act       *act   // that waits; nil: none
+	turn      turn   // an act has taken it down, and its replacement is awaited
+	unhealthy bool   // by a check
+	dump      bool   // it is to end by SIGABRT
+	told      causes // judgements that hold and whose event was told; see Act
+	alert     Reason // one that asks for nothing: status shows it
 	lined     [numLines]bool
 
 	inmates []*inmate // incarnations that have left it for the quarantine
@@ -226,7 +245,7 @@ func New(cfg Config) *Machine {
 	return &Machine{
 		cfg:    cfg,
 		rng:    *rand.NewPCG(cfg.Seed, 0x6e696e6573),
-		byName: map[string]*service{},
+		byName: map[string]*service{}, retired: map[string]*service{},
 	}
 }
 
@@ -243,6 +262,8 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 			m.refuse(e.Request, Conflict, "cannot "+e.Verb.String()+" "+e.Service+": nines has shut down", "")
 		case Inmate:
 			m.refuse(e.Request, Conflict, "cannot do that with "+e.ID+": nines has shut down", "")
+		case SpecChanged:
+			m.refuse(e.Request, Conflict, "cannot apply: nines has shut down", "")
 		case Shutdown:
 			if e.Request != 0 {
 				m.act(Action{Kind: ActAccepted, Request: e.Request})
@@ -293,6 +314,9 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 	}
 	m.settle()
 	m.saveAll()
+	if m.removing > 0 {
+		m.retire()
+	}
 	if m.down.on && m.occupied == 0 {
 		m.finishShutdown()
 	}
@@ -370,6 +394,6 @@ func (m *Machine) record(r Record) { m.out.Records = append(m.out.Records, r) }
 
 func (m *Machine) notice(k Kind, s *slot, why Reason) {
 	m.out.Notices = append(m.out.Notices, Notice{
-		Kind: k, Service: s.svc.spec.Name, Slot: s.id, Ref: s.ref, PID: s.pid, Reason: why,
+		Kind: k, Service: s.svc.spec.Name, Slot: s.id, Ref: s.ref, Revision: s.revision, PID: s.pid, Reason: why,
 	})
 }

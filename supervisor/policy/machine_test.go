@@ -15,6 +15,7 @@ import (
 //	spec [auto] [auto-stop]   a new machine with these services, one a line;
 //	                          auto: spawns are answered at once; auto-stop: stops too
 //	past                      what an earlier supervisor left, before spec (see parsePast)
+//	apply                     another spec for the running machine
 //	step                      events, one a line
 //	advance DURATION          time passes, with a Tick at each deadline
 //	die [DURATION]            the supervisor dies; so much later the next one is handed
@@ -43,8 +44,12 @@ func TestCases(t *testing.T) {
 				e = newEnv(t)
 				e.spec = parseSpec(t, d.Input)
 				e.autoSpawn, e.autoStop = d.HasArg("auto"), d.HasArg("auto-stop")
-				e.step(SpecChanged{Spec: e.spec, Past: past})
+				e.step(SpecChanged{Spec: e.spec, Digests: digests(e.spec), Past: past})
 				past = Past{}
+			case "apply":
+				e.before, e.spec = e.spec, parseSpec(t, d.Input)
+				e.request++
+				e.step(SpecChanged{Spec: e.spec, Digests: digests(e.spec), Request: e.request, By: "ann", Number: uint64(e.request)})
 			case "step":
 				for line := range strings.Lines(d.Input) {
 					e.step(e.event(strings.TrimSpace(line)))
@@ -74,7 +79,9 @@ func TestCases(t *testing.T) {
 					e.spec = parseSpec(t, d.Input)
 				}
 				e.m = New(Config{SpawnPatience: -1})
-				e.step(SpecChanged{Spec: e.spec, Past: e.kept.past(t)})
+				left := e.kept.past(t)
+				left.Before = e.before
+				e.step(SpecChanged{Spec: e.spec, Digests: digests(e.spec), Past: left})
 				for _, id := range e.m.Unknown() {
 					e.printf("          not known: %s\n", id)
 				}

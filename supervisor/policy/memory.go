@@ -22,6 +22,7 @@ type SlotMemory struct {
 	// left behind is killed), stuck. The words are stable.
 	Phase       string
 	Incarnation uint64 // the last one used; at least 1
+	Revision    int    // that this one was started with; 0 is 1
 
 	// Of an incarnation that lives.
 	PID                int
@@ -100,6 +101,9 @@ func (w *SlotMemory) Append(dst []byte) []byte {
 	dst = append(dst, memoryVersion...)
 	dst = append(append(dst, ' '), w.Phase...)
 	dst = strconv.AppendUint(append(dst, ' '), w.Incarnation, 10)
+	if w.Revision > 1 {
+		dst = appendInt(dst, "rev", int64(w.Revision))
+	}
 	dst = appendInt(dst, "pid", int64(w.PID))
 	if w.Start != 0 {
 		dst = strconv.AppendUint(append(dst, " start="...), w.Start, 10)
@@ -257,6 +261,8 @@ func ParseSlotMemory(text string) (SlotMemory, error) {
 // set takes one field of the text.
 func (w *SlotMemory) set(key, value string) (err error) {
 	switch key {
+	case "rev":
+		w.Revision, err = parseCount(value)
 	case "pid":
 		w.PID, err = parseCount(value)
 	case "start":
@@ -303,8 +309,11 @@ func (w *SlotMemory) set(key, value string) (err error) {
 		if w.Cause = string(appendLine(nil, value)); w.Cause != value {
 			err = errMemory
 		}
-	default:
+	case "":
 		err = errMemory
+	default:
+		// Of a newer version. One that may not be passed over comes with another
+		// memoryVersion.
 	}
 	return err
 }

@@ -70,7 +70,11 @@ func (k kept) value(r *Record) {
 	if r.Kind == RecordInmate {
 		k[key] = string(r.Append(nil))
 	}
-	if r.Value == 0 && (r.Kind == RecordInmate || r.Kind == RecordStopped || r.Kind == RecordStarted || r.Kind == RecordGroup) {
+	if r.Kind == RecordRevision {
+		k[key] = string(r.Append(nil))
+	}
+	if r.Value == 0 && (r.Kind == RecordInmate || r.Kind == RecordStopped || r.Kind == RecordStarted || r.Kind == RecordRevision || r.Kind == RecordGroup) ||
+		r.Value < 0 && r.Kind == RecordScale {
 		delete(k, key)
 	}
 }
@@ -85,7 +89,8 @@ func (k kept) String() string {
 		}
 		n, _ := strconv.Atoi(kind) // value made it
 		fmt.Fprintf(&b, "%s %s = %s\n", [...]string{
-			RecordIncarnations: "incarnations", RecordStopped: "stopped", RecordScale: "scale", RecordStarted: "started", RecordShutdown: "shutdown", RecordGroup: "group", RecordInmate: "inmate",
+			RecordIncarnations: "incarnations", RecordStopped: "stopped", RecordScale: "scale", RecordStarted: "started", RecordShutdown: "shutdown",
+			RecordRevision: "revision", RecordApplied: "applied", RecordGroup: "group", RecordInmate: "inmate",
 		}[n], id, k[key])
 	}
 	return b.String()
@@ -96,7 +101,8 @@ func (k kept) past(t fataler) Past {
 	t.Helper()
 	p := Past{
 		Slots: map[string]SlotMemory{}, Incarnations: map[string]uint64{},
-		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{}, Groups: map[string]int64{}, Inmates: map[string]InmateMemory{},
+		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{},
+		Revisions: map[string]RevisionMemory{}, Groups: map[string]int64{}, Inmates: map[string]InmateMemory{},
 	}
 	for key, text := range k {
 		kind, id, other := strings.Cut(key, ":")
@@ -136,6 +142,10 @@ func (k kept) past(t fataler) Past {
 			p.Groups[id] = int64(n)
 		case RecordScale:
 			p.Scale[id] = n
+		case RecordRevision:
+			if p.Revisions[id], err = ParseRevisionMemory(text); err != nil {
+				t.Fatalf("%s: %v", key, err)
+			}
 		case RecordShutdown:
 			by, err := strconv.ParseInt(deadline, 10, 64)
 			if err != nil {
@@ -213,7 +223,7 @@ func TestMemoryRefused(t *testing.T) {
 		"1 ready 1 next=ready", "1 ready 1 base=NaN", "1 ready 1 base=-1", "1 ready 1 base=+Inf", "1 ready 1 ends=", "1 ready 1 ends=5,-1",
 		"1 ready 1 ends=" + strings.Repeat("1,", MaxEnds) + "1", "1 ready 1 ends=9223372036854775807,1",
 		"1 ready 1 exit=oom", "1 ready 1 exit=why:1::", "1 ready 1 exit=oom:x::", "1 ready 1 exit=oom:1::z", "1 ready 1 exit=oom:1:" + strings.Repeat("S", 25) + ":",
-		"1 ready 1 why=so", "1 ready 1 turn=left", "1 ready 1 turn=", "1 ready 1 what=1", "1 ready 1 cause=a\tb", "1 ready 1 cause=" + strings.Repeat("x", MaxMemory),
+		"1 ready 1 why=so", "1 ready 1 turn=left", "1 ready 1 turn=", "1 ready 1 cause=a\tb", "1 ready 1 cause=" + strings.Repeat("x", MaxMemory),
 	} {
 		_, err := ParseSlotMemory(text)
 		if err == nil || !strings.HasPrefix(err.Error(), "cannot read the memory of an instance: ") {

@@ -158,6 +158,9 @@ func (m *Machine) finish(o *operation, failed bool, message, hint string) {
 		}
 	}
 	m.markOps(o.svc)
+	if o.svc.updating {
+		m.markRoll(o.svc) // it had waited for a restart
+	}
 }
 
 func without(list []*operation, o *operation) []*operation {
@@ -203,6 +206,9 @@ func falls(o *operation) bool { return o.verb == VerbStop }
 // which go on. It costs a few comparisons for each of them, however many
 // instances there are.
 func (m *Machine) progress(v *service) {
+	if v.awaited != awaitNothing {
+		m.progressApply(v)
+	}
 	for i := 0; i < len(v.ops); {
 		o := v.ops[i]
 		switch o.verb {
@@ -228,6 +234,9 @@ func (m *Machine) progress(v *service) {
 // failOps: an instance ended, or did not start, and nobody had asked for that.
 // Whoever waits for it to come up is told, and what comes next.
 func (m *Machine) failOps(s *slot, how Reason) {
+	if s.svc.awaited == awaitUp && s.revision == s.svc.revision && s.next != phaseCompleted {
+		m.awaitedFailed(s.svc, s.name+": "+how.String()+nextWords(s, m.now))
+	}
 	for i := 0; i < len(s.svc.ops); {
 		o := s.svc.ops[i]
 		waits := false

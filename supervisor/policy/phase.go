@@ -259,6 +259,7 @@ func (m *Machine) fire(s *slot, t timer) {
 		}
 	case timerReset:
 		if s.phase == phaseReady {
+			m.endLoop(s, whyLasted)
 			m.forget(s)
 			m.touch(s)
 		}
@@ -281,16 +282,18 @@ const (
 	wantStopped         // by a person
 	wantGone            // by a person: scaled away
 	wantEnd             // shutdown
+	wantRemoved         // its service is no more in the specification
 	numDesires
 )
 
 func (d desire) String() string {
-	return [...]string{"run", "yield", "disabled", "stopped", "gone", "end"}[d]
+	return [...]string{"run", "yield", "disabled", "stopped", "gone", "end", "removed"}[d]
 }
 
 // desired says what is wanted of s. It is the one place that says who wins:
 //
 //	shutdown                     > everything
+//	removed from the spec        > what people said of it
 //	scaled away by a person      > stopped, since it is no longer an instance
 //	stopped by a person          > the spec
 //	disabled by the spec         (a person's start lifts it until the next boot)
@@ -303,6 +306,8 @@ func (m *Machine) desired(s *slot) desire {
 	switch {
 	case m.down.on:
 		return wantEnd
+	case v.removed:
+		return wantRemoved
 	case s.index >= v.instances:
 		return wantGone
 	case v.stopped || s.stopped:
@@ -329,14 +334,14 @@ const (
 
 // decide is the product of phases and desires.
 //
-//	            run    yield   disabled stopped gone    end
-//	down        tryUp  keep    keep     keep    keep    keep
-//	backoff     keep   keep    cancel   cancel  cancel  cancel
-//	completed   keep   keep    cancel   cancel  cancel  keep
-//	failed      keep   keep    cancel   cancel  cancel  keep
-//	spawning    keep   end     end      end     end     end
-//	starting    keep   end     end      end     end     end
-//	ready       keep   end     end      end     end     end
+//	            run    yield   disabled stopped gone    end     removed
+//	down        tryUp  keep    keep     keep    keep    keep    keep
+//	backoff     keep   keep    cancel   cancel  cancel  cancel  cancel
+//	completed   keep   keep    cancel   cancel  cancel  keep    cancel
+//	failed      keep   keep    cancel   cancel  cancel  keep    cancel
+//	spawning    keep   end     end      end     end     end     end
+//	starting    keep   end     end      end     end     end     end
+//	ready       keep   end     end      end     end     end     end
 //	stopping, killing, clearing, stuck: keep, it is being ended already
 //	freezing: keep, the answer says what follows
 //
@@ -353,7 +358,7 @@ func decide(p phase, d desire) decision {
 			return cancel
 		}
 	case phaseCompleted, phaseFailed:
-		if d == wantDisabled || d == wantStopped || d == wantGone {
+		if d == wantDisabled || d == wantStopped || d == wantGone || d == wantRemoved {
 			return cancel
 		}
 	case phaseSpawning, phaseStarting, phaseReady:

@@ -16,14 +16,16 @@ import (
 // length and from outside; this looks inside.
 type chaos struct {
 	*env
-	rng      *rand.Rand
-	inflight []Event // answers owed
-	old      []Event // answers given: they come again
-	spawns   map[string]bool
-	delays   map[Slot]time.Duration
-	waiting  map[Request]bool
-	ended    bool
-	good     bool // from now on the driver answers everything, and services behave
+	rng       *rand.Rand
+	inflight  []Event // answers owed
+	old       []Event // answers given: they come again
+	spawns    map[string]bool
+	delays    map[Slot]time.Duration
+	waiting   map[Request]bool
+	removed   []string // by the last apply, of request removedBy
+	removedBy Request
+	ended     bool
+	good      bool // from now on the driver answers everything, and services behave
 }
 
 func randomSpec(r *rand.Rand) *spec.Spec {
@@ -84,18 +86,7 @@ func randomSpec(r *rand.Rand) *spec.Spec {
 		}
 		sp.Services = append(sp.Services, v)
 	}
-	// Needs point backwards, and so the order of definition is one for groups.
-	for i := 0; i < len(sp.Services); {
-		n := min(1+r.IntN(4), len(sp.Services)-i)
-		g := spec.Group{Name: fmt.Sprintf("g%d", i), Strategy: spec.Strategy(pick("one_for_one", "one_for_all", "rest_for_one"))}
-		for _, v := range sp.Services[i : i+n] {
-			g.Members = append(g.Members, v.Name)
-		}
-		if r.IntN(2) == 0 {
-			sp.Groups = append(sp.Groups, g)
-		}
-		i += n
-	}
+	sp.Groups = randomGroups(r, sp.Services)
 	return sp
 }
 
@@ -111,6 +102,7 @@ func newChaos(t testing.TB, seed uint64) *chaos {
 func (c *chaos) feed(ev Event) {
 	o := c.m.Step(c.now, ev)
 	checkInvariants(c.t, c.m)
+	c.checkApply(o)
 	c.kept.take(c.t, c.m, o)
 	if _, ok := ev.(SpecChanged); !ok { // it holds pointers, which differ from run to run
 		c.printf("%T %+v\n", ev, ev)
@@ -118,7 +110,7 @@ func (c *chaos) feed(ev Event) {
 	c.printf("%s", c.format(o))
 	if c.ended && len(o.Now)+len(o.Then)+len(o.Records) > 0 {
 		switch ev.(type) {
-		case Command, Shutdown, Inmate: // answered, and that is all
+		case Command, Shutdown, SpecChanged, Inmate: // answered, and that is all
 		default:
 			c.t.Fatalf("output after the end: %s", c.format(o))
 		}
@@ -268,7 +260,12 @@ func (c *chaos) heal() {
 		c.feed(Tick{})
 	}
 	if len(c.waiting) > 0 {
-		c.t.Fatalf("not answered in an hour: %v\n%s", c.waiting, c.snapshot())
+		c.t.Fatalf("not answered in an hour: %v\n%s\n%+v", c.waiting, c.snapshot(), func() (l []operation) {
+			for _, o := range c.m.operations {
+				l = append(l, *o)
+			}
+			return
+		}())
 	}
 	if c.ended || c.m.down.on {
 		return
@@ -279,6 +276,9 @@ func (c *chaos) heal() {
 		}
 		for _, s := range v.slots[:v.instances] {
 			up := s.phase == phaseReady || s.phase == phaseCompleted || s.phase == phaseFailed
+			if m := c.m; m.desired(s) == wantRun && s.phase == phaseReady && s.revision != v.revision && v.standing[standsUp] == v.instances && v.healthy > v.atLeast() {
+				c.t.Fatalf("%s is not of revision %d an hour after the faults stopped\n%s\n%+v", s.name, v.revision, c.snapshot(), v)
+			}
 			if m := c.m; m.desired(s) == wantRun && !up {
 				c.t.Fatalf("%s is %s an hour after the faults stopped\n%s", s.name, s.phase, c.snapshot())
 			}
@@ -323,6 +323,8 @@ func (c *chaos) once(services int) {
 			Request: c.request, Verb: VerbStart + Verb(r.IntN(6)), Service: fmt.Sprintf("s%d", r.IntN(services+1)),
 			Instance: index, Instances: r.IntN(6), Signal: "SIGUSR1",
 		})
+	case r.IntN(3) == 0:
+		c.applyAnother()
 	case r.IntN(3) == 0 && len(c.m.slots) > 0:
 		s := c.m.slots[r.IntN(len(c.m.slots))]
 		cause := CauseCheck + Cause(r.IntN(4))
@@ -355,7 +357,7 @@ func (c *chaos) once(services int) {
 func (c *chaos) run(n int) string {
 	sp := randomSpec(c.rng)
 	c.spec = sp
-	c.feed(SpecChanged{Spec: sp})
+	c.feed(SpecChanged{Spec: sp, Digests: digests(sp)})
 	c.feed(ClockChanged{Wall: time.Unix(int64(c.now/1e9), 0).UTC()})
 	for range n {
 		c.once(len(sp.Services))

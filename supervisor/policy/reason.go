@@ -53,7 +53,9 @@ const (
 	whyRestart  // name: who asked
 	whyShutdown // name: the cause
 	whySpecApplied
-	whySpecTwice
+	whyUpdate  // count, code: from which revision to which
+	whyUpdated // code: the revision
+	whyRemoved // -
 	// Why it is down, or goes down.
 	whyStopped  // name: who asked
 	whyDisabled // -
@@ -72,6 +74,10 @@ const (
 	whyJudged   // text
 	whyActed    // how, text: the exit notice of one that was judged
 	whyPasses   // -
+	// Why a crash loop is over.
+	whyLasted   // delay: it has been ready for so long
+	whyAfresh   // -
+	whyUnwanted // -
 	// What an act (how, delay, text) waits for.
 	whyActBudget   // count: ready; code: at least
 	whyActTurn     // name: the instance that is being replaced
@@ -148,9 +154,13 @@ func (r Reason) String() string {
 	case whyShutdown:
 		return "shutting down: " + r.name
 	case whySpecApplied:
-		return "specification applied: " + plural(r.count, "service")
-	case whySpecTwice:
-		return "a running supervisor does not take another specification; nothing was changed"
+		return "specification applied" + by(r.name) + ": " + plural(r.count, "service")
+	case whyUpdate:
+		return "revision " + itoa(r.code) + " replaces " + itoa(r.count)
+	case whyUpdated:
+		return "all of it runs revision " + itoa(r.code)
+	case whyRemoved:
+		return "no longer in the specification"
 	case whyStopped:
 		if r.name == "" {
 			return "stopped by a person"
@@ -187,6 +197,12 @@ func (r Reason) String() string {
 		return r.act(r.kind)
 	case whyActed:
 		return cmp.Or(r.text, unsaid) + ", so it was stopped: " + r.end(r.how)
+	case whyLasted:
+		return "ready for " + words(r.delay) + ": its crash loop is over"
+	case whyAfresh:
+		return "its failures are forgotten, since a person or another revision has it tried afresh"
+	case whyUnwanted:
+		return "its crash loop is over, since it is not wanted any more"
 	case whyPasses:
 		return "its check passes again"
 	case whyActBudget:
@@ -236,6 +252,8 @@ func (r Reason) act(k reasonKind) string {
 		return "recycle (it runs for " + words(r.delay) + ")"
 	case whySchedule:
 		return "recycle (schedule " + strconv.Quote(r.text) + ")"
+	case whyUpdate:
+		return "the update"
 	}
 	if r.kind == whyJudged {
 		return cmp.Or(r.text, unsaid)

@@ -42,6 +42,9 @@ func (m *Machine) beginShutdown(e Shutdown) {
 	if deadline == 0 {
 		timeout := m.cfg.ShutdownTimeout
 		if timeout <= 0 {
+			timeout = m.timeout
+		}
+		if timeout <= 0 {
 			timeout = DefaultShutdownTimeout
 		}
 		deadline = m.now.Add(timeout)
@@ -63,6 +66,7 @@ func (m *Machine) beginShutdown(e Shutdown) {
 			i++
 		}
 	}
+	m.endApply("nines is shutting down (" + e.Cause + ")")
 	for _, s := range m.slots {
 		m.touch(s)
 		m.reconsider(s)

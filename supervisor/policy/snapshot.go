@@ -1,5 +1,7 @@
 package policy
 
+import "nines/spec"
+
 // ServiceState is the state of a service, as in the API.
 type ServiceState string
 
@@ -56,6 +58,8 @@ type ServiceView struct {
 	Revision  int
 	Instances int // desired
 	Slots     []Slot
+	Spec      *spec.Service
+	Removed   bool // it is no more in the specification, and goes down
 }
 
 // SlotView is an instance as it is now.
@@ -67,6 +71,7 @@ type SlotView struct {
 	State       InstanceState
 	Reason      Reason
 	Ref         Ref    // of the current or last incarnation
+	Revision    int    // that it runs, or ran
 	PID         int    // 0: none
 	Start       uint64 // of PID, as Spawned gave it
 	Restarts    int    // automatic restarts since a person last started it

@@ -11,6 +11,7 @@ func (m *Machine) start(s *slot) {
 	s.seq = m.seq
 	s.ref.Incarnation++
 	s.phase = phaseSpawning
+	s.revision = s.svc.revision
 	s.pid, s.start = 0, 0
 	s.end, s.endWhy = endNone, Reason{}
 	s.answered, s.early, s.exited, s.emptied, s.restored = false, false, false, false, false
@@ -22,6 +23,7 @@ func (m *Machine) start(s *slot) {
 	s.startedAt, s.readyAt = 0, 0
 	s.hook = 0
 	s.unhealthy, s.dump = false, false
+	s.told, s.alert = 0, Reason{}
 	s.next, s.nextAt = phaseDown, 0
 	m.then(Action{Kind: ActSpawn, Ref: s.ref, Revision: s.svc.revision})
 	m.notice(KindStarting, s, Reason{kind: whyStarting, count: int32(s.restarts)})
@@ -125,7 +127,7 @@ func (m *Machine) becomeReady(s *slot, _ input) {
 		s.first = false
 		if v.spec.Ready != nil || m.cfg.Settle < 0 {
 			s.settled = true
-		} else if len(v.ops) > 0 || s.turn != turnNone {
+		} else if v.watched() || v.updating || s.turn != turnNone {
 			m.arm(s, timerSettle, m.cfg.Settle)
 		}
 		m.armRecycle(s)

@@ -28,18 +28,18 @@ func TestTransitionsAreTotal(t *testing.T) {
 // TestDecideTable holds the table in the comment of decide against the code.
 func TestDecideTable(t *testing.T) {
 	const table = `
-down        tryUp  keep    keep     keep    keep    keep
-backoff     keep   keep    cancel   cancel  cancel  cancel
-completed   keep   keep    cancel   cancel  cancel  keep
-failed      keep   keep    cancel   cancel  cancel  keep
-spawning    keep   end     end      end     end     end
-starting    keep   end     end      end     end     end
-ready       keep   end     end      end     end     end
-stopping    keep   keep    keep     keep    keep    keep
-killing     keep   keep    keep     keep    keep    keep
-clearing    keep   keep    keep     keep    keep    keep
-stuck       keep   keep    keep     keep    keep    keep
-freezing    keep   keep    keep     keep    keep    keep
+down        tryUp  keep    keep     keep    keep    keep    keep
+backoff     keep   keep    cancel   cancel  cancel  cancel  cancel
+completed   keep   keep    cancel   cancel  cancel  keep    cancel
+failed      keep   keep    cancel   cancel  cancel  keep    cancel
+spawning    keep   end     end      end     end     end     end
+starting    keep   end     end      end     end     end     end
+ready       keep   end     end      end     end     end     end
+stopping    keep   keep    keep     keep    keep    keep    keep
+killing     keep   keep    keep     keep    keep    keep    keep
+clearing    keep   keep    keep     keep    keep    keep    keep
+stuck       keep   keep    keep     keep    keep    keep    keep
+freezing    keep   keep    keep     keep    keep    keep    keep
 `
 	names := map[decision]string{keep: "keep", tryUp: "tryUp", cancel: "cancel", end: "end"}
 	seen := 0
@@ -229,15 +229,23 @@ func TestBeforeAndAfter(t *testing.T) {
 	}
 	e.step(SpecChanged{Spec: parseSpec(t, "web")})
 	e.step(SpecChanged{Spec: parseSpec(t, "other")})
-	e.step(Command{Request: 2, Verb: 99, Service: "web", Instance: -1})
-	e.step(Shutdown{})
-	e.step(Spawned{Ref: Ref{Slot: 0, Incarnation: 1}})
+	e.step(Command{Request: 2, Verb: 99, Service: "other", Instance: -1})
+	e.step(SpecChanged{Request: 3})
+	e.step(Shutdown{Cause: "enough"})
+	e.step(SpecChanged{Request: 4, Spec: parseSpec(t, "web")})
+	for id := range Slot(2) {
+		ref := Ref{Slot: id, Incarnation: 1}
+		e.step(Spawned{Ref: ref})
+		e.step(Exited{Ref: ref, Empty: true})
+	}
+	e.step(SpecChanged{Request: 5, Spec: parseSpec(t, "web")})
 	got := e.out.String()
 	for _, want := range []string{
 		"refused #1 (conflict): cannot start web: no specification was loaded yet",
-		"spec_rejected: a running supervisor does not take another specification",
-		"refused #2 (bad_request): cannot verb 99 web: there is no such verb",
-		"signal web/0.1 SIGTERM SIGCONT",
+		"refused #2 (bad_request): cannot verb 99 other: there is no such verb",
+		"refused #3 (bad_request): cannot apply: there is no specification",
+		"refused #4 (conflict): cannot apply: nines is shutting down (enough)",
+		"refused #5 (conflict): cannot apply: nines has shut down",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)

@@ -113,6 +113,7 @@ func (m *Machine) viewSlot(s *slot) SlotView {
 	w := SlotView{
 		Slot: s.id, Service: s.svc.spec.Name, Index: s.index, ID: s.name,
 		Ref: s.ref, PID: s.pid, Start: s.start, Restarts: s.restarts, LastExit: s.last,
+		Revision:  max(s.revision, 1),
 		StartedAt: s.startedAt, ReadyAt: s.readyAt,
 	}
 	if s.exited {
@@ -126,7 +127,7 @@ func (m *Machine) viewSlot(s *slot) SlotView {
 			if w.Reason = m.whyWaiting(s.svc); w.Reason == (Reason{}) {
 				w.Reason = Reason{kind: whyNotSoon}
 			}
-		case wantDisabled, wantStopped, wantGone, wantEnd:
+		case wantDisabled, wantStopped, wantGone, wantEnd, wantRemoved:
 			w.State, w.Reason = Stopped, m.whyEnd(s, d)
 		}
 	case phaseBackoff:
@@ -177,9 +178,10 @@ func (m *Machine) whyEnding(s *slot, d desire) Reason {
 func (m *Machine) viewService(v *service, list []SlotView) ServiceView {
 	w := ServiceView{
 		Name: v.spec.Name, Desired: "running", Revision: v.revision, Instances: v.instances,
+		Spec: v.spec, Removed: v.removed,
 	}
 	var ready, completed, failed, held, stopped, lives, others int
-	var waits Reason  // an act of an instance that is ready
+	var waits Reason  // an act of an instance that is ready, or what is told of it
 	var bad *SlotView // the first that says why it is not as wanted
 	for i := range list {
 		s, x := m.slots[list[i].Slot], &list[i]
@@ -192,7 +194,7 @@ func (m *Machine) viewService(v *service, list []SlotView) ServiceView {
 		case x.State == IsReady:
 			ready++
 			wrong = 0
-			if s.act != nil && waits == (Reason{}) {
+			if (s.act != nil || s.alert != Reason{}) && waits == (Reason{}) {
 				waits = x.Reason
 			}
 		case x.State == Completed:
@@ -216,7 +218,7 @@ func (m *Machine) viewService(v *service, list []SlotView) ServiceView {
 	}
 	wanted := v.instances - stopped
 	switch {
-	case v.stopped, v.disabled(), m.down.on, v.instances > 0 && stopped == v.instances:
+	case v.removed, v.stopped, v.disabled(), m.down.on, v.instances > 0 && stopped == v.instances:
 		w.Desired = "stopped"
 		w.State = ServiceStopped
 		if lives > 0 {
@@ -229,6 +231,8 @@ func (m *Machine) viewService(v *service, list []SlotView) ServiceView {
 			w.Reason = m.whyEnd(v.slots[0], m.desired(v.slots[0]))
 		} else if m.down.on {
 			w.Reason = Reason{kind: whyShutdown, name: m.down.cause}
+		} else if v.removed {
+			w.Reason = Reason{kind: whyRemoved}
 		} else if v.stopped {
 			w.Reason = Reason{kind: whyStopped, name: v.stoppedBy}
 		} else {

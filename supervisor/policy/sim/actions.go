@@ -103,6 +103,10 @@ func (k *checker) notice(n *policy.Notice) {
 		k.quarantined(n.Ref)
 	case policy.KindQuarantineEnded:
 		k.quarantineEnded(n.Ref)
+	case policy.KindMemoryHigh:
+		k.told(n.Ref, policy.CauseMemory)
+	case policy.KindLeak:
+		k.told(n.Ref, policy.CauseLeak)
 	case policy.KindBudgetWait:
 		k.w.marks[MarkBudgetWait]++
 	case policy.KindStuck:

@@ -42,7 +42,8 @@ type incarnation struct {
 	freezing bool // … or was asked to
 	cage     cage
 
-	judged    policy.Cause // an act was asked for
+	judged    policy.Cause              // an act was asked for
+	noted     [policy.CauseRecycle]bool // by cause: the event of a judgement that holds was told
 	unhealthy bool
 
 	told told

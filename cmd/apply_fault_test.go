@@ -1,0 +1,95 @@
+package cmd_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+
+	"nines/ipc"
+)
+
+// TestApplyKillPoints ends the supervisor at each point of an apply, by a hook that
+// only this build has: the next one goes on with it to the end. What was kept on
+// disk is what runs then, also where nothing of it had begun.
+func TestApplyKillPoints(t *testing.T) {
+	bin := binaries(t)
+	faulty := t.TempDir() + "/nines"
+	build := exec.Command("go", "build", "-tags", "ninesfault", "-o", faulty, "nines/cmd/nines")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, point := range []string{
+		"before-apply", "before-intent", "after-intent", "before-clone", "after-clone", "before-known",
+		"exit-peeked", "exit-told", "exit-reaped",
+	} {
+		t.Run(point, func(t *testing.T) { t.Parallel(); applyKillPoint(t, bin, faulty, point) })
+	}
+}
+
+func applyKillPoint(t *testing.T, bin, faulty, point string) {
+	dir, err := os.MkdirTemp("", "nines")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &running{dir: dir, bin: bin}
+	t.Cleanup(func() { r.cleanUp(t) })
+	before := model{"web": {n: 2, enabled: true}, "kept": {n: 1, enabled: true}, "gone": {n: 1, enabled: true}}
+	after := model{"web": {n: 2, enabled: true, variant: 1}, "kept": {n: 1, enabled: true}, "new": {n: 1, enabled: true}}
+	if err := os.WriteFile(dir+"/nines.hcl", []byte(before.spec()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"nines-init", "nines-log", "nines-exec"} {
+		if err := os.Symlink(bin+"/"+name, dir+"/"+name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Link(faulty, dir+"/nines"); err != nil {
+		t.Fatal(err)
+	}
+	r.cmd = exec.Command(bin+"/nines-init", "-f", dir+"/nines.hcl", "--supervisor", dir+"/nines")
+	r.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir,
+		"NINES_FAULT=" + point, "NINES_FAULT_ONCE=" + dir + "/once",
+		"NINES_RUNTIME_DIR=" + dir + "/run", "NINES_STATE_DIR=" + dir + "/state", "NINES_LOG_DIR=" + dir + "/log"}
+	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r.done = make(chan error, 1)
+	go func() { r.done <- r.cmd.Wait() }()
+	o := &operations{t: t, r: r}
+	_, pids := o.settle("the start", []model{before})
+	if err := os.WriteFile(dir+"/once", []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_, err = r.client().Apply(ctx, ipc.ApplyRequest{Files: []ipc.SpecFile{{Name: "after.hcl", Text: after.spec()}}})
+	_, now := o.settle(fmt.Sprintf("the apply (%v)", err), []model{after})
+	if _, err := os.Stat(dir + "/once"); err == nil {
+		t.Fatalf("it did not die at %s", point)
+	}
+	if now["kept/0"] != pids["kept/0"] {
+		t.Errorf("kept/0 had pid %d and has %d\n%s", pids["kept/0"], now["kept/0"], r.out.String())
+	}
+	if st := status(t, r); st.Supervisor.Restarts != 1 {
+		t.Errorf("%d restarts of the supervisor", st.Supervisor.Restarts)
+	}
+	if err := r.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "nines-init has ended", func() error {
+		select {
+		case <-r.done:
+			return nil
+		default:
+			return fmt.Errorf("it runs")
+		}
+	})
+	r.cmd = nil
+	if left := r.marked(); len(left) > 0 {
+		t.Errorf("pids %v are left", left)
+	}
+}

@@ -1,0 +1,398 @@
+package policy
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"nines/spec"
+)
+
+// application is an apply somebody waits for. There is at most one: a newer one
+// supersedes it.
+type application struct {
+	request  Request // 0: nobody
+	by       string
+	pending  int // services that are awaited
+	failures []string
+
+	added, updated, removed, resized int
+}
+
+// awaited is what an apply waits for at a service.
+type awaited uint8
+
+const (
+	awaitNothing awaited = iota
+	awaitUp              // all that is wanted of it is up, and of the current revision
+	awaitLess            // nothing lives of instances that it has no more
+	awaitDown            // nothing of it lives
+)
+
+// watched says whether somebody waits for v to settle.
+func (v *service) watched() bool { return len(v.ops) > 0 || v.awaited != awaitNothing }
+
+// apply replaces the specification of a running machine. What changed of a
+// service decides: another digest is another revision, which roll brings to its
+// instances; all else counts from now on, for what runs as well.
+func (m *Machine) apply(e SpecChanged) {
+	m.endApply("superseded by a newer apply" + by(e.By))
+	a := &application{request: e.Request, by: e.By}
+	m.applying = a
+	if e.Request != 0 {
+		m.then(Action{Kind: ActAccepted, Request: e.Request})
+	}
+	m.applied(e)
+	old := m.services
+	m.services = make([]*service, 0, len(e.Spec.Services)+m.removing)
+	kept := make(map[*service]bool, len(e.Spec.Services)) // looked up only
+	disabled := make([]bool, 0, len(e.Spec.Services))
+	for _, sp := range e.Spec.Services {
+		v := m.takeUp(sp, old)
+		kept[v] = true
+		m.services = append(m.services, v)
+		disabled = append(disabled, v.disabled())
+		v.spec = sp
+	}
+	for _, v := range old {
+		if kept[v] {
+			continue
+		}
+		m.services = append(m.services, v)
+		if !v.removed {
+			m.remove(v)
+		}
+	}
+	m.relink()
+	m.linkGroups(e.Spec.Groups)
+	for i, sp := range e.Spec.Services {
+		m.change(m.byName[sp.Name], e.Digests[sp.Name], disabled[i])
+	}
+	for _, v := range m.services {
+		m.touchAll(v)
+		if v.watched() {
+			m.markOps(v)
+		}
+	}
+	m.applyDone()
+}
+
+// applied takes what is not of a service, and says so.
+func (m *Machine) applied(e SpecChanged) {
+	m.timeout = e.Spec.Supervisor.ShutdownTimeout
+	if e.Number != 0 {
+		m.record(Record{Kind: RecordApplied, Value: int64(e.Number)})
+	}
+	m.out.Notices = append(m.out.Notices, Notice{
+		Kind: KindSpecApplied, Slot: NoSlot, Ref: Ref{Slot: NoSlot},
+		Reason: Reason{kind: whySpecApplied, count: int32(len(e.Spec.Services)), name: e.By},
+	})
+}
+
+// takeUp returns the service that sp describes: the one that is there, one that
+// is on its way out and is wanted again, or a new one.
+func (m *Machine) takeUp(sp *spec.Service, old []*service) *service {
+	if v := m.byName[sp.Name]; v != nil {
+		return v
+	}
+	var v *service
+	if i := slices.IndexFunc(old, func(v *service) bool { return v.removed && v.spec.Name == sp.Name }); i >= 0 && m.removing > 0 {
+		v = old[i]
+		v.removed = false
+		m.removing--
+		if v.remembered() {
+			m.recordRevision(v)
+		}
+	} else if v = m.retired[sp.Name]; v != nil {
+		delete(m.retired, sp.Name)
+		*v = service{slots: v.slots, floor: v.floor, spec: sp, revision: 1, top: 1, level: levelPending, fresh: true}
+		for _, s := range v.slots {
+			s.revision, s.last, s.how, s.why, s.restarts = 0, LastExit{}, Reason{}, Reason{}, 0
+			m.forget(s)
+		}
+	} else {
+		v = &service{spec: sp, revision: 1, top: 1, level: levelPending, fresh: true, floor: m.floors[sp.Name]}
+	}
+	m.byName[sp.Name] = v
+	return v
+}
+
+// remove: v is no more in the specification. What lives of it is stopped, what
+// depends on it first; then it is forgotten.
+func (m *Machine) remove(v *service) {
+	m.applying.removed++
+	m.failAll(v, "it was removed from the specification", func(*operation) bool { return true })
+	delete(m.byName, v.spec.Name)
+	v.removed = true
+	m.removing++
+	m.unsay(v)
+	if v.remembered() {
+		m.record(Record{Kind: RecordRevision, ID: v.spec.Name})
+	}
+	v.updating = false
+	old := v.instances
+	v.instances = 0
+	m.resize(v, old)
+	m.await(v, awaitDown)
+}
+
+// unsay forgets what people said of v.
+func (m *Machine) unsay(v *service) {
+	if v.stopped {
+		v.stopped = false
+		m.record(Record{Kind: RecordStopped, ID: v.spec.Name})
+	}
+	if v.started {
+		v.started = false
+		m.record(Record{Kind: RecordStarted, ID: v.spec.Name})
+	}
+	for _, s := range v.slots {
+		if s.stopped {
+			s.stopped, s.by = false, ""
+			m.record(Record{Kind: RecordStopped, ID: s.name})
+		}
+	}
+	m.unscale(v)
+}
+
+func (m *Machine) unscale(v *service) {
+	if v.scaled {
+		v.scaled = false
+		m.record(Record{Kind: RecordScale, ID: v.spec.Name, Value: -1})
+	}
+}
+
+// change gives v what its new spec says.
+func (m *Machine) change(v *service, digest string, wasDisabled bool) {
+	sp, old := v.spec, v.instances
+	if v.started && sp.Enabled {
+		v.started = false
+		m.record(Record{Kind: RecordStarted, ID: sp.Name})
+	}
+	m.unscale(v)
+	m.failAll(v, "superseded by an apply"+by(m.applying.by), func(o *operation) bool {
+		return o.verb == VerbScale || o.index >= sp.Instances || v.disabled() && rises(o)
+	})
+	if v.instances = sp.Instances; v.instances != old {
+		m.resize(v, old)
+	}
+	update := false
+	switch {
+	case v.digest == digest:
+	case v.fresh:
+		v.digest = digest
+	default:
+		update = true
+		m.update(v, digest)
+	}
+	m.rearm(v)
+	m.rearmRecycle(v)
+	a := m.applying
+	switch {
+	case v.fresh:
+		a.added++
+		v.fresh = false
+	case update:
+		a.updated++
+	case v.instances != old || v.disabled() != wasDisabled:
+		a.resized++
+	}
+	switch {
+	case v.disabled():
+		if v.occupied > 0 {
+			m.await(v, awaitDown)
+		}
+	case update, wasDisabled, v.instances > old:
+		m.await(v, awaitUp)
+	case v.instances < old:
+		m.await(v, awaitLess)
+	}
+}
+
+// rearm gives what is on its way up the readiness that counts now, and forgets
+// ends that can be part of no crash loop any more; those that were are the reason
+// that people are told.
+func (m *Machine) rearm(v *service) {
+	for _, s := range v.slots {
+		gaveUp := s.phase == phaseFailed || s.phase.lives() && s.next == phaseFailed
+		if over := len(s.ends) - max(v.spec.CrashLoop.Failures, 0); over > 0 && !gaveUp {
+			s.ends = s.ends[:copy(s.ends, s.ends[over:])]
+			m.save(s)
+		}
+		switch {
+		case s.phase != phaseStarting:
+		case v.spec.Ready == nil || v.spec.Type == spec.TypeTask:
+			m.becomeReady(s, input{})
+		default:
+			m.armStarting(s)
+		}
+	}
+}
+
+// rearmRecycle has v's instances replaced as its spec says now.
+func (m *Machine) rearmRecycle(v *service) {
+	v.readRecycle()
+	for _, s := range v.slots {
+		if s.act != nil && s.act.cause == CauseRecycle {
+			m.dropAct(s) // if it is still due, it is asked for again at once
+		}
+		m.disarm(s, timerRecycle)
+		m.armRecycle(s)
+	}
+}
+
+// relink makes the dependencies anew, as a first specification has them; the
+// sums over neighbours follow when all is settled.
+func (m *Machine) relink() {
+	for _, v := range m.services {
+		v.needs, v.after, v.needers, v.laters, v.below = nil, nil, nil, nil, [2][]*service{}
+		v.level, v.leaving, v.present, v.holders = levelPending, false, [2]bool{}, [2]int{}
+		v.needDead, v.needStalled, v.leavingNeeds = 0, 0, 0
+	}
+	for _, v := range m.services {
+		m.link(v)
+		m.markDirty(v)
+	}
+}
+
+// retire takes the services away that are no more in the specification and of
+// which nothing lives. Their slots wait for a service of the same name: slots
+// are never given to another instance, and must not grow with each change.
+func (m *Machine) retire() {
+	if m.down.on {
+		return
+	}
+	gone := func(v *service) bool {
+		return v.removed && !v.present[byNeeds] && !v.present[byAll] && v.awaited == awaitNothing
+	}
+	for _, v := range m.services {
+		if gone(v) {
+			for _, o := range v.needs {
+				o.needers = slices.DeleteFunc(o.needers, func(n *service) bool { return n == v })
+			}
+			for _, o := range v.after {
+				o.laters = slices.DeleteFunc(o.laters, func(n *service) bool { return n == v })
+			}
+			m.removing--
+			m.retired[v.spec.Name] = v
+		}
+	}
+	m.services = slices.DeleteFunc(m.services, gone)
+}
+
+// await: the apply waits for v.
+func (m *Machine) await(v *service, what awaited) {
+	v.awaited = what
+	m.applying.pending++
+	m.countSettled(v)
+	m.markOps(v)
+}
+
+// progressApply looks whether v is as the apply wants it, or cannot come to be.
+func (m *Machine) progressApply(v *service) {
+	if v.stuck > 0 {
+		if s := v.findStuck(func(*slot) bool { return true }); s != nil {
+			m.awaitedFailed(v, s.name+" is stuck: "+m.whyStuck(s).String())
+			return
+		}
+	}
+	ok := false
+	switch v.awaited {
+	case awaitUp:
+		ok = v.outdated+v.surplus+v.standing[standsFirst]+v.standing[standsStalled] == 0 && v.settled == v.standing[standsUp]
+		if why, _ := m.blocked(v); !ok && why != "" && v.waiting+v.outdated > 0 {
+			m.awaitedFailed(v, v.spec.Name+": "+why+byItself)
+			return
+		}
+	case awaitLess:
+		ok = v.surplus == 0
+	case awaitDown:
+		if !v.removed && !v.disabled() {
+			m.awaitedFailed(v, v.spec.Name+": a person started it meanwhile")
+			return
+		}
+		ok = v.occupied == 0
+	case awaitNothing:
+		return
+	}
+	if ok {
+		v.awaited = awaitNothing
+		m.applying.pending--
+		m.applyDone()
+	}
+}
+
+// awaitedFailed: v did not come to be as the apply wants it. It stays wanted.
+func (m *Machine) awaitedFailed(v *service, why string) {
+	v.awaited = awaitNothing
+	a := m.applying
+	a.pending--
+	a.failures = append(a.failures, why)
+	m.applyDone()
+}
+
+// applyDone answers the apply once it waits for nothing.
+func (m *Machine) applyDone() {
+	a := m.applying
+	if a == nil || a.pending > 0 {
+		return
+	}
+	m.applying = nil
+	if a.request == 0 {
+		return
+	}
+	done := Action{Kind: ActDone, Request: a.request, Message: a.words()}
+	if n := len(a.failures); n > 0 {
+		const most = 20
+		why := strings.Join(a.failures[:min(n, most)], "; ")
+		if n > most {
+			why += "; and " + strconv.Itoa(n-most) + " more"
+		}
+		done.Failed, done.Message, done.Hint = true, "applied, but not all came up: "+why, `"nines status" says what runs`
+	}
+	m.then(done)
+}
+
+func (a *application) words() string {
+	var parts []string
+	add := func(n int, what string) {
+		if n > 0 {
+			parts = append(parts, strconv.Itoa(n)+" "+what)
+		}
+	}
+	add(a.added, "started")
+	add(a.updated, "updated")
+	add(a.resized, "changed in number")
+	add(a.removed, "removed")
+	if parts == nil {
+		return "applied: nothing had to start or stop"
+	}
+	return "applied: " + strings.Join(parts, ", ")
+}
+
+// endApply answers the apply in progress, if any: it goes on, and nobody waits
+// for it any more.
+func (m *Machine) endApply(why string) {
+	a := m.applying
+	if a == nil {
+		return
+	}
+	for _, v := range m.services {
+		v.awaited = awaitNothing
+	}
+	m.applying = nil
+	if a.request != 0 {
+		m.then(Action{Kind: ActDone, Request: a.request, Failed: true, Message: "cannot wait for the apply: " + why})
+	}
+}
+
+// failAll fails the operations at v for which is true.
+func (m *Machine) failAll(v *service, why string, is func(*operation) bool) {
+	for i := 0; i < len(v.ops); {
+		if o := v.ops[i]; is(o) {
+			m.fail(o, why, "")
+		} else {
+			i++
+		}
+	}
+}
