@@ -2,7 +2,9 @@ package ipc
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 )
@@ -126,6 +128,44 @@ func sampleStatus(n int) *Status {
 		})
 	}
 	return st
+}
+
+// The instances in quarantine are "web/0.17" and no other.
+func (b *fake) Quarantine(_ context.Context, _ Caller, id, verb string) (Result, error) {
+	if id != "web/0.17" {
+		return Result{}, &Error{Code: CodeNoSuchInstance, Message: "cannot find " + id}
+	}
+	return Result{Message: verb + " " + id}, nil
+}
+
+func (b *fake) Inspect(_ context.Context, id string) (json.RawMessage, error) {
+	if id != "web/0.17" {
+		return nil, &Error{Code: CodeNoSuchInstance, Message: "cannot find " + id}
+	}
+	return json.RawMessage(`{"id":"web/0.17"}`), nil
+}
+
+func (b *fake) Core(_ context.Context, id string) (Core, error) {
+	if id != "web/0.17" {
+		return nil, &Error{Code: CodeNoSuchInstance, Message: "cannot find " + id}
+	}
+	return fakeCore{}, nil
+}
+
+// fakeCore says that it is longer than it is where it is short.
+type fakeCore struct{ short bool }
+
+func (c fakeCore) Close() error { return nil }
+
+func (c fakeCore) Length() int64 { return 4 }
+
+func (c fakeCore) WriteTo(w io.Writer) (int64, error) {
+	text := "core"
+	if c.short {
+		text = "co"
+	}
+	n, err := io.WriteString(w, text)
+	return int64(n), err
 }
 
 func (f *fake) Upgrade(_ context.Context, r UpgradeRequest) (Upgrade, error) {

@@ -93,10 +93,11 @@ type Quarantined struct {
 	ID          string    `json:"id"`
 	Service     string    `json:"service"`
 	Instance    string    `json:"instance"`
+	State       string    `json:"state"` // frozen, resumed, ending
 	PID         int       `json:"pid"`
 	Since       time.Time `json:"since"`
 	Reason      string    `json:"reason"`
-	MemoryBytes uint64    `json:"memory_bytes"`
+	MemoryBytes uint64    `json:"memory_bytes"` // when it was frozen
 	ExpiresAt   time.Time `json:"expires_at"`
 }
 
@@ -276,6 +277,7 @@ type Backend interface {
 	Incidents(ctx context.Context, service string) ([]Incident, error)
 	Logs(ctx context.Context, q LogQuery, fn func(LogLine) error) error
 	Shutdown(ctx context.Context, by Caller, r ShutdownRequest) (Result, error)
+	Quarantiner
 	// Upgrade returns when the new program is being tried.
 	Upgrade(ctx context.Context, r UpgradeRequest) (Upgrade, error)
 	UpgradeState(ctx context.Context, wait bool) (Upgrade, error)

@@ -352,3 +352,18 @@ type Data struct {
 	BeforeUpdate []string
 	OnRevert     []string
 }
+
+// Isolates says whether an instance judged faulty can be frozen and kept while
+// its replacement runs: not where the replacement would need a port or a lock
+// that the frozen one holds, nor where none are to be kept.
+func (s *Service) Isolates() bool {
+	if s.Isolate == nil || s.Isolate.Keep <= 0 || s.Data != nil {
+		return false
+	}
+	for _, p := range s.Ports {
+		if p.Base > 0 {
+			return false
+		}
+	}
+	return true
+}

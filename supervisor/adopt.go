@@ -27,6 +27,7 @@ type recovery struct {
 	report []policy.Event // what was found, for the machine
 	lives  int            // instances that go on
 	ended  int            // those that ended meanwhile
+	frozen int            // those in quarantine
 	began  int            // those in the middle of their start
 	errs   []error
 }
@@ -53,6 +54,9 @@ func (s *Supervisor) begin() {
 			r.take(v, m)
 		}
 	}
+	for _, v := range s.machine.Snapshot().Quarantine {
+		r.takeInmate(&v)
+	}
 	leftovers := r.endLeftovers()
 	s.forgetUnknown()
 	s.carry(out)
@@ -66,13 +70,16 @@ func (s *Supervisor) begin() {
 	if s.cfg.Next != nil {
 		s.apply(0, *s.cfg.Next) // it was kept, and the supervisor died before it had begun
 	}
-	if r.lives+r.ended+r.began+leftovers > 0 {
+	if r.lives+r.ended+r.began+r.frozen+leftovers > 0 {
 		what := "ended"
 		if s.cfg.Past.OnTrial() {
 			what = "made way"
 		}
 		text := fmt.Sprintf("the supervisor before this one %s: %s undisturbed, %d ended meanwhile, %d were being started; leftovers ended: %d",
 			what, count(r.lives, "instance"), r.ended, r.began, leftovers)
+		if r.frozen > 0 {
+			text += fmt.Sprintf("; in quarantine: %d", r.frozen)
+		}
 		s.note(journal.Entry{Kind: journal.KindRecovered, Text: text})
 	}
 	if err := errors.Join(r.errs...); err != nil {
@@ -188,6 +195,9 @@ func (r *recovery) endLeftovers() int {
 	defer cancel()
 	keep := map[string]bool{}
 	for _, in := range s.live {
+		keep[in.name] = true
+	}
+	for _, in := range s.inmates {
 		keep[in.name] = true
 	}
 	ended := 0

@@ -52,12 +52,13 @@ func (s *Supervisor) incarnation(ref policy.Ref, id string) *incarnation {
 
 func incarnationName(id string, n uint64) string { return id + "." + strconv.FormatUint(n, 10) }
 
-// current returns the incarnation that ref names, if it is the living one.
+// current returns the incarnation that ref names, if it is the living one of its
+// slot, or in quarantine.
 func (s *Supervisor) current(ref policy.Ref) *incarnation {
 	if in := s.live[ref.Slot]; in != nil && in.ref == ref {
 		return in
 	}
-	return nil
+	return s.inmates[ref]
 }
 
 func (s *Supervisor) tree(in *incarnation) *proc.Tree {
@@ -197,7 +198,10 @@ func (s *Supervisor) mainEnded(in *incarnation) {
 
 // forget: nothing of in lives; its cgroup goes when the janitor comes by.
 func (s *Supervisor) forget(in *incarnation) {
-	delete(s.live, in.ref.Slot)
+	if s.live[in.ref.Slot] == in {
+		delete(s.live, in.ref.Slot)
+	}
+	delete(s.inmates, in.ref)
 	s.janitor.remove(in.group)
 }
 

@@ -19,6 +19,7 @@ import (
 //	stop:web    or stop:web/0: stopped by a person
 //	start:web   started by a person although the spec says enabled = false
 //	scale:web   instances set by a person
+//	inmate:web/0.17 who is in quarantine: policy.InmateMemory
 //	rev:web     its revisions, where it is not at its first: policy.RevisionMemory
 //	applied     the number of the specification that runs
 //	group:app   where the restart of a group is
@@ -49,6 +50,7 @@ const (
 	keyRevision    = "rev:"
 	keyApplied     = "applied"
 	keyGroup       = "group:"
+	keyInmate      = "inmate:"
 	keyShutdown    = "shutdown"
 	keyPorts       = "ports:"
 	keyListen      = "listen:"
@@ -141,6 +143,11 @@ func encode(records []policy.Record, values []string) [][]byte {
 			key, value = keyRevision+r.ID, string(r.Append(nil))
 		case policy.RecordApplied:
 			key, value = keyApplied, strconv.FormatInt(r.Value, 10)
+		case policy.RecordInmate:
+			key, value = keyInmate+r.ID, ""
+			if r.Value != 0 {
+				value = string(r.Append(nil))
+			}
 		case policy.RecordGroup:
 			key, value = keyGroup+r.ID, ""
 			if r.Value != 0 {
@@ -177,6 +184,7 @@ func ReadPast(values map[string]string) (Past, error) {
 		Slots: map[string]policy.SlotMemory{}, Incarnations: map[string]uint64{},
 		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{},
 		Revisions: map[string]policy.RevisionMemory{}, Groups: map[string]int64{},
+		Inmates: map[string]policy.InmateMemory{},
 	}
 	var bad []string
 	for key, value := range values {
@@ -186,6 +194,11 @@ func ReadPast(values map[string]string) (Past, error) {
 			w, err := policy.ParseSlotMemory(value)
 			if ok = err == nil; ok {
 				p.Slots[key[len(keySlot):]] = w
+			}
+		case strings.HasPrefix(key, keyInmate):
+			w, err := policy.ParseInmateMemory(value)
+			if ok = err == nil; ok {
+				p.Inmates[key[len(keyInmate):]] = w
 			}
 		case strings.HasPrefix(key, keyPorts):
 			p.Ports[key[len(keyPorts):]], ok = parsePorts(value)

@@ -70,7 +70,8 @@ type Supervisor struct {
 
 	// Owned by the loop.
 	machine   *policy.Machine
-	live      map[policy.Slot]*incarnation // from Spawn until nothing of it lives
+	live      map[policy.Slot]*incarnation // from Spawn until nothing of it lives, or it is in quarantine
+	inmates   map[policy.Ref]*incarnation  // in quarantine, until nothing of it lives
 	pids      map[int]owner                // unreaped children
 	adopted   map[int]*incarnation         // by pid: main processes that are the keeper's children
 	unreaped  bool                         // a child has ended whose spawn has not been answered yet
@@ -109,8 +110,7 @@ func New(cfg Config) (*Supervisor, error) {
 		cfg: cfg, log: cfg.Log, clock: newClock(),
 		journal: cfg.Journal, box: newMailbox(),
 		mark: Mark(cfg.RuntimeDir), ended: make(chan struct{}),
-		machine: policy.New(policy.Config{Seed: cfg.Seed}),
-		live:    map[policy.Slot]*incarnation{}, pids: map[int]owner{}, adopted: map[int]*incarnation{},
+		live: map[policy.Slot]*incarnation{}, inmates: map[policy.Ref]*incarnation{}, pids: map[int]owner{}, adopted: map[int]*incarnation{},
 		hooks: map[uint64]*hookRun{}, replies: map[policy.Request]*pending{},
 		killers:   make(chan struct{}, maxKillers),
 		incidents: newIncidents(&cfg.Past),
@@ -122,6 +122,7 @@ func New(cfg Config) (*Supervisor, error) {
 		memory = h.Memory
 	}
 	s.sampler = newSampler(memory, cfg.Seed, s.clock.now, proc.NewMemoryReader().Held, s.judged, s.log)
+	s.machine = policy.New(policy.Config{Seed: cfg.Seed, Memory: memory})
 	return s, nil
 }
 
@@ -162,6 +163,7 @@ func (s *Supervisor) Run() (int, error) {
 	}
 	fault("ready-told")
 	go s.listenToKeeper()
+	s.takeJudgements()
 	stopWatch := s.watchClock()
 	defer stopWatch()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -331,6 +333,10 @@ func (s *Supervisor) act(a *policy.Action) {
 		s.kill(a.Ref)
 	case policy.ActHook:
 		s.hook(*a)
+	case policy.ActFreeze:
+		s.freeze(a.Ref)
+	case policy.ActThaw:
+		s.thaw(a.Ref)
 	case policy.ActAccepted, policy.ActDone, policy.ActRefused:
 		s.reply(a)
 	case policy.ActEnd:

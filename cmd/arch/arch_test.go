@@ -33,6 +33,7 @@ var layers = map[string][]string{
 	"supervisor/policy/sim": {"spec", "supervisor/policy"},
 	"supervisor/notify":     {},
 	"supervisor/wait":       {},
+	"supervisor/inspect":    {},
 	"supervisor/journal":    {"supervisor/policy"}, // it keeps policy's records
 	"supervisor/proc/shim":  {},
 	"supervisor/proc":       {"spec", "cgroups", "supervisor/proc/shim"},

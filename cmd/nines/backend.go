@@ -21,12 +21,13 @@ import (
 
 // backend answers the control API from the supervisor.
 type backend struct {
-	sup       *supervisor.Supervisor
-	change    *changer
-	about     ipc.Supervisor // what does not change
-	logSocket string
-	machine   bool // nines is its init
-	usage     usageCache
+	sup        *supervisor.Supervisor
+	change     *changer
+	about      ipc.Supervisor // what does not change
+	logSocket  string
+	machine    bool // nines is its init
+	usage      usageCache
+	inspecting sync.Mutex // one inspection at a time
 }
 
 func newBackend(sup *supervisor.Supervisor, ch *changer, about ipc.Supervisor, runtimeDir string, machine bool) *backend {
@@ -85,6 +86,12 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 			Update:    ipc.Update{State: "idle", From: v.Revision, To: v.Revision},
 			Instances: mine, Quarantine: []ipc.Quarantined{},
 		})
+		for k := range st.Quarantine {
+			if q := &st.Quarantine[k]; q.Service == v.Name {
+				s := &out.Services[i]
+				s.Quarantine = append(s.Quarantine, quarantined(q, wall))
+			}
+		}
 	}
 	return out, nil
 }

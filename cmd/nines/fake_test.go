@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"time"
@@ -198,6 +200,44 @@ func fakeStatus(now time.Time) *ipc.Status {
 			{Name: "none", Type: "service", Mode: "active-active", State: "stopped", Desired: "running", Instances: []ipc.Instance{}},
 		},
 	}
+}
+
+// The instances in quarantine are "web/0.17" and no other.
+func (b *fakeBackend) Quarantine(_ context.Context, _ ipc.Caller, id, verb string) (ipc.Result, error) {
+	if id != "web/0.17" {
+		return ipc.Result{}, &ipc.Error{Code: ipc.CodeNoSuchInstance, Message: "cannot find " + id}
+	}
+	return ipc.Result{Message: verb + " " + id}, nil
+}
+
+func (b *fakeBackend) Inspect(_ context.Context, id string) (json.RawMessage, error) {
+	if id != "web/0.17" {
+		return nil, &ipc.Error{Code: ipc.CodeNoSuchInstance, Message: "cannot find " + id}
+	}
+	return json.RawMessage(`{"id":"web/0.17"}`), nil
+}
+
+func (b *fakeBackend) Core(_ context.Context, id string) (ipc.Core, error) {
+	if id != "web/0.17" {
+		return nil, &ipc.Error{Code: ipc.CodeNoSuchInstance, Message: "cannot find " + id}
+	}
+	return fakeCore{}, nil
+}
+
+// fakeCore says that it is longer than it is where it is short.
+type fakeCore struct{ short bool }
+
+func (c fakeCore) Close() error { return nil }
+
+func (c fakeCore) Length() int64 { return 4 }
+
+func (c fakeCore) WriteTo(w io.Writer) (int64, error) {
+	text := "core"
+	if c.short {
+		text = "co"
+	}
+	n, err := io.WriteString(w, text)
+	return int64(n), err
 }
 
 func (f *fakeBackend) Upgrade(context.Context, ipc.UpgradeRequest) (ipc.Upgrade, error) {

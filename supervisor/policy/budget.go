@@ -9,11 +9,12 @@ import "nines/spec"
 
 // act is an automatic act that waits.
 type act struct {
-	cause Cause
-	line  line
-	dump  bool
-	told  bool // that it waits
-	why   Reason
+	cause   Cause
+	line    line
+	dump    bool
+	isolate bool
+	told    bool // that it waits
+	why     Reason
 }
 
 // line says in which order acts of a service are looked at. In one line all are
@@ -147,7 +148,7 @@ func (m *Machine) actAsked(e Act) {
 		m.notice(c.kind(), s, why)
 	}
 	if e.On != spec.OnFailureAlert {
-		m.ask(s, &act{cause: c, why: why, dump: e.On == spec.OnFailureDump})
+		m.ask(s, &act{cause: c, why: why, dump: e.On == spec.OnFailureDump, isolate: e.On == spec.OnFailureIsolate})
 	} else if c == CauseLeak {
 		s.alert = why
 	}
@@ -288,6 +289,10 @@ func (m *Machine) beginAct(s *slot) {
 	case CauseCheck, CauseOutlier:
 	}
 	m.setTurn(s, t)
+	if a.isolate && s.svc.spec.Isolates() {
+		m.freeze(s, how, a.why)
+		return
+	}
 	s.dump = a.dump
 	m.notice(KindRestarting, s, a.why)
 	m.stop(s, how, a.why)

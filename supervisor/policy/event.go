@@ -62,7 +62,8 @@ type Past struct {
 	Revisions    map[string]RevisionMemory // by service: where it is not at its first one
 	// Before is what ran before the specification that runs now was applied, if
 	// anybody knows: with it, what that removed and still lives is stopped in order.
-	Before *spec.Spec
+	Before  *spec.Spec
+	Inmates map[string]InmateMemory // by id ("web/0.17"): who is in quarantine
 }
 
 // Tick says that time has passed: every deadline up to now is acted on.
@@ -143,8 +144,8 @@ const (
 // Withdraw takes it back. Told again while it waits it changes nothing. A waiting
 // act gives way to a stronger one, and is not asked for again when that is
 // withdrawn: so whoever judges memory tells an Act again with every sample for
-// which it holds; its event is told once, until Withdraw. Isolate is a restart as
-// long as instances cannot be frozen.
+// which it holds; its event is told once, until Withdraw. Isolate is a restart
+// where the service cannot isolate (spec.Service.Isolates).
 type Act struct {
 	Ref
 	Cause  Cause

@@ -26,6 +26,9 @@ type Config struct {
 	Settle time.Duration
 	// ShutdownTimeout overrides the specification's, when not 0.
 	ShutdownTimeout time.Duration
+	// Memory of the machine, or of the container, in bytes: what a share in
+	// isolate.memory_max_total is of. 0: not known, and then there is no such bound.
+	Memory uint64
 }
 
 // The defaults of Config.
@@ -78,6 +81,8 @@ type Machine struct {
 	dirtyActs     queue[*service]
 	dirtyOps      queue[*service]
 	dirtyRolls    queue[*service]
+
+	quarantine []*inmate // the oldest first; see quarantine.go
 
 	unsaved []*slot // changed in this step; see save
 	out     Output
@@ -213,6 +218,8 @@ type slot struct {
 	alert     Reason // one that asks for nothing: status shows it
 	lined     [numLines]bool
 
+	inmates []*inmate // incarnations that have left it for the quarantine
+
 	timers [numTimers]Time
 	at     Time // key in the heap: the least of timers
 	pos    int  // in the heap; -1: not in it
@@ -253,6 +260,8 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 		switch e := ev.(type) {
 		case Command:
 			m.refuse(e.Request, Conflict, "cannot "+e.Verb.String()+" "+e.Service+": nines has shut down", "")
+		case Inmate:
+			m.refuse(e.Request, Conflict, "cannot do that with "+e.ID+": nines has shut down", "")
 		case SpecChanged:
 			m.refuse(e.Request, Conflict, "cannot apply: nines has shut down", "")
 		case Shutdown:
@@ -290,6 +299,14 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 		m.withdraw(e)
 	case ClockChanged:
 		m.clockChanged(e)
+	case Frozen:
+		m.answer(e.Ref, onFrozen, input{memory: e.Memory})
+	case FreezeFailed:
+		m.answer(e.Ref, onFreezeFailed, input{text: e.Cause})
+	case Thawed:
+		m.answer(e.Ref, onThawed, input{text: e.Cause})
+	case Inmate:
+		m.inmateAsked(e)
 	case Command:
 		m.command(e)
 	case Shutdown:
@@ -314,6 +331,10 @@ func (m *Machine) answer(ref Ref, t trigger, in input) {
 		return
 	}
 	s := m.slots[ref.Slot]
+	if f := s.inmate(ref); f != nil {
+		m.tellInmate(f, t, in)
+		return
+	}
 	if ref.Incarnation != s.ref.Incarnation && bug != 1 || ref.Incarnation == 0 {
 		return
 	}

@@ -65,6 +65,9 @@ func randomSpec(r *rand.Rand) *spec.Spec {
 		if r.IntN(3) == 0 {
 			v.Stop.Command = "x"
 		}
+		if r.IntN(2) == 0 {
+			v.Isolate = &spec.Isolate{Keep: 1 + r.IntN(3), TTL: time.Duration(1+r.IntN(100)) * time.Second, MemoryMaxTotal: spec.Size{Bytes: 100}}
+		}
 		switch r.IntN(3) {
 		case 0:
 			v.Reload = &spec.Reload{Signal: "SIGHUP"}
@@ -107,7 +110,7 @@ func (c *chaos) feed(ev Event) {
 	c.printf("%s", c.format(o))
 	if c.ended && len(o.Now)+len(o.Then)+len(o.Records) > 0 {
 		switch ev.(type) {
-		case Command, Shutdown, SpecChanged: // answered, and that is all
+		case Command, Shutdown, SpecChanged, Inmate: // answered, and that is all
 		default:
 			c.t.Fatalf("output after the end: %s", c.format(o))
 		}
@@ -165,6 +168,14 @@ func (c *chaos) carryOut(a Action) {
 			owe(Exited{Ref: a.Ref, Status: Status{Signal: "SIGKILL"}, Empty: c.rng.IntN(2) == 0})
 		}
 		owe(Emptied{Ref: a.Ref})
+	case ActFreeze:
+		if c.rng.IntN(3) > 0 {
+			owe(Frozen{Ref: a.Ref, Memory: c.rng.Uint64N(60)})
+		} else {
+			owe(FreezeFailed{Ref: a.Ref, Cause: "the kernel says no"})
+		}
+	case ActThaw:
+		owe(Thawed{Ref: a.Ref, Cause: [...]string{"", "no"}[c.rng.IntN(2)]})
 	case ActHook:
 		owe(HookDone{Token: a.Token, OK: c.rng.IntN(2) == 0, Cause: "exited with code 1"})
 	default:
@@ -212,6 +223,10 @@ func (c *chaos) behave(a Action) {
 		}
 	case ActKill:
 		c.inflight = append(c.inflight, Exited{Ref: a.Ref, Status: Status{Signal: "SIGKILL"}}, Emptied{Ref: a.Ref})
+	case ActFreeze:
+		c.inflight = append(c.inflight, Frozen{Ref: a.Ref, Memory: 1})
+	case ActThaw:
+		c.inflight = append(c.inflight, Thawed{Ref: a.Ref})
 	case ActHook:
 		c.inflight = append(c.inflight, HookDone{Token: a.Token, OK: true})
 	default:
@@ -285,7 +300,7 @@ func (c *chaos) once(services int) {
 		c.feed(ev)
 	case n < 12 && len(c.old) > 0:
 		switch ev := c.old[r.IntN(len(c.old))].(type) {
-		case Spawned, SpawnFailed, Ready, Exited, Emptied, HookDone, Tick, Act, Withdraw:
+		case Spawned, SpawnFailed, Ready, Exited, Emptied, HookDone, Tick, Act, Withdraw, Frozen, FreezeFailed, Thawed:
 			c.feed(ev)
 		}
 	case n < 16:
@@ -313,7 +328,7 @@ func (c *chaos) once(services int) {
 	case r.IntN(3) == 0 && len(c.m.slots) > 0:
 		s := c.m.slots[r.IntN(len(c.m.slots))]
 		cause := CauseCheck + Cause(r.IntN(4))
-		on := [...]spec.OnFailure{spec.OnFailureRestart, spec.OnFailureAlert, spec.OnFailureDump}[r.IntN(3)]
+		on := [...]spec.OnFailure{spec.OnFailureRestart, spec.OnFailureAlert, spec.OnFailureDump, spec.OnFailureIsolate, spec.OnFailureIsolate}[r.IntN(5)]
 		switch r.IntN(8) {
 		case 0:
 			c.feed(Withdraw{Ref: s.ref, Cause: cause})
@@ -321,6 +336,14 @@ func (c *chaos) once(services int) {
 			c.feed(ClockChanged{Wall: time.Unix(int64(c.now/1e9)+r.Int64N(400), 0).UTC()})
 		default:
 			c.feed(Act{Ref: s.ref, Cause: cause, Reason: "it says no", On: on})
+		}
+	case r.IntN(4) == 0 && len(c.m.quarantine) > 0:
+		f := c.m.quarantine[r.IntN(len(c.m.quarantine))]
+		if r.IntN(2) == 0 {
+			c.request++
+			c.feed(Inmate{Request: c.request, ID: f.id(), Resume: r.IntN(2) == 0, By: "ann"})
+		} else {
+			c.feed(Exited{Ref: f.ref, Status: Status{Signal: "SIGKILL", OOM: true}, Empty: r.IntN(2) == 0})
 		}
 	case r.IntN(4) == 0:
 		c.die()

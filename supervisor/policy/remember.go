@@ -49,10 +49,14 @@ func (m *Machine) forgetSlot(v *service, id string, ref Ref) {
 }
 
 // Append appends the text that a RecordSlot keeps, ParseSlotMemory's, or a
-// RecordRevision, ParseRevisionMemory's; nothing
+// RecordRevision, ParseRevisionMemory's, or a RecordInmate, ParseInmateMemory's; nothing
 // where there is nothing to keep. It tells what is so when it is called: called
 // after another Step, it tells of that too.
 func (r *Record) Append(dst []byte) []byte {
+	if r.inmate != nil {
+		w := r.inmate.remember()
+		return w.Append(dst)
+	}
 	if r.slot == nil {
 		return append(dst, r.text...)
 	}
@@ -94,7 +98,7 @@ func (s *slot) memory() SlotMemory {
 		w.Answered, w.Early, w.WasReady, w.Exited = s.answered, s.early && s.phase == phaseSpawning, s.wasReady, s.exited
 		w.End = s.end.String()
 		switch s.phase {
-		case phaseSpawning, phaseStopping, phaseKilling, phaseClearing:
+		case phaseSpawning, phaseStopping, phaseKilling, phaseClearing, phaseFreezing:
 			w.Deadline = s.timers[timerPhase]
 		}
 		w.Hook = s.phase == phaseStopping && s.hook != 0
@@ -249,6 +253,12 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 		if w.Hook {
 			m.stopHookAgain(s)
 		}
+	case phaseFreezing:
+		if s.end != endMemory {
+			s.end, s.endWhy = endCheck, Reason{kind: whyJudged}
+		}
+		m.armAt(s, timerPhase, m.now.Add(FreezePatience))
+		m.then(Action{Kind: ActFreeze, Ref: s.ref})
 	case phaseKilling, phaseClearing, phaseStuck:
 		s.exited = s.phase == phaseClearing || s.phase == phaseStuck && w.Exited
 		s.answered = w.Answered || s.exited

@@ -208,7 +208,7 @@ func (m *Machine) vacate(s *slot) {
 	s.phase = s.next
 	m.save(s)
 	for t := range s.timers {
-		if timer(t) != timerReload { // its hook may still run, and is waited for
+		if timer(t) != timerReload && timer(t) != timerInmates { // its hook may still run, and is waited for
 			m.disarm(s, timer(t))
 		}
 	}

@@ -55,6 +55,9 @@
 //	                       goes on until FILE exists, then prints "asked N lost M
 //	                       pids P"; lost are those accepted and not answered.
 //	                       Exits 1 if it was refused
+//	known FOLDER           goes on with a file, sockets, a mapping and a thread whose
+//	                       places are known, see known; it says "misbehave known
+//	                       PID", where it listens and where it is connected from
 //	report FILE [stay]     writes what it was started with (arguments,
 //	                       environment, descriptors, limits, ids, signals, …) to
 //	                       FILE as JSON, see Report; then exits 0, or goes on
@@ -112,6 +115,7 @@ func modes() map[string]func(args []string) {
 		"listen":      listen,
 		"ask":         ask,
 		"report":      report,
+		"known":       known,
 		".sleep":      func([]string) { forever() },
 		".daemon":     func([]string) { left(child(false, os.Environ(), ".sleep")) },
 		".bomb":       bomb,
