@@ -52,6 +52,7 @@ func (s *Supervisor) begin() {
 		}
 	}
 	leftovers := r.endLeftovers()
+	s.janitor.only(s.cfg.Cgroups, s.cfg.Spec.Services)
 	s.forgetUnknown()
 	s.carry(out)
 	for _, ev := range r.report {

@@ -128,6 +128,7 @@ func (sp *spawner) carryOut(b *batch, slow *time.Timer) {
 		sp.resolve.apply(sp.s, b.spec)
 		sp.sockets.apply(b.spec)
 		sp.limits.apply(b.spec)
+		sp.s.janitor.only(sp.s.cfg.Cgroups, b.spec.Services)
 	}
 	ls := make([]*launch, 0, min(len(b.spawns)+len(b.hooks), spawnChunk))
 	flush := func() {
