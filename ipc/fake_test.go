@@ -73,6 +73,14 @@ func (f *fake) Events(ctx context.Context, q EventQuery, fn func(Event) error) e
 	return nil
 }
 
+func (f *fake) Incidents(_ context.Context, service string) ([]Incident, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	end := moment()
+	return []Incident{{Service: service, Instance: service + "/0", Cause: "why", Start: moment(), End: &end, Ending: "how"}}, nil
+}
+
 func (f *fake) Logs(ctx context.Context, q LogQuery, fn func(LogLine) error) error {
 	if f.err != nil {
 		return f.err

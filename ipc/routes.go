@@ -30,6 +30,7 @@ func routes() []route {
 		{http.MethodPost, "/v1/services/{}/scale", accessWrite, true, do(VerbScale)},
 		{http.MethodPost, "/v1/services/{}/signal", accessWrite, true, do(VerbSignal)},
 		{http.MethodGet, "/v1/events", accessRead, true, (*Server).getEvents},
+		{http.MethodGet, "/v1/services/{}/incidents", accessRead, true, (*Server).getIncidents},
 		{http.MethodGet, "/v1/logs", accessRead, true, (*Server).getLogs},
 		{http.MethodPost, "/v1/plan", accessWrite, true, (*Server).postPlan},
 		{http.MethodPost, "/v1/apply", accessWrite, true, (*Server).postApply},

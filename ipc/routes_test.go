@@ -184,12 +184,13 @@ func TestEveryErrorCodeTravels(t *testing.T) {
 		socket := serve(t, f)
 		c := NewClient(socket)
 		calls := map[string]func() error{
-			"status":   func() error { _, err := c.Status(t.Context()); return err },
-			"do":       func() error { _, err := c.Do(t.Context(), "web", VerbStart, Command{}); return err },
-			"events":   func() error { return c.Events(t.Context(), EventQuery{}, nil) },
-			"logs":     func() error { return c.Logs(t.Context(), LogRequest{}, nil) },
-			"shutdown": func() error { _, err := c.Shutdown(t.Context(), ShutdownRequest{}); return err },
-			"ready":    func() error { _, err := c.Ready(t.Context()); return err },
+			"status":    func() error { _, err := c.Status(t.Context()); return err },
+			"do":        func() error { _, err := c.Do(t.Context(), "web", VerbStart, Command{}); return err },
+			"events":    func() error { return c.Events(t.Context(), EventQuery{}, nil) },
+			"incidents": func() error { _, err := c.Incidents(t.Context(), "web"); return err },
+			"logs":      func() error { return c.Logs(t.Context(), LogRequest{}, nil) },
+			"shutdown":  func() error { _, err := c.Shutdown(t.Context(), ShutdownRequest{}); return err },
+			"ready":     func() error { _, err := c.Ready(t.Context()); return err },
 		}
 		for name, call := range calls {
 			var e *Error

@@ -63,8 +63,8 @@ func (s *Supervisor) begin() {
 		s.apply(0, *s.cfg.Next) // it was kept, and the supervisor died before it had begun
 	}
 	if r.lives+r.ended+r.began+leftovers > 0 {
-		text := fmt.Sprintf("the supervisor before this one ended: %d instances go on undisturbed, %d ended meanwhile, %d were being started; leftovers ended: %d",
-			r.lives, r.ended, r.began, leftovers)
+		text := fmt.Sprintf("the supervisor before this one ended: %s undisturbed, %d ended meanwhile, %d were being started; leftovers ended: %d",
+			count(r.lives, "instance"), r.ended, r.began, leftovers)
 		s.note(journal.Entry{Kind: journal.KindRecovered, Text: text})
 	}
 	if err := errors.Join(r.errs...); err != nil {

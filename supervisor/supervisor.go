@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -67,21 +68,22 @@ type Supervisor struct {
 	ended   chan struct{} // closed when Run returns
 
 	// Owned by the loop.
-	machine  *policy.Machine
-	live     map[policy.Slot]*incarnation // from Spawn until nothing of it lives
-	pids     map[int]owner                // unreaped children
-	adopted  map[int]*incarnation         // by pid: main processes that are the keeper's children
-	unreaped bool                         // a child has ended whose spawn has not been answered yet
-	inFlight int                          // spawns and hooks handed to the spawner and not answered
-	hooks    map[uint64]*hookRun
-	replies  map[policy.Request]*pending
-	lastReq  policy.Request
-	records  []policy.Record
-	then     []policy.Action
-	values   []string // "key value", for the keeper beside records
-	exit     *int     // set by ActEnd
-	patAt    policy.Time
-	deaf     bool // the keeper was told in vain, and that was said
+	machine   *policy.Machine
+	live      map[policy.Slot]*incarnation // from Spawn until nothing of it lives
+	pids      map[int]owner                // unreaped children
+	adopted   map[int]*incarnation         // by pid: main processes that are the keeper's children
+	unreaped  bool                         // a child has ended whose spawn has not been answered yet
+	inFlight  int                          // spawns and hooks handed to the spawner and not answered
+	hooks     map[uint64]*hookRun
+	replies   map[policy.Request]*pending
+	lastReq   policy.Request
+	records   []policy.Record
+	then      []policy.Action
+	values    []string // "key value", for the keeper beside records
+	exit      *int     // set by ActEnd
+	patAt     policy.Time
+	incidents incidents
+	deaf      bool // the keeper was told in vain, and that was said
 
 	spawner *spawner
 	janitor *janitor
@@ -107,7 +109,8 @@ func New(cfg Config) (*Supervisor, error) {
 		machine: policy.New(policy.Config{Seed: cfg.Seed}),
 		live:    map[policy.Slot]*incarnation{}, pids: map[int]owner{}, adopted: map[int]*incarnation{},
 		hooks: map[uint64]*hookRun{}, replies: map[policy.Request]*pending{},
-		killers: make(chan struct{}, maxKillers),
+		killers:   make(chan struct{}, maxKillers),
+		incidents: newIncidents(&cfg.Past),
 	}
 	s.spawner = newSpawner(s, sp)
 	s.janitor = newJanitor(s.log)
@@ -135,10 +138,11 @@ func (s *Supervisor) Run() (int, error) {
 	s.spawner.sockets.begin()
 	go s.spawner.run()
 	go s.janitor.run()
+	go s.readIncidents()
 	defer s.janitor.close()
 	defer s.spawner.close()
 
-	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + fmt.Sprint(len(s.cfg.Spec.Services)) + " services"})
+	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + count(len(s.cfg.Spec.Services), "service")})
 	s.begin()
 	s.handOut()
 	if err := s.cfg.Keeper.Send(notify.Message{notify.Ready()}.Append(nil), nil); err != nil {
@@ -335,11 +339,12 @@ func (s *Supervisor) notices(ns []policy.Notice) {
 	now := time.Now()
 	for i := range ns {
 		n := &ns[i]
-		e := journal.Entry{Time: now, Kind: n.Kind, Service: n.Service, PID: n.PID, Reason: n.Reason}
+		e := journal.Entry{Time: now, Kind: n.Kind, Service: n.Service, Revision: n.Revision, PID: n.PID, Reason: n.Reason}
 		if n.Slot != policy.NoSlot {
 			e.Instance = s.machine.ID(n.Slot)
 		}
 		s.journal.Append(e)
+		s.noticed(&e)
 	}
 }
 
@@ -358,4 +363,12 @@ func (s *Supervisor) call(ctx context.Context, fn func()) error {
 	case <-s.ended:
 		return ErrEnded
 	}
+}
+
+// count is "1 service", "2 services".
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return strconv.Itoa(n) + " " + what
 }

@@ -45,6 +45,7 @@ var layers = map[string][]string{
 	"supervisor":            {"spec", "spec/load", "cgroups", "supervisor/..."},
 	"cmd":                   {}, // scripts that run the programs
 	"cmd/arch":              {},
+	"cmd/man":               {"spec/load"}, // linked into the generator alone: cmd/nines may not import it (but with its tag)
 	"cmd/nines":             {"spec", "spec/load", "spec/diff", "cgroups", "ipc", "supervisor", "supervisor/..."},
 	"cmd/nines-init":        {"supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/entry", "supervisor/boot"},
 	"cmd/nines-exec":        {"supervisor/proc/shim"},
@@ -63,8 +64,8 @@ var modules = map[string][]string{
 	// State that outlives a boot.
 	"go.etcd.io/bbolt": {"supervisor/journal"},
 	// What people see is the command's.
-	"github.com/spf13/cobra":       {"cmd/nines"},
-	"github.com/spf13/pflag":       {"cmd/nines"},
+	"github.com/spf13/cobra":       {"cmd/nines", "cmd/man"},
+	"github.com/spf13/pflag":       {"cmd/nines", "cmd/man"},
 	"github.com/fsnotify/fsnotify": {"cmd/nines"},
 	"github.com/mattn/go-isatty":   {"cmd/nines", "cmd/nines-log"},
 }

@@ -54,10 +54,11 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 	}
 	wall := b.sup.Wall()
 	out := &ipc.Status{Supervisor: b.about, Services: make([]ipc.Service, 0, len(st.Services))}
+	out.Supervisor.Warnings = append(slices.Clip(out.Supervisor.Warnings), *b.change.warnings.Load()...)
 	if why := b.sup.Journal().Trouble(); why != "" {
-		out.Supervisor.Warnings = append(slices.Clip(out.Supervisor.Warnings), why)
+		out.Supervisor.Warnings = append(out.Supervisor.Warnings, why)
 	}
-	out.Supervisor.Warnings = slices.Concat(out.Supervisor.Warnings, b.change.unenforced(), b.sup.Warnings())
+	out.Supervisor.Warnings = append(out.Supervisor.Warnings, b.sup.Warnings()...)
 	used := b.usage.read(&st)
 	all := make([]ipc.Instance, len(st.Instances))
 	next := 0
@@ -80,6 +81,22 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 			Update:    ipc.Update{State: "idle", From: v.Revision, To: v.Revision},
 			Instances: mine, Quarantine: []ipc.Quarantined{},
 		})
+	}
+	return out, nil
+}
+
+func (b *backend) Incidents(ctx context.Context, service string) ([]ipc.Incident, error) {
+	list, err := b.sup.Incidents(ctx, service)
+	if err != nil {
+		return nil, ended(err)
+	}
+	out := make([]ipc.Incident, 0, len(list))
+	for _, i := range list {
+		x := ipc.Incident{Service: i.Service, Instance: i.Instance, Cause: i.Cause, Start: i.Start, Ending: i.Ending}
+		if end := i.End; !end.IsZero() {
+			x.End = &end
+		}
+		out = append(out, x)
 	}
 	return out, nil
 }
@@ -134,7 +151,7 @@ func (b *backend) Shutdown(ctx context.Context, by ipc.Caller, r ipc.ShutdownReq
 	if r.Action != "" && !b.machine {
 		return ipc.Result{}, &ipc.Error{
 			Code: ipc.CodeConflict, Message: "cannot " + r.Action + ": nines is not the init of this machine",
-			Hint: "`nines shutdown` alone stops all services and ends nines",
+			Hint: `"nines shutdown" alone stops all services and ends nines`,
 		}
 	}
 	a, err := b.sup.Shutdown(ctx, "nines shutdown by "+caller(by), 0, r.Action, !r.NoWait)

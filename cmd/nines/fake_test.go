@@ -100,6 +100,18 @@ func (b *fakeBackend) Events(ctx context.Context, q ipc.EventQuery, fn func(ipc.
 	return nil
 }
 
+func (b *fakeBackend) Incidents(_ context.Context, service string) ([]ipc.Incident, error) {
+	if service != "loop" {
+		return nil, nil
+	}
+	start := time.Now().Add(-time.Hour)
+	end := start.Add(10 * time.Minute)
+	return []ipc.Incident{
+		{Service: "loop", Instance: "loop/0", Cause: "3 ends within 1m", Start: start, End: &end, Ending: "ready for 1m: its crash loop is over"},
+		{Service: "loop", Instance: "loop/0", Cause: "5 ends within 1m", Start: end},
+	}, nil
+}
+
 func (b *fakeBackend) Logs(ctx context.Context, q ipc.LogQuery, fn func(ipc.LogLine) error) error {
 	b.note("logs %s lines=%d follow=%v since=%v", strings.Join(append(q.Services, q.Instances...), ","), q.Lines, q.Follow, !q.Since.IsZero())
 	for i, l := range []ipc.LogLine{

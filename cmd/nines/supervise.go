@@ -32,9 +32,12 @@ func newSuperviseCmd(a *app) *cobra.Command {
 	var files []string
 	var watch bool
 	cmd := &cobra.Command{
-		Use:   "supervise [-f PATH]... [--watch]",
+		Use:   "supervise [-f PATH]… [--watch]",
 		Short: "Supervise (run by nines-init)",
-		Args:  argsBetween(0, 0),
+		Long: `Supervise the services of a spec (default ` + defaultSpecs + `). The keeper, nines-init, runs this and
+keeps it alive; people run nines-init, or "nines up".`,
+		Example: `  nines supervise -f /etc/nines        # by nines-init: by hand it finds no keeper`,
+		Args:    argsBetween(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if len(files) == 0 {
 				files = []string{defaultSpecs}
@@ -66,7 +69,7 @@ func supervise(a *app, files []string, watch bool) int {
 	log := slog.New(slog.NewTextHandler(a.err, nil))
 	fd, err := strconv.Atoi(a.getenv("NINES_KEEPER_FD"))
 	if err != nil || fd < 3 {
-		a.complain("cannot supervise: there is no keeper: start nines-init, which runs this, or `nines up`")
+		a.complain("cannot supervise: there is no keeper: start nines-init, which runs this, or \"nines up\"")
 		return exitUsage
 	}
 	conn, err := notify.NewConn(fd)
@@ -133,7 +136,7 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 		}
 	}
 	if diags.HasErrors() {
-		return 1, errors.New("the spec is wrong: nothing was started: correct what is shown above (`nines check` shows it again)")
+		return 1, errors.New("the spec is wrong: nothing was started: correct what is shown above (\"nines check\" shows it again)")
 	}
 	sp := run.spec
 	about := ipc.Supervisor{
@@ -166,12 +169,9 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 	for _, text := range enforce.warnings(sp) {
 		log.Warn(text)
 	}
-	for _, d := range diags {
-		about.Warnings = append(about.Warnings, fmt.Sprintf("%s:%d: %s", d.File, d.Line, d.Summary))
-	}
 	machine := a.getenv("NINES_MACHINE") == "1"
 	container := keeperPID == 1 && !machine
-	ch := &changer{log: log, paths: files, keepAt: run.keepAt, enforce: enforce, state: run.state, spec: sp}
+	ch := newChanger(run, files, enforce, log)
 	sup, err := supervisor.New(supervisor.Config{
 		Change: run.begin(), Before: run.before, Next: run.next, Hangup: func() { ch.reread("SIGHUP", true) },
 		Keeper: conn, KeeperPID: keeperPID, RuntimeDir: runtimeDir, LogDir: logDir,

@@ -91,16 +91,13 @@ func (b *block) judgeMode(s *spec.Service) {
 func (b *block) judgeUpdate(s *spec.Service) {
 	u := b.subBlock("update")
 	if u == nil {
-		// The default canary of a service with no instances is none.
-		s.Update.Canary = min(s.Update.Canary, s.Instances)
 		return
 	}
 	c := b.d.newBlock(b, u)
-	switch {
-	case c.has("canary") && s.Update.Canary > s.Instances:
+	// The default may exceed instances: what people scale to bounds it, not what
+	// the specification says.
+	if c.has("canary") && s.Update.Canary > s.Instances {
 		c.errorAt("canary", "conflict", fmt.Sprintf("canary is %s, and there are only %s instances", b.shown("service.update.canary", s.Update.Canary), b.instances(s)), "Lower canary, or raise instances.")
-	default:
-		s.Update.Canary = min(s.Update.Canary, s.Instances)
 	}
 	if c.has("max_parallel") && s.Update.MaxParallel > max(1, s.Instances) {
 		b.d.warnAt("ineffective", c.at("max_parallel"), fmt.Sprintf("max_parallel is %s, and there are only %s instances", b.shown("service.update.max_parallel", s.Update.MaxParallel), b.instances(s)), "All are updated at once.")

@@ -130,12 +130,13 @@ type Output struct {
 // Notice is one entry of the event stream. Its words are made when somebody
 // reads it (Reason.String), not on the hot path.
 type Notice struct {
-	Kind    Kind
-	Service string
-	Slot    Slot // NoSlot: about the service or the supervisor
-	Ref     Ref
-	PID     int
-	Reason  Reason
+	Kind     Kind
+	Service  string
+	Slot     Slot // NoSlot: about the service or the supervisor
+	Ref      Ref
+	Revision int // that the instance was last started with; 0: it is about none
+	PID      int
+	Reason   Reason
 }
 
 // Kind is the kind of an event, as in the API.
@@ -153,6 +154,7 @@ const (
 	KindBackoff       Kind = "backoff"
 	KindCrashLoop     Kind = "crash_loop"
 	KindHeld          Kind = "held"
+	KindRecovered     Kind = "recovered" // of an instance: what its crash loop had led to is over
 	KindStuck         Kind = "stuck"
 	KindShutdown      Kind = "shutdown"
 	KindUpdateStarted Kind = "update_started"

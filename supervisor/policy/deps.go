@@ -279,6 +279,9 @@ func (m *Machine) evaluate(s *slot) {
 		}
 	case cancel:
 		m.disarm(s, timerPhase)
+		if s.phase == phaseFailed {
+			m.endLoop(s, whyUnwanted)
+		}
 		s.phase, s.first = phaseDown, false
 		m.save(s)
 	case end:

@@ -188,6 +188,7 @@ type slot struct {
 	// Memory of failures; see backoff.go.
 	first        bool          // on its way up for the first time since a boot or a person's start
 	held         bool          // in a crash loop that is not given up
+	loop         bool          // a crash loop was declared, and no end of it
 	streak       int           // unrequested ends since the last reset
 	base         float64       // the last delay before it was spread, in nanoseconds; a float, lest rounding adds up
 	spread       float64       // 1+u
@@ -370,6 +371,6 @@ func (m *Machine) record(r Record) { m.out.Records = append(m.out.Records, r) }
 
 func (m *Machine) notice(k Kind, s *slot, why Reason) {
 	m.out.Notices = append(m.out.Notices, Notice{
-		Kind: k, Service: s.svc.spec.Name, Slot: s.id, Ref: s.ref, PID: s.pid, Reason: why,
+		Kind: k, Service: s.svc.spec.Name, Slot: s.id, Ref: s.ref, Revision: s.revision, PID: s.pid, Reason: why,
 	})
 }

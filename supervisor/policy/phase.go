@@ -224,6 +224,7 @@ func (m *Machine) fire(s *slot, t timer) {
 		}
 	case timerReset:
 		if s.phase == phaseReady {
+			m.endLoop(s, whyLasted)
 			m.forget(s)
 			m.touch(s)
 		}

@@ -16,14 +16,16 @@ import (
 // length and from outside; this looks inside.
 type chaos struct {
 	*env
-	rng      *rand.Rand
-	inflight []Event // answers owed
-	old      []Event // answers given: they come again
-	spawns   map[string]bool
-	delays   map[Slot]time.Duration
-	waiting  map[Request]bool
-	ended    bool
-	good     bool // from now on the driver answers everything, and services behave
+	rng       *rand.Rand
+	inflight  []Event // answers owed
+	old       []Event // answers given: they come again
+	spawns    map[string]bool
+	delays    map[Slot]time.Duration
+	waiting   map[Request]bool
+	removed   []string // by the last apply, of request removedBy
+	removedBy Request
+	ended     bool
+	good      bool // from now on the driver answers everything, and services behave
 }
 
 func randomSpec(r *rand.Rand) *spec.Spec {
@@ -81,19 +83,26 @@ func randomSpec(r *rand.Rand) *spec.Spec {
 		}
 		sp.Services = append(sp.Services, v)
 	}
-	// Needs point backwards, and so the order of definition is one for groups.
-	for i := 0; i < len(sp.Services); {
-		n := min(1+r.IntN(4), len(sp.Services)-i)
-		g := spec.Group{Name: fmt.Sprintf("g%d", i), Strategy: spec.Strategy(pick("one_for_one", "one_for_all", "rest_for_one"))}
-		for _, v := range sp.Services[i : i+n] {
+	sp.Groups = randomGroups(r, sp.Services)
+	return sp
+}
+
+// randomGroups puts services into groups. Needs point backwards in the order of
+// definition, and so that order is one for groups.
+func randomGroups(r *rand.Rand, services []*spec.Service) (groups []spec.Group) {
+	strategies := [...]spec.Strategy{"one_for_one", "one_for_all", "rest_for_one"}
+	for i := 0; i < len(services); {
+		n := min(1+r.IntN(4), len(services)-i)
+		g := spec.Group{Name: fmt.Sprintf("g%d", i), Strategy: strategies[r.IntN(len(strategies))]}
+		for _, v := range services[i : i+n] {
 			g.Members = append(g.Members, v.Name)
 		}
 		if r.IntN(2) == 0 {
-			sp.Groups = append(sp.Groups, g)
+			groups = append(groups, g)
 		}
 		i += n
 	}
-	return sp
+	return groups
 }
 
 func newChaos(t testing.TB, seed uint64) *chaos {
@@ -108,6 +117,7 @@ func newChaos(t testing.TB, seed uint64) *chaos {
 func (c *chaos) feed(ev Event) {
 	o := c.m.Step(c.now, ev)
 	checkInvariants(c.t, c.m)
+	c.checkApply(o)
 	c.kept.take(c.t, c.m, o)
 	if _, ok := ev.(SpecChanged); !ok { // it holds pointers, which differ from run to run
 		c.printf("%T %+v\n", ev, ev)
@@ -269,7 +279,7 @@ func (c *chaos) heal() {
 		}
 		for _, s := range v.slots[:v.instances] {
 			up := s.phase == phaseReady || s.phase == phaseCompleted || s.phase == phaseFailed
-			if m := c.m; m.desired(s) == wantRun && s.phase == phaseReady && s.revision != v.revision && v.standing[standsUp] == v.instances {
+			if m := c.m; m.desired(s) == wantRun && s.phase == phaseReady && s.revision != v.revision && v.standing[standsUp] == v.instances && v.healthy > v.atLeast() {
 				c.t.Fatalf("%s is not of revision %d an hour after the faults stopped\n%s\n%+v", s.name, v.revision, c.snapshot(), v)
 			}
 			if m := c.m; m.desired(s) == wantRun && !up {

@@ -73,6 +73,10 @@ const (
 	whyJudged   // text
 	whyActed    // how, text: the exit notice of one that was judged
 	whyPasses   // -
+	// Why a crash loop is over.
+	whyLasted   // delay: it has been ready for so long
+	whyAfresh   // -
+	whyUnwanted // -
 	// What an act (how, delay, text) waits for.
 	whyActBudget   // count: ready; code: at least
 	whyActTurn     // name: the instance that is being replaced
@@ -183,6 +187,12 @@ func (r Reason) String() string {
 		return r.act(r.kind)
 	case whyActed:
 		return cmp.Or(r.text, unsaid) + ", so it was stopped: " + r.end(r.how)
+	case whyLasted:
+		return "ready for " + words(r.delay) + ": its crash loop is over"
+	case whyAfresh:
+		return "its failures are forgotten, since a person or another revision has it tried afresh"
+	case whyUnwanted:
+		return "its crash loop is over, since it is not wanted any more"
 	case whyPasses:
 		return "its check passes again"
 	case whyActBudget:
@@ -216,6 +226,8 @@ func (r Reason) act(k reasonKind) string {
 		return "recycle (it runs for " + words(r.delay) + ")"
 	case whySchedule:
 		return "recycle (schedule " + strconv.Quote(r.text) + ")"
+	case whyUpdate:
+		return "the update"
 	}
 	if r.kind == whyJudged {
 		return cmp.Or(r.text, unsaid)

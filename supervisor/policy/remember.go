@@ -22,6 +22,7 @@ func (m *Machine) saveAll() {
 		s.unsaved = false
 		switch {
 		case s.gone():
+			m.endLoop(s, whyUnwanted)
 			m.forgetSlot(s.svc, s.name, s.ref)
 		case s.ref.Incarnation > 0:
 			m.record(Record{Kind: RecordSlot, Ref: s.ref, ID: s.name, Value: 1, slot: s})
@@ -113,6 +114,12 @@ func (s *slot) memory() SlotMemory {
 	return w
 }
 
+// Loops says whether it is in a crash loop, held or given up.
+func (w *SlotMemory) Loops() bool {
+	gaveUp := w.Phase == phaseFailed.String() || w.Next == phaseFailed.String()
+	return w.Held || gaveUp && (w.Why == whyCrashLoop.word() || w.Why == whyNoStart.word() || w.Why == whyFatal.word())
+}
+
 func (e ending) String() string { return [...]string{"", "stop", "timeout", "check", "memory"}[e] }
 
 // word is the word for why a slot has failed, or waits, as a SlotMemory keeps it.
@@ -140,12 +147,17 @@ func (m *Machine) restore(s *slot, w *SlotMemory) {
 	s.ref.Incarnation = w.Incarnation
 	s.revision = max(w.Revision, 1)
 	s.first, s.held, s.auto = w.First, w.Held, w.Auto
+	s.loop = w.Loops()
 	s.streak, s.failedStarts, s.restarts = max(w.Streak, 0), max(w.FailedStarts, 0), max(w.Restarts, 0)
 	if w.Base >= 0 && w.Spread >= 0 { // not so of what is no number
 		s.base, s.spread = w.Base, w.Spread
 	}
 	s.again = min(max(w.Again, 0), againMaxDelay)
-	for _, at := range w.Ends[max(0, len(w.Ends)-max(v.spec.CrashLoop.Failures, 0)):] {
+	ends := w.Ends
+	if w.Phase != phaseFailed.String() && w.Next != phaseFailed.String() {
+		ends = ends[max(0, len(ends)-max(v.spec.CrashLoop.Failures, 0)):]
+	}
+	for _, at := range ends {
 		s.ends = append(s.ends, min(at, m.now))
 	}
 	s.startedAt, s.readyAt = min(w.StartedAt, m.now), min(w.ReadyAt, m.now)

@@ -61,6 +61,7 @@ func (m *Machine) stopHookDone(s *slot, _ input) {
 // late the driver comes must not decide over a crash loop.
 func (m *Machine) unready(s *slot) {
 	if s.timers[timerReset] <= m.now {
+		m.endLoop(s, whyLasted)
 		m.forget(s)
 	}
 	m.disarm(s, timerReset)

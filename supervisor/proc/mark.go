@@ -92,7 +92,7 @@ type marking int
 const (
 	markNone    marking = iota // it has none, or we may not read its environment
 	markFound                  //
-	markUnclear                // it is in the middle of an exec: the old environment is gone, the new one not there yet
+	markUnclear                // it has not finished its exec: what reads is not yet its own environment
 )
 
 // mark is the mark of a process.
@@ -100,26 +100,29 @@ func (r *markReader) mark(pid int) (string, marking) {
 	if r.buf == nil {
 		r.buf = make([]byte, 0, 16<<10)
 	}
-	for again := false; ; {
+	for again := false; ; again = true {
 		b, err := readSmall("/proc/"+strconv.Itoa(pid)+"/environ", r.buf[:0])
+		for err == nil && len(b) == cap(r.buf) && cap(r.buf) < environMax { // it was cut off
+			r.buf = make([]byte, 0, 8*cap(r.buf))
+			b, err = readSmall("/proc/"+strconv.Itoa(pid)+"/environ", r.buf)
+		}
 		if err != nil {
 			return "", markNone
 		}
 		if mark, ok := findMark(b); ok {
 			return mark, markFound
 		}
-		if len(b) == 0 && !again {
-			if inExec(pid) {
-				return "", markUnclear
-			}
-			// Not any more, perhaps; then there is something to read now.
-			again = true
-			continue
-		}
-		if len(b) < cap(r.buf) || cap(r.buf) >= environMax {
+		st, ok := readExecState(pid)
+		// A child shares the memory of the supervisor that starts it until its exec:
+		// ours, or one that has died over it.
+		child := ok && (st.parent == os.Getpid() || hasEntry(b, supervisorVariable))
+		switch {
+		case !ok, again, len(b) > 0 && !child:
 			return "", markNone
+		case st.inExec(), child && st.beforeExec():
+			return "", markUnclear
 		}
-		r.buf = make([]byte, 0, 8*cap(r.buf)) // it was cut off
+		// Its exec is over, perhaps only since we looked; what reads now is its own.
 	}
 }
 
@@ -140,28 +143,65 @@ func (r *markReader) settled(pid int) (string, bool) {
 	}
 }
 
-// inExec says whether a living process whose environment reads empty is in the
-// middle of an exec, and not one that was given an empty environment: then its
-// end is not at 0.
-func inExec(pid int) bool {
+// supervisorVariable is in the environment of every supervisor that a keeper
+// started, and never in a service's.
+const supervisorVariable = "NINES_KEEPER_FD"
+
+// Flags of a process in /proc/PID/stat (PF_ in the kernel's linux/sched.h).
+const (
+	pfForkNoExec = 0x40
+	pfKthread    = 0x200000
+)
+
+// execState is what of /proc/PID/stat tells how far an exec is.
+type execState struct {
+	parent                 int
+	flags, codeEnd, envEnd uint64
+}
+
+// beforeExec says whether it has never executed anything.
+func (s execState) beforeExec() bool { return s.flags&pfForkNoExec != 0 }
+
+// inExec says whether a process is in the middle of an exec. The kernel says
+// where the environment ends before it knows, so that its end alone says little;
+// the end of the code comes last.
+func (s execState) inExec() bool {
+	return s.flags&pfKthread == 0 && (s.envEnd == 0 || s.codeEnd == 0)
+}
+
+// readExecState reads that of a living process.
+func readExecState(pid int) (f execState, ok bool) {
 	var space [statMax]byte
 	b, err := readSmall("/proc/"+strconv.Itoa(pid)+"/stat", space[:0])
 	if err != nil {
-		return false
+		return f, false
 	}
 	st, ok := parseStat(b)
 	if !ok || !st.lives() {
-		return false
+		return f, false
 	}
-	const fieldEnvEnd = 48 // counted from the state
-	i := 0
+	f.parent = st.parent
+	i := 3 // as proc(5) counts: the state
 	for field := range bytes.FieldsSeq(b[bytes.LastIndexByte(b, ')')+1:]) {
-		if i == fieldEnvEnd {
-			return string(field) == "0"
+		switch i {
+		case 9:
+			f.flags, ok = digits(field)
+		case 27:
+			f.codeEnd, ok = digits(field)
+		case 51:
+			f.envEnd, ok = digits(field)
+		}
+		if !ok {
+			return f, false
 		}
 		i++
 	}
-	return false
+	return f, i > 51
+}
+
+// hasEntry says whether an environment has a variable.
+func hasEntry(b []byte, name string) bool {
+	return bytes.HasPrefix(b, []byte(name+"=")) || bytes.Contains(b, []byte("\x00"+name+"="))
 }
 
 // findMark finds the mark in an environment whose entries end in NUL; one that

@@ -431,6 +431,46 @@ func TestMarkDuringExec(t *testing.T) {
 	wait(t, exit)
 }
 
+// TestMarkBeforeExec: what a supervisor was starting when it died shows that
+// supervisor's environment until its exec, so that it is not known to have no mark. A
+// shell's subshell is one that never comes to its exec.
+func TestMarkBeforeExec(t *testing.T) {
+	s := spawner(t)
+	var r markReader
+	for _, c := range []struct {
+		env  string
+		want marking
+	}{{supervisorVariable + "=3", markUnclear}, {"A=1", markNone}} {
+		read, write, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := &Command{Argv: []string{"/bin/sh", "-c", "(while :; do read x; done) & echo $!; wait"}, Env: []string{c.env}, CgroupFD: -1, Stdout: int(write.Fd()), Stderr: -1}
+		pid, exit := launch(t, s, cmd)
+		write.Close()
+		line, err := bufio.NewReader(read).ReadString('\n')
+		read.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		child, err := strconv.Atoi(strings.TrimSpace(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, m := r.mark(child); m != c.want {
+			t.Errorf("%s: before its exec: %v, want %v", c.env, m, c.want)
+		}
+		if _, m := r.mark(pid); m != markNone {
+			t.Errorf("%s: after its exec: %v, want none", c.env, m)
+		}
+		tree := Tree{PID: pid, KeeperPID: os.Getpid()}
+		if err := tree.Kill(within(t)); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, exit)
+	}
+}
+
 func TestFindMark(t *testing.T) {
 	for _, c := range []struct {
 		env, mark string

@@ -30,10 +30,11 @@ func goTest(t *testing.T, args ...string) (out string, err error) {
 // TestPackages runs, as root with every controller, the tests of packages that
 // deal with cgroups. Level "full" is nowhere else to be had.
 func TestPackages(t *testing.T) {
+	t.Parallel()
 	profile := filepath.Join(t.TempDir(), "cover")
 	for _, args := range [][]string{
 		{"-v", "-coverprofile=" + profile, "./cgroups"},
-		{"-v", "-run", "TreeWithLeftovers|KillWithMain|UsedAgain|WrongCgroup", "./supervisor/proc"},
+		{"-v", "-run", "TreeWithLeftovers|KillWithMain|UsedAgain|WrongCgroup|Mark", "./supervisor/proc"},
 	} {
 		t.Run(args[len(args)-1], func(t *testing.T) {
 			out, err := goTest(t, args...)
@@ -55,6 +56,7 @@ func TestPackages(t *testing.T) {
 
 // TestVmexecFails: the status of a failing test comes back, with its output.
 func TestVmexecFails(t *testing.T) {
+	t.Parallel()
 	out, err := goTest(t, "./cgroups", "-args", "-test.nosuchflag")
 	if err == nil || !strings.Contains(out, "flag provided but not defined: -test.nosuchflag") {
 		t.Errorf("%v\n%s", err, out)

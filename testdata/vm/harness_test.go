@@ -11,13 +11,16 @@ import (
 // power button reaches the guest, whose modules came in the right order, and
 // Ctrl-Alt-Del does.
 func TestOutcomes(t *testing.T) {
+	t.Parallel()
 	t.Run("fails", func(t *testing.T) {
+		t.Parallel()
 		r := Start(t, Machine{Init: ScriptOnly, Script: "echo out; mkdir /out/a; echo kept >/out/a/b; exit 7"}).Wait()
 		if r.Exit != 7 || r.End != PowerOff || r.Output != "out\r\n" && r.Output != "out\n" || string(r.Files["a/b"]) != "kept\n" {
 			r.Fatal(t, "exit %d, end %s, files %q", r.Exit, r.End, r.Files)
 		}
 	})
 	t.Run("reboots", func(t *testing.T) {
+		t.Parallel()
 		m := Start(t, Machine{Init: ScriptOnly, Modules: []string{"button", "evdev"}, Script: `
 button=$(grep -l 'Power Button' /sys/class/input/event*/device/name | cut -d/ -f5)
 exec 3<"/dev/input/$button" # what came before it was open is lost
@@ -35,6 +38,7 @@ read forever`})
 	})
 	// The watchdog counts in virtual time: 30 s are over at once.
 	t.Run("watchdog", func(t *testing.T) {
+		t.Parallel()
 		r := Start(t, Machine{Init: ScriptOnly, VirtualTime: true, Modules: []string{"i6300esb"}, QEMU: []string{"-device", "i6300esb", "-action", "watchdog=poweroff"},
 			Script: "exec 3>/dev/watchdog0; sleep 1000; fail 'nothing ended the machine'"}).Wait()
 		if r.End != Watchdog || r.Exit != -1 {
@@ -42,18 +46,21 @@ read forever`})
 		}
 	})
 	t.Run("panics", func(t *testing.T) {
+		t.Parallel()
 		r := Start(t, Machine{Args: []string{"--machine", "no", "--no-such"}}).Wait()
 		if r.End != Panic || !strings.Contains(r.Console, "exitcode=0x00000200") || !strings.Contains(r.Console, "there is no such flag") {
 			r.Fatal(t, "end %s, want a panic: PID 1 exited with 2", r.End)
 		}
 	})
 	t.Run("hangs", func(t *testing.T) {
+		t.Parallel()
 		r := Start(t, Machine{Init: ScriptOnly, Timeout: 1, Script: "sleep 1000"}).Wait()
 		if r.End != TimedOut || r.Exit != -1 {
 			r.Fatal(t, "exit %d, end %s, want a timeout", r.Exit, r.End)
 		}
 	})
 	t.Run("wrong", func(t *testing.T) {
+		t.Parallel()
 		r := Start(t, Machine{QEMU: []string{"--no-such"}}).Wait()
 		if r.End != Failed || !strings.Contains(r.Console, "no-such") {
 			r.Fatal(t, "end %s, want what QEMU said", r.End)

@@ -43,6 +43,7 @@ type Result struct {
 	Console string
 	Files   map[string][]byte // what /out held, by path below it
 	Took    time.Duration     // from QEMU's start to its end
+	CPU     time.Duration     // what QEMU used of the host's processors
 }
 
 // VM is a machine that runs.
@@ -202,7 +203,11 @@ func (v *VM) Wait() Result {
 		r := Result{Exit: -1, Output: v.output.text(), Console: v.console.text(), Files: map[string][]byte{}, Took: time.Since(v.started)}
 		r.End = v.end(&r)
 		v.readFiles(&r)
+		r.CPU = v.cmd.ProcessState.UserTime() + v.cmd.ProcessState.SystemTime()
 		v.result = &r
+		if v.t != nil {
+			v.t.Logf("%s after %.1fs, with %.1fs of the processors", r.End, r.Took.Seconds(), r.CPU.Seconds())
+		}
 	}
 	return *v.result
 }

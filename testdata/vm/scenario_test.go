@@ -37,6 +37,7 @@ func pids(st ipc.Status, service string) map[string]int {
 
 // TestServices: PID 1 of a machine with every controller, and its orderly end.
 func TestServices(t *testing.T) {
+	t.Parallel()
 	m := Start(t, Machine{Spec: `
 service "web" {
   command   = ["sleep", "1000"]
@@ -64,7 +65,6 @@ nines status --json >/out/status.json
 	if r.Exit != 0 || !orderly(r) {
 		r.Fatal(t, "exit %d, end %s, want an orderly one", r.Exit, r.End)
 	}
-	t.Logf("%.1fs from QEMU's start to its end", r.Took.Seconds())
 }
 
 // orderly says whether nines ended the machine.
@@ -75,6 +75,7 @@ func orderly(r Result) bool {
 // TestOrphans: 10,000 children of PID 1 end at one instant. It reaps them all
 // and goes on answering.
 func TestOrphans(t *testing.T) {
+	t.Parallel()
 	r := Run(t, Machine{Memory: 3072, Spec: `
 service "sleep" {
   command = ["sleep", "1000"]
@@ -103,12 +104,13 @@ grep VmRSS /proc/1/status
 	if pids(before, "sleep")["sleep/0"] != pids(after, "sleep")["sleep/0"] || after.Supervisor.Restarts != 0 {
 		t.Errorf("before %+v, after %+v", before, after)
 	}
-	t.Logf("%.1fs\n%s", r.Took.Seconds(), r.Output)
+	t.Log(r.Output)
 }
 
 // TestSupervisorKilled: under load, by each signal, and stopped until the
 // watchdog notices. No service notices.
 func TestSupervisorKilled(t *testing.T) {
+	t.Parallel()
 	r := Run(t, Machine{CPUs: 2, Env: []string{"NINES_WATCHDOG=3s"}, Spec: `
 service "steady" {
   command   = ["sleep", "1000"]
@@ -155,11 +157,12 @@ zombies=$(cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z ' || :)
 	if after.Supervisor.Restarts != 4 {
 		t.Errorf("supervisor restarts: %d, want 4", after.Supervisor.Restarts)
 	}
-	t.Logf("%.1fs\n%s", r.Took.Seconds(), r.Output)
+	t.Log(r.Output)
 }
 
 // TestForkBomb: stop ends all of it, sessions of its own or not.
 func TestForkBomb(t *testing.T) {
+	t.Parallel()
 	// Each process is a Go program, which takes its time in an emulated machine.
 	r := Run(t, Machine{CPUs: 2, Memory: 1024, Spec: `
 service "bomb" {
@@ -184,12 +187,13 @@ nines stop bomb
 [ -z "$(find /sys/fs/cgroup/nines/bomb -mindepth 1 -type d)" ] || fail "a cgroup is left"
 up sibling
 `})
-	t.Logf("%.1fs %s", r.Took.Seconds(), r.Output)
+	t.Log(r.Output)
 }
 
 // TestManyAdopted: the supervisor dies over so many instances as
 // NINES_VM_INSTANCES says, and the next one takes them all as they are.
 func TestManyAdopted(t *testing.T) {
+	t.Parallel()
 	n := 1000
 	if text := os.Getenv("NINES_VM_INSTANCES"); text != "" {
 		var err error
@@ -236,5 +240,5 @@ grep VmRSS /proc/1/status
 			t.Errorf("%s: pid %d became %d", id, pid, is[id])
 		}
 	}
-	t.Logf("%.1fs\n%s", r.Took.Seconds(), r.Output)
+	t.Log(r.Output)
 }
