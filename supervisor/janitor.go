@@ -27,11 +27,12 @@ type janitor struct {
 	closed bool
 	ready  chan struct{}
 	done   chan struct{}
+	s      *Supervisor
 	log    *slog.Logger
 }
 
-func newJanitor(log *slog.Logger) *janitor {
-	return &janitor{ready: make(chan struct{}, 1), done: make(chan struct{}), log: log}
+func newJanitor(s *Supervisor) *janitor {
+	return &janitor{ready: make(chan struct{}, 1), done: make(chan struct{}), s: s, log: s.log}
 }
 
 // remove hands over a cgroup in which nothing lives; nil is none.
@@ -108,6 +109,7 @@ func (j *janitor) run() {
 			continue
 		}
 		for _, g := range groups {
+			j.s.watcher.end(g)
 			ctx, cancel := context.WithTimeout(context.Background(), removePatience)
 			if err := g.Remove(ctx); err != nil {
 				j.log.Warn("cannot remove cgroup", "cgroup", g.Path(), "err", err)

@@ -251,7 +251,9 @@ func (sp *spawner) prepare(l *launch) {
 	if l.in != nil {
 		// Before the clone: its first instruction is limited. A hook is not: what
 		// stops a service must not starve with it.
-		l.err = sp.limits.set(l.in, l.group)
+		if l.err = sp.limits.set(l.in, l.group); l.err == nil {
+			sp.s.watcher.begin(svc, l.in.id, l.group)
+		}
 	}
 }
 

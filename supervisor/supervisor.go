@@ -87,6 +87,7 @@ type Supervisor struct {
 
 	spawner *spawner
 	janitor *janitor
+	watcher *watcher
 	killers chan struct{} // bounds concurrent killers
 }
 
@@ -113,7 +114,7 @@ func New(cfg Config) (*Supervisor, error) {
 		incidents: newIncidents(&cfg.Past),
 	}
 	s.spawner = newSpawner(s, sp)
-	s.janitor = newJanitor(s.log)
+	s.janitor = newJanitor(s)
 	return s, nil
 }
 
@@ -137,6 +138,8 @@ func (s *Supervisor) Run() (int, error) {
 	// Before anything is started, and before anyone is told that we are ready.
 	s.spawner.sockets.begin()
 	go s.spawner.run()
+	s.watcher = newWatcher(s)
+	defer s.watcher.close()
 	go s.janitor.run()
 	go s.readIncidents()
 	defer s.janitor.close()

@@ -61,6 +61,8 @@ const (
 	KindLost         policy.Kind = "log_lost"
 	// KindLimit: the kernel refused a limit, and the instance runs without it.
 	KindLimit policy.Kind = "limit_refused"
+	// KindForkRefused: the kernel refused an instance more processes, by pids.max.
+	KindForkRefused policy.Kind = "fork_refused"
 	// Of the journal itself: it cannot be written; it can be again; its file was
 	// set aside or is gone.
 	KindJournalFailed    policy.Kind = "journal_failed"
