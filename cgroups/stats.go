@@ -21,6 +21,8 @@ const (
 	CPUPart                           // cpu.stat: there at any level; throttling by the cpu controller alone
 	PidsPart                          // pids.current; needs the pids controller
 	PidsEventsPart                    // pids.events; likewise
+	MemoryStatPart                    // memory.stat; needs the memory controller. Dearer than the others
+	endOfParts
 )
 
 // Stats is what a group, with all below it, uses and what has happened to it.
@@ -29,10 +31,29 @@ type Stats struct {
 	Has          Part
 	Memory       uint64 // bytes, page cache included
 	Swap         uint64 // bytes
+	MemoryStat   MemoryStat
 	MemoryEvents MemoryEvents
 	CPU          CPUStats
 	Pids         uint64 // processes and threads
 	PidsMax      uint64 // how often pids.max refused a fork
+}
+
+// MemoryStat is what Memory is made of, as far as it matters what can be given
+// back (memory.stat). Bytes.
+type MemoryStat struct {
+	Anon            uint64 // heaps and stacks
+	File            uint64 // page cache, with tmpfs and shared memory
+	Shmem           uint64 // of File: tmpfs and shared memory, which no disk backs
+	SlabReclaimable uint64 // the kernel's own caches
+}
+
+// Held is the memory that can not be given back but by the processes themselves,
+// swapped out or not: all but page cache and the kernel's own caches. It needs
+// MemoryPart and MemoryStatPart; the two are read one after the other, so that it
+// may be off by what is allocated in between.
+func (st *Stats) Held() uint64 {
+	cache := st.MemoryStat.File - min(st.MemoryStat.Shmem, st.MemoryStat.File) + st.MemoryStat.SlabReclaimable
+	return st.Memory - min(cache, st.Memory) + st.Swap
 }
 
 // MemoryEvents counts what has happened since the group was made
@@ -69,7 +90,7 @@ func NewSampler() *Sampler { return &Sampler{} }
 // cannot be read; what was read before stands in st.
 func (s *Sampler) Read(g *Group, want Part, st *Stats) error {
 	*st = Stats{}
-	for part := MemoryPart; part <= PidsEventsPart; part <<= 1 {
+	for part := MemoryPart; part < endOfParts; part <<= 1 {
 		if want&part == 0 {
 			continue
 		}
@@ -107,6 +128,8 @@ func (p Part) file() string {
 		return "pids.current"
 	case PidsEventsPart:
 		return "pids.events"
+	case MemoryStatPart:
+		return "memory.stat"
 	}
 	return ""
 }
@@ -122,6 +145,8 @@ func (st *Stats) parse(part Part, b []byte) (ok bool) {
 		st.Pids, ok = value(b)
 	case MemoryEventsPart:
 		ok = st.MemoryEvents.parse(b)
+	case MemoryStatPart:
+		ok = st.MemoryStat.parse(b)
 	case CPUPart:
 		ok = st.CPU.parse(b)
 	case PidsEventsPart:
@@ -132,6 +157,25 @@ func (st *Stats) parse(part Part, b []byte) (ok bool) {
 			if string(key) == "max" {
 				st.PidsMax, ok = v, true
 			}
+		}
+	}
+	return ok
+}
+
+func (m *MemoryStat) parse(b []byte) (ok bool) {
+	for len(b) > 0 {
+		var key []byte
+		var v uint64
+		key, v, b = entry(b)
+		switch string(key) {
+		case "anon":
+			m.Anon, ok = v, true
+		case "file":
+			m.File = v
+		case "shmem":
+			m.Shmem = v
+		case "slab_reclaimable":
+			m.SlabReclaimable = v
 		}
 	}
 	return ok
@@ -183,6 +227,50 @@ func (c *CPUStats) parse(b []byte) (ok bool) {
 		}
 	}
 	return ok
+}
+
+// Procs appends the processes in the group and below it that are not dying. It
+// allocates only where there are hundreds, or groups below.
+func (s *Sampler) Procs(g *Group, pids []int) ([]int, error) {
+	b, err := s.read(g, "cgroup.procs")
+	if err == nil && len(b) < len(s.buf) {
+		var links uint32
+		// A folder has a link for itself, its name, and each folder in it.
+		if links, err = s.links(g); err == nil && links <= 2 {
+			for len(b) > 0 {
+				v, n := number(b)
+				if v > 0 && v < 1<<31 {
+					pids = append(pids, int(v))
+				}
+				b = b[min(n+1, len(b)):]
+			}
+			return pids, nil
+		}
+	}
+	if err == nil || err == unix.EOPNOTSUPP {
+		pids, err = g.procs(pids)
+	}
+	if err != nil {
+		return pids, &Error{Op: "list the processes of", Path: g.Path(), Err: err}
+	}
+	return pids, nil
+}
+
+// links is how many links the group's folder has. (unix.Statx allocates a copy of
+// the path.)
+func (s *Sampler) links(g *Group) (uint32, error) {
+	s.path[copy(s.path[:], g.name)] = 0
+	var st unix.Statx_t
+	for {
+		_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(g.t.fd), uintptr(unsafe.Pointer(&s.path[0])), 0, unix.STATX_NLINK, uintptr(unsafe.Pointer(&st)), 0)
+		if errno == unix.EINTR {
+			continue
+		}
+		if errno != 0 {
+			return 0, errno
+		}
+		return st.Nlink, nil
+	}
 }
 
 var errLongName = errors.New("its name is too long")

@@ -128,6 +128,11 @@ func sampleStatus(n int) *Status {
 	return st
 }
 
+func (f *fake) Upgrade(_ context.Context, r UpgradeRequest) (Upgrade, error) {
+	return Upgrade{ID: 1, What: "supervisor", State: "trying", Path: r.Path}, f.err
+}
+
+func (f *fake) UpgradeState(context.Context, bool) (Upgrade, error) { return Upgrade{}, f.err }
 func (f *fake) Plan(_ context.Context, r PlanRequest) (*Plan, error) {
 	f.note(call{verb: "plan", files: r.Files})
 	return &Plan{Services: []PlanService{{Name: "web", Action: "restart", Why: []string{"command"}, From: 1, To: 1}}}, f.err

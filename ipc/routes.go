@@ -32,6 +32,8 @@ func routes() []route {
 		{http.MethodGet, "/v1/events", accessRead, true, (*Server).getEvents},
 		{http.MethodGet, "/v1/services/{}/incidents", accessRead, true, (*Server).getIncidents},
 		{http.MethodGet, "/v1/logs", accessRead, true, (*Server).getLogs},
+		{http.MethodGet, "/v1/upgrade", accessRead, true, (*Server).getUpgrade},
+		{http.MethodPost, "/v1/upgrade", accessWrite, true, (*Server).postUpgrade},
 		{http.MethodPost, "/v1/plan", accessWrite, true, (*Server).postPlan},
 		{http.MethodPost, "/v1/apply", accessWrite, true, (*Server).postApply},
 		{http.MethodPost, "/v1/confirm", accessWrite, true, (*Server).postConfirm},

@@ -276,6 +276,9 @@ type Backend interface {
 	Incidents(ctx context.Context, service string) ([]Incident, error)
 	Logs(ctx context.Context, q LogQuery, fn func(LogLine) error) error
 	Shutdown(ctx context.Context, by Caller, r ShutdownRequest) (Result, error)
+	// Upgrade returns when the new program is being tried.
+	Upgrade(ctx context.Context, r UpgradeRequest) (Upgrade, error)
+	UpgradeState(ctx context.Context, wait bool) (Upgrade, error)
 	Plan(ctx context.Context, r PlanRequest) (*Plan, error)
 	// Apply carries out and waits, unless r says not to. A specification with errors
 	// changes nothing: CodeFailed with a Detail.

@@ -253,6 +253,10 @@ type Memory struct {
 	Required                           bool
 }
 
+// MinLeakWindow is the shortest window over which growth is judged: eight samples
+// a second apart.
+const MinLeakWindow = 8 * time.Second
+
 // CPU is cpu.max in percent of one CPU, and cpu.weight.
 type CPU struct {
 	Max      float64

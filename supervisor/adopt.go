@@ -43,6 +43,8 @@ func (s *Supervisor) begin() {
 	if t := s.cfg.Cgroups; t != nil {
 		s.values = append(s.values, keyCgroups+" "+t.Path())
 	}
+	s.upgrade.last = s.cfg.Past.Upgrade
+	s.noteUpgrade()
 	// Also where there is none any more: the keeper may hold an earlier one's.
 	s.values = append(s.values, keyWatchdog+" "+s.cfg.Spec.Supervisor.Watchdog)
 	r := &recovery{s: s}
@@ -58,13 +60,20 @@ func (s *Supervisor) begin() {
 	for _, ev := range r.report {
 		s.step(ev)
 	}
+	for _, in := range s.live {
+		s.judgeMemory(in)
+	}
 	s.step(policy.ClockChanged{Wall: time.Now()})
 	if s.cfg.Next != nil {
 		s.apply(0, *s.cfg.Next) // it was kept, and the supervisor died before it had begun
 	}
 	if r.lives+r.ended+r.began+leftovers > 0 {
-		text := fmt.Sprintf("the supervisor before this one ended: %s undisturbed, %d ended meanwhile, %d were being started; leftovers ended: %d",
-			count(r.lives, "instance"), r.ended, r.began, leftovers)
+		what := "ended"
+		if s.cfg.Past.OnTrial() {
+			what = "made way"
+		}
+		text := fmt.Sprintf("the supervisor before this one %s: %s undisturbed, %d ended meanwhile, %d were being started; leftovers ended: %d",
+			what, count(r.lives, "instance"), r.ended, r.began, leftovers)
 		s.note(journal.Entry{Kind: journal.KindRecovered, Text: text})
 	}
 	if err := errors.Join(r.errs...); err != nil {
@@ -101,6 +110,14 @@ func (r *recovery) take(v policy.SlotView, m policy.SlotMemory) {
 	s.forgetMain(m.PID)
 	if m.Exited {
 		return // that was told; what it left is being killed, which is asked for again
+	}
+	if !known {
+		// It ended since the store was handed back: the keeper has told of it.
+		if err := s.sync(); err != nil {
+			r.errs = append(r.errs, fmt.Errorf("cannot learn from the keeper what has ended: %w", err))
+		}
+		exit, known = s.cfg.Past.Exits[m.PID]
+		known = known && exit.start == m.Start
 	}
 	r.ended++
 	st := policy.Status{Unknown: true}
@@ -298,6 +315,10 @@ func (s *Supervisor) heard(b []byte) (exits map[int]exitRecord, synced bool) {
 	for _, f := range m {
 		key, value, _ := notify.SplitValue(f.Value)
 		synced = synced || f.Key == notify.KeyValue && key == keySync
+		if f.Key == notify.KeyValue && key == keyUpgrade {
+			s.box.put(func() { s.upgradeTold(value) })
+			continue
+		}
 		pid, ok := strings.CutPrefix(key, keyExit)
 		if f.Key != notify.KeyValue || !ok {
 			continue

@@ -95,6 +95,7 @@ func (s *Supervisor) spawned(in *incarnation, pid int, start uint64, group *cgro
 		s.values = append(s.values, keyMain+strconv.Itoa(pid)+" "+strconv.FormatUint(start, 10))
 	}
 	s.step(policy.Spawned{Ref: in.ref, PID: pid, Start: start})
+	s.judgeMemory(in)
 	s.readyByExec(in)
 	if in.condemn {
 		s.kill(in.ref)
@@ -172,6 +173,7 @@ func (s *Supervisor) reap() {
 
 // mainEnded tells the machine that the main process of in ended.
 func (s *Supervisor) mainEnded(in *incarnation) {
+	s.sampler.forget(in.ref)
 	st := s.statusOf(in, in.status)
 	empty := in.emptied
 	if !empty && !in.killing {

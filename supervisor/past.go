@@ -34,6 +34,9 @@ import (
 //	cgroups     the folder of our cgroup tree, which the keeper kills if all else
 //	            fails
 //	logs        "EPOCH SEQ": what was heard of nines-log, see heard
+//	upgrade     how the last upgrade of nines itself stands, words separated by
+//	            tabs: see Upgrade. The keeper changes its first and adds the last
+//	upgrade-told  the number of the last one whose end was told as an event
 //	shutdown    "EXIT DEADLINE [ACTION]": one is in progress, to end by DEADLINE on
 //	            CLOCK_MONOTONIC in nanoseconds; ACTION becomes of the machine
 //	watchdog    the hardware watchdog that the keeper is to pet
@@ -54,6 +57,8 @@ const (
 	keyCgroups     = "cgroups"
 	keyWatchdog    = "watchdog"
 	keyHeard       = "logs"
+	keyUpgrade     = "upgrade"
+	keyUpgradeTold = "upgrade-told"
 	keySync        = "sync"
 )
 
@@ -66,6 +71,15 @@ type Past struct {
 	Sockets map[string]string
 	Applied uint64 // number of the specification that ran; 0: not known
 	Heard   heard
+	Upgrade Upgrade
+	// UpgradeTold is the ID of the last one whose end was told.
+	UpgradeTold string
+}
+
+// OnTrial says that the supervisor which reads this is one that shows whether it
+// works. It may end before it is ready: then the last good one goes on.
+func (p *Past) OnTrial() bool {
+	return p.Upgrade.State == UpgradeTrying && p.Upgrade.What == UpgradeSupervisor
 }
 
 // exitRecord is how a main process ended.
@@ -218,8 +232,12 @@ func ReadPast(values map[string]string) (Past, error) {
 			if ok = err == nil; ok {
 				p.Shutdown = sd
 			}
+		case key == keyUpgrade:
+			p.Upgrade, ok = parseUpgrade(value)
+		case key == keyUpgradeTold:
+			p.UpgradeTold = value
 		default:
-			ok = false
+			// Of a newer version, which has made way for this one: it stays there.
 		}
 		if !ok {
 			bad = append(bad, key+"="+value)

@@ -57,10 +57,10 @@ func (s *Supervisor) reply(a *policy.Action) {
 }
 
 // refuseAll answers whoever still waits when the supervisor ends.
-func (s *Supervisor) refuseAll() {
+func (s *Supervisor) refuseAll(why string) {
 	for id, p := range s.replies {
 		delete(s.replies, id)
-		p.done <- Answer{Failed: true, Message: "the supervisor has ended"}
+		p.done <- Answer{Failed: true, Message: why}
 	}
 }
 
@@ -155,6 +155,7 @@ func (s *Supervisor) ask(ctx context.Context, wait bool, most int, event func(po
 type State struct {
 	policy.Snapshot
 	Groups map[policy.Slot]*cgroups.Group // where there are any
+	Memory map[policy.Slot]uint64         // bytes, as the memory block is judged by: of those where one is
 }
 
 // State returns the state now.
@@ -162,6 +163,7 @@ func (s *Supervisor) State(ctx context.Context) (State, error) {
 	var st State
 	err := s.call(ctx, func() {
 		st.Snapshot = s.machine.Snapshot()
+		st.Memory = s.sampler.held()
 		if s.cfg.Cgroups == nil {
 			return
 		}

@@ -38,8 +38,8 @@ type spawner struct {
 	start   *proc.Spawner
 	resolve *resolver
 	sockets *sockets
-	limits  *limiter
 	logs    *logBlocks
+	limits  *limiter
 
 	mu     sync.Mutex
 	queue  []batch

@@ -50,6 +50,7 @@ type Config struct {
 	Cgroups    *cgroups.Tree  // nil: level none
 	Seed       uint64
 	Journal    *journal.Journal // its owner closes it after Run
+	Version    string           // of this program
 	Log        *slog.Logger
 }
 
@@ -83,11 +84,13 @@ type Supervisor struct {
 	exit      *int     // set by ActEnd
 	patAt     policy.Time
 	incidents incidents
+	upgrade   upgrading
 	deaf      bool // the keeper was told in vain, and that was said
 
 	spawner *spawner
 	janitor *janitor
 	watcher *watcher
+	sampler *sampler
 	killers chan struct{} // bounds concurrent killers
 }
 
@@ -115,6 +118,11 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	s.spawner = newSpawner(s, sp)
 	s.janitor = newJanitor(s)
+	var memory uint64
+	if h := s.spawner.resolve.host; h != nil {
+		memory = h.Memory
+	}
+	s.sampler = newSampler(memory, cfg.Seed, s.clock.now, proc.NewMemoryReader().Held, s.judged, s.log)
 	return s, nil
 }
 
@@ -122,7 +130,8 @@ func New(cfg Config) (*Supervisor, error) {
 func (s *Supervisor) Journal() *journal.Journal { return s.journal }
 
 // Run supervises until everything has stopped after a shutdown, and returns
-// the exit status of the keeper. The caller tells the keeper (X_NINES_END).
+// the exit status of the keeper. The caller tells the keeper (X_NINES_END). With
+// ErrHandedOver nothing was stopped, and the keeper is not told.
 func (s *Supervisor) Run() (int, error) {
 	defer close(s.ended)
 	// SIGCHLD first, so that no exit can be missed; SIGPIPE so that a reader of
@@ -141,6 +150,8 @@ func (s *Supervisor) Run() (int, error) {
 	s.watcher = newWatcher(s)
 	defer s.watcher.close()
 	go s.janitor.run()
+	go s.sampler.run()
+	defer s.sampler.close()
 	go s.readIncidents()
 	defer s.janitor.close()
 	defer s.spawner.close()
@@ -148,9 +159,11 @@ func (s *Supervisor) Run() (int, error) {
 	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + count(len(s.cfg.Spec.Services), "service")})
 	s.begin()
 	s.handOut()
+	fault("adopted")
 	if err := s.cfg.Keeper.Send(notify.Message{notify.Ready()}.Append(nil), nil); err != nil {
 		return 1, fmt.Errorf("cannot tell the keeper that all is ready: %w", err)
 	}
+	fault("ready-told")
 	go s.listenToKeeper()
 	stopWatch := s.watchClock()
 	defer stopWatch()
@@ -184,8 +197,11 @@ func (s *Supervisor) Run() (int, error) {
 		}
 		s.handOut()
 		s.pat()
+		if s.exit == nil && s.leaves() {
+			return s.makeWay()
+		}
 	}
-	s.refuseAll()
+	s.refuseAll("the supervisor has ended")
 	s.spawner.close()
 	select {
 	case <-s.spawner.done:
@@ -200,6 +216,9 @@ func (s *Supervisor) Run() (int, error) {
 // telling the keeper that we live.
 func (s *Supervisor) arm(timer *time.Timer) {
 	at, ok := s.machine.Deadline()
+	if leave := s.upgrade.leaveAt; leave != 0 && (!ok || leave < at) {
+		at, ok = leave, true
+	}
 	if s.cfg.Watchdog > 0 && (!ok || s.patAt < at) {
 		at, ok = s.patAt, true
 	}
@@ -364,7 +383,12 @@ func (s *Supervisor) call(ctx context.Context, fn func()) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.ended:
-		return ErrEnded
+		select {
+		case <-done: // it ended because of that
+			return nil
+		default:
+			return ErrEnded
+		}
 	}
 }
 

@@ -72,6 +72,10 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 			if g := st.Groups[in.Slot]; g != nil {
 				mine[k].Cgroup = g.Path()
 			}
+			if held := st.Memory[in.Slot]; held > 0 {
+				// What its memory block is judged by, so that people see the same.
+				mine[k].MemoryBytes = held
+			}
 		}
 		next += len(v.Slots)
 		out.Services = append(out.Services, ipc.Service{
@@ -156,6 +160,29 @@ func (b *backend) Shutdown(ctx context.Context, by ipc.Caller, r ipc.ShutdownReq
 	}
 	a, err := b.sup.Shutdown(ctx, "nines shutdown by "+caller(by), 0, r.Action, !r.NoWait)
 	return answer(a, err)
+}
+
+func (b *backend) Upgrade(ctx context.Context, r ipc.UpgradeRequest) (ipc.Upgrade, error) {
+	within, probation := r.Times()
+	u, err := b.sup.Upgrade(ctx, supervisor.UpgradeRequest{Keeper: r.Keeper, Path: r.Path, Within: within, Probation: probation})
+	return upgradeAnswer(u, err)
+}
+
+func (b *backend) UpgradeState(ctx context.Context, wait bool) (ipc.Upgrade, error) {
+	u, err := b.sup.UpgradeState(ctx, wait)
+	return upgradeAnswer(u, err)
+}
+
+func upgradeAnswer(u supervisor.Upgrade, err error) (ipc.Upgrade, error) {
+	var no *supervisor.ErrUpgrade
+	if errors.As(err, &no) {
+		code := ipc.CodeFailed
+		if no.Refused {
+			code = ipc.CodeConflict
+		}
+		return ipc.Upgrade{}, &ipc.Error{Code: code, Message: no.Error(), Hint: "what ran before runs"}
+	}
+	return ipc.Upgrade{ID: u.ID, What: u.What, State: u.State, From: u.From, Path: u.Path, Why: u.Why}, ended(err)
 }
 
 func caller(by ipc.Caller) string { return "uid " + strconv.FormatUint(uint64(by.UID), 10) }

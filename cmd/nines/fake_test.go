@@ -199,3 +199,11 @@ func fakeStatus(now time.Time) *ipc.Status {
 		},
 	}
 }
+
+func (f *fakeBackend) Upgrade(context.Context, ipc.UpgradeRequest) (ipc.Upgrade, error) {
+	return ipc.Upgrade{}, nil
+}
+
+func (f *fakeBackend) UpgradeState(context.Context, bool) (ipc.Upgrade, error) {
+	return ipc.Upgrade{}, nil
+}

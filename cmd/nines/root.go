@@ -61,7 +61,7 @@ or in a container. All other commands talk to the supervisor by its control sock
 	}
 	group("run", newUpCmd(a), newSuperviseCmd(a), newCheckCmd(a), newFmtCmd(a), newShutdownCmd(a))
 	group("look", newStatusCmd(a), newReadyCmd(a), newLogsCmd(a), newEventsCmd(a), newExplainCmd(a))
-	group("act", newPlanCmd(a), newApplyCmd(a), newConfirmCmd(a), newStartCmd(a), newStopCmd(a), newRestartCmd(a), newReloadCmd(a), newScaleCmd(a), newSignalCmd(a))
+	group("act", newPlanCmd(a), newApplyCmd(a), newConfirmCmd(a), newStartCmd(a), newStopCmd(a), newRestartCmd(a), newReloadCmd(a), newScaleCmd(a), newSignalCmd(a), newUpgradeCmd(a))
 	root.AddCommand(newVersionCmd(a), newCompletionCmd(a))
 	root.SetHelpCommand(newHelpCmd(root))
 	a.completeAll(root)

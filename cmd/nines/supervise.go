@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,6 +67,7 @@ const handBackPatience = 10 * time.Second
 // supervise is what the keeper runs. It returns the exit status; the keeper
 // learns by X_NINES_END that it is meant.
 func supervise(a *app, files []string, watch bool) int {
+	nameSelf()
 	log := slog.New(slog.NewTextHandler(a.err, nil))
 	fd, err := strconv.Atoi(a.getenv("NINES_KEEPER_FD"))
 	if err != nil || fd < 3 {
@@ -79,6 +81,9 @@ func supervise(a *app, files []string, watch bool) int {
 	}
 	generation := max(atoiOr(a.getenv("NINES_GENERATION"), 1), 1)
 	code, err := superviseWith(a, files, watch, conn, generation, log)
+	if errors.Is(err, supervisor.ErrHandedOver) {
+		return 0 // the keeper knows, and starts the one that takes over
+	}
 	if err != nil {
 		a.complain("%v", err)
 		if generation > 1 {
@@ -120,6 +125,10 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 		return 1, err
 	}
 	past, err := supervisor.ReadPast(values)
+	if err != nil && past.OnTrial() {
+		// What it does not understand it would take for leftovers, and end.
+		return 1, fmt.Errorf("cannot take over: %w", err)
+	}
 	if err != nil {
 		log.Warn(err.Error())
 	}
@@ -141,7 +150,7 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 	sp := run.spec
 	about := ipc.Supervisor{
 		Version: buildVersion(), PID: os.Getpid(), KeeperPID: keeperPID, StartedAt: time.Now().UTC().Truncate(time.Millisecond),
-		Restarts: generation - 1, Warnings: []string{},
+		Restarts: atoiOr(a.getenv("NINES_RESTARTS"), generation-1), Warnings: []string{},
 	}
 	socket, err := a.socketPath()
 	if err != nil {
@@ -175,10 +184,10 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 	sup, err := supervisor.New(supervisor.Config{
 		Change: run.begin(), Before: run.before, Next: run.next, Hangup: func() { ch.reread("SIGHUP", true) },
 		Keeper: conn, KeeperPID: keeperPID, RuntimeDir: runtimeDir, LogDir: logDir,
-		Shim: beside("nines-exec"), Environ: os.Environ(),
+		Shim: a.beside("nines-exec"), Environ: os.Environ(),
 		InheritEnv: container || a.getenv("NINES_UP") == "1",
 		Stdout:     container || a.getenv("NINES_LOG_STDOUT") == "1",
-		Past:       past, Sockets: sockets, Cgroups: tree, Seed: seed(), Journal: events, Log: log,
+		Past:       past, Sockets: sockets, Cgroups: tree, Seed: seed(), Journal: events, Log: log, Version: buildVersion(),
 		Watchdog: time.Duration(atoiOr(a.getenv("WATCHDOG_USEC"), 0)) * time.Microsecond,
 	})
 	if err != nil {
@@ -231,7 +240,7 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 	}
 	cancel()
 	<-told
-	if tree != nil {
+	if tree != nil && !errors.Is(err, supervisor.ErrHandedOver) {
 		if e := tree.Remove(end); e != nil {
 			log.Warn("cannot remove cgroup", "cgroup", tree.Path(), "err", e)
 		}
@@ -355,11 +364,26 @@ func atoiOr(s string, or int) int {
 	return or
 }
 
-// beside is a program of ours: the four are installed side by side.
-func beside(name string) string {
+// beside is a program of ours: the four are installed side by side. One that
+// was upgraded alone has the others where the keeper was installed.
+func (a *app) beside(name string) string {
 	self, err := os.Executable()
 	if err != nil {
-		return name
+		self = ""
 	}
-	return filepath.Join(filepath.Dir(self), name)
+	path := filepath.Join(filepath.Dir(self), name)
+	if dir := a.getenv("NINES_KEEPER_DIR"); dir != "" && !executable(path) {
+		return filepath.Join(dir, name)
+	}
+	return path
+}
+
+// nameSelf gives the process the name that people know, where the keeper has
+// executed it by a descriptor because its path leads elsewhere by now.
+func nameSelf() {
+	b, err := os.ReadFile("/proc/self/comm")
+	if _, e := strconv.Atoi(strings.TrimSpace(string(b))); err == nil && e == nil {
+		// It is for people alone.
+		_ = os.WriteFile("/proc/self/comm", []byte("nines"), 0)
+	}
 }

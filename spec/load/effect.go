@@ -27,8 +27,6 @@ func notYet(path string) (meanwhile string, ok bool) {
 		return "The instance counts as ready when exec succeeded.", true
 	case "service.crash_loop.then=rollback":
 		return "There are no revisions yet to go back to: a crash loop is held.", true
-	case "service.memory.restart_above", "service.memory.growth":
-		return "Only what the kernel enforces is in effect: low, swap, high and max.", true
 	case "service.isolate":
 		return "No instance is isolated.", true
 	case "service.sandbox":

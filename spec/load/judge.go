@@ -15,6 +15,7 @@ func (b *block) judge(s *spec.Service) {
 	}
 	b.judgeMode(s)
 	b.judgeRecycle(s)
+	b.judgeMemory(s)
 	b.judgeUpdate(s)
 	b.judgeReady(s)
 	b.judgeChecks(s)
@@ -70,6 +71,20 @@ func (b *block) judgeRecycle(s *spec.Service) {
 	}
 	if s.AvailableSet && s.Instances > 0 && s.AvailableAtLeast >= s.Instances {
 		b.d.warnAt("ineffective", b.place("recycle", ""), fmt.Sprintf("no instance is ever recycled: available_at_least keeps all %s ready", b.instances(s)), "Lower available_at_least, or raise instances.")
+	}
+}
+
+// judgeMemory says what keeps an instance that is too large from being replaced.
+func (b *block) judgeMemory(s *spec.Service) {
+	m := s.Limits.Memory
+	if m == nil || m.RestartAbove.IsZero() && (m.Growth.Count == 0 || m.OnLeak != "restart") {
+		return
+	}
+	if s.AvailableSet && s.Instances > 0 && s.AvailableAtLeast >= s.Instances {
+		b.d.warnAt("ineffective", b.place("memory", ""), fmt.Sprintf("no instance that is ready is ever replaced because of its memory: available_at_least keeps all %s ready", b.instances(s)), "Lower available_at_least, or raise instances.")
+	}
+	if s.Restart.Policy == spec.RestartNever {
+		b.d.warnAt("ineffective", b.place("memory", ""), `an instance that uses too much memory is ended and not started again: restart.policy is "never"`, `Write restart { policy = "on-failure" }, or on_leak = "alert" and no restart_above.`)
 	}
 }
 

@@ -199,6 +199,15 @@
 // recycled one comes back at once and counts nothing. Both are taken down before
 // the replacement is started.
 //
+// Memory (restart_above, growth) is a judgement as well. It is no crash: it passes
+// the budget, ends by the stop signal, and its exit reason is "memory". But it is
+// an end that nobody asked for, so it counts: one that is too large again as soon
+// as it is up comes back slower each time, and if it is so crash_loop.failures
+// times within crash_loop.within, replacing it does not help, and that is what
+// crash_loop.then is for (a new revision that bloats is reverted as one that
+// crashes). One that takes longer than restart.reset_after to get there counts
+// anew each time, and comes back after restart.delay.
+//
 // Not acts are: crashes, starts that time out, what people ask for, a stop in the
 // order of needs, and what a group's strategy takes down with a failed member: the
 // strategy says that the others are worth nothing without it, so to keep them up for

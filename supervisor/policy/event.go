@@ -140,8 +140,11 @@ const (
 // Act asks that something is done about an incarnation that was judged: On says
 // what. Whatever takes it down passes the disruption budget (see budget.go) and
 // may wait; an act is dropped when the incarnation ends before its turn, and
-// Withdraw takes it back. Told again while it waits it changes nothing. Isolate is
-// a restart as long as instances cannot be frozen.
+// Withdraw takes it back. Told again while it waits it changes nothing. A waiting
+// act gives way to a stronger one, and is not asked for again when that is
+// withdrawn: so whoever judges memory tells an Act again with every sample for
+// which it holds; its event is told once, until Withdraw. Isolate is a restart as
+// long as instances cannot be frozen.
 type Act struct {
 	Ref
 	Cause  Cause

@@ -205,10 +205,12 @@ type slot struct {
 	scaling bool // a scale operation waits for it
 
 	// Automatic acts; see budget.go.
-	act       *act // that waits; nil: none
-	turn      turn // an act has taken it down, and its replacement is awaited
-	unhealthy bool // by a check
-	dump      bool // it is to end by SIGABRT
+	act       *act   // that waits; nil: none
+	turn      turn   // an act has taken it down, and its replacement is awaited
+	unhealthy bool   // by a check
+	dump      bool   // it is to end by SIGABRT
+	told      causes // judgements that hold and whose event was told; see Act
+	alert     Reason // one that asks for nothing: status shows it
 	lined     [numLines]bool
 
 	timers [numTimers]Time

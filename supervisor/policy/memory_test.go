@@ -212,7 +212,7 @@ func TestMemoryRefused(t *testing.T) {
 		"1 ready 1 next=ready", "1 ready 1 base=NaN", "1 ready 1 base=-1", "1 ready 1 base=+Inf", "1 ready 1 ends=", "1 ready 1 ends=5,-1",
 		"1 ready 1 ends=" + strings.Repeat("1,", MaxEnds) + "1", "1 ready 1 ends=9223372036854775807,1",
 		"1 ready 1 exit=oom", "1 ready 1 exit=why:1::", "1 ready 1 exit=oom:x::", "1 ready 1 exit=oom:1::z", "1 ready 1 exit=oom:1:" + strings.Repeat("S", 25) + ":",
-		"1 ready 1 why=so", "1 ready 1 turn=left", "1 ready 1 turn=", "1 ready 1 what=1", "1 ready 1 cause=a\tb", "1 ready 1 cause=" + strings.Repeat("x", MaxMemory),
+		"1 ready 1 why=so", "1 ready 1 turn=left", "1 ready 1 turn=", "1 ready 1 cause=a\tb", "1 ready 1 cause=" + strings.Repeat("x", MaxMemory),
 	} {
 		_, err := ParseSlotMemory(text)
 		if err == nil || !strings.HasPrefix(err.Error(), "cannot read the memory of an instance: ") {

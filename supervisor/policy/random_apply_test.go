@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -99,4 +100,22 @@ func (c *chaos) checkApply(o *Output) {
 			c.t.Fatalf("%s is replaced, and leaves %d ready; at least %d must stay", s.name, v.healthy, v.atLeast())
 		}
 	}
+}
+
+// randomGroups puts services into groups. Needs point backwards in the order of
+// definition, and so that order is one for groups.
+func randomGroups(r *rand.Rand, services []*spec.Service) (groups []spec.Group) {
+	strategies := [...]spec.Strategy{"one_for_one", "one_for_all", "rest_for_one"}
+	for i := 0; i < len(services); {
+		n := min(1+r.IntN(4), len(services)-i)
+		g := spec.Group{Name: fmt.Sprintf("g%d", i), Strategy: strategies[r.IntN(len(strategies))]}
+		for _, v := range services[i : i+n] {
+			g.Members = append(g.Members, v.Name)
+		}
+		if r.IntN(2) == 0 {
+			groups = append(groups, g)
+		}
+		i += n
+	}
+	return groups
 }

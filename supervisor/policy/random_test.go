@@ -87,24 +87,6 @@ func randomSpec(r *rand.Rand) *spec.Spec {
 	return sp
 }
 
-// randomGroups puts services into groups. Needs point backwards in the order of
-// definition, and so that order is one for groups.
-func randomGroups(r *rand.Rand, services []*spec.Service) (groups []spec.Group) {
-	strategies := [...]spec.Strategy{"one_for_one", "one_for_all", "rest_for_one"}
-	for i := 0; i < len(services); {
-		n := min(1+r.IntN(4), len(services)-i)
-		g := spec.Group{Name: fmt.Sprintf("g%d", i), Strategy: strategies[r.IntN(len(strategies))]}
-		for _, v := range services[i : i+n] {
-			g.Members = append(g.Members, v.Name)
-		}
-		if r.IntN(2) == 0 {
-			groups = append(groups, g)
-		}
-		i += n
-	}
-	return groups
-}
-
 func newChaos(t testing.TB, seed uint64) *chaos {
 	c := &chaos{
 		env: newEnv(t), rng: rand.New(rand.NewPCG(seed, 1)),

@@ -180,7 +180,7 @@ func (m *Machine) viewService(v *service, list []SlotView) ServiceView {
 		Spec: v.spec, Removed: v.removed,
 	}
 	var ready, completed, failed, held, stopped, lives, others int
-	var waits Reason  // an act of an instance that is ready
+	var waits Reason  // an act of an instance that is ready, or what is told of it
 	var bad *SlotView // the first that says why it is not as wanted
 	for i := range list {
 		s, x := m.slots[list[i].Slot], &list[i]
@@ -193,7 +193,7 @@ func (m *Machine) viewService(v *service, list []SlotView) ServiceView {
 		case x.State == IsReady:
 			ready++
 			wrong = 0
-			if s.act != nil && waits == (Reason{}) {
+			if (s.act != nil || s.alert != Reason{}) && waits == (Reason{}) {
 				waits = x.Reason
 			}
 		case x.State == Completed:

@@ -98,6 +98,10 @@ func (k *checker) notice(n *policy.Notice) {
 			k.over(inc, policy.Status{Signal: "SIGKILL"}, false, false)
 			inc.told.reaped = true
 		}
+	case policy.KindMemoryHigh:
+		k.told(n.Ref, policy.CauseMemory)
+	case policy.KindLeak:
+		k.told(n.Ref, policy.CauseLeak)
 	case policy.KindBudgetWait:
 		k.w.marks[MarkBudgetWait]++
 	case policy.KindStuck:

@@ -258,6 +258,7 @@ func (k *checker) recall(m *model) {
 			if sl.cur != nil {
 				sl.cur.told, sl.cur.doomed = sm.told[n], sm.doomed[n]
 				sl.cur.judged, sl.cur.unhealthy = 0, false // who judges, judges again
+				sl.cur.noted = [policy.CauseRecycle]bool{}
 			}
 			if sl.delayed {
 				k.delayed = append(k.delayed, sl)

@@ -38,7 +38,8 @@ type incarnation struct {
 	doomed    bool // there was reason to end it before the machine knew that it exists
 	restarted bool // … and a restart was under way
 
-	judged    policy.Cause // an act was asked for
+	judged    policy.Cause              // an act was asked for
+	noted     [policy.CauseRecycle]bool // by cause: the event of a judgement that holds was told
 	unhealthy bool
 
 	told told
