@@ -267,6 +267,13 @@ func (g *Group) Remove(ctx context.Context) error {
 	}
 }
 
+// TryRemove removes the group if no process lives in it and no group is below
+// it; it says whether it is gone.
+func (g *Group) TryRemove() bool {
+	err := g.rmdir()
+	return err == nil || gone(err)
+}
+
 // remove removes the group and all below it, or fails with EBUSY.
 func (g *Group) remove() error {
 	err := g.rmdir()

@@ -58,6 +58,7 @@ func (s *Supervisor) begin() {
 		r.takeInmate(&v)
 	}
 	leftovers := r.endLeftovers()
+	s.janitor.only(s.cfg.Cgroups, s.cfg.Spec.Services)
 	s.forgetUnknown()
 	s.carry(out)
 	for _, ev := range r.report {
@@ -108,6 +109,7 @@ func (r *recovery) take(v policy.SlotView, m policy.SlotMemory) {
 	if err == nil && start == m.Start && !known && !m.Exited {
 		// It lives; or it is a zombie, whose exit the keeper is about to tell.
 		s.adopted[m.PID] = in
+		s.watcher.begin(in.svc, in.id, in.group)
 		r.lives++
 		return
 	}
@@ -163,6 +165,7 @@ func (r *recovery) takeSpawning(in *incarnation) {
 			in.pid, in.start = pid, start
 			s.live[in.ref.Slot] = in
 			s.adopted[pid] = in
+			s.watcher.begin(in.svc, in.id, in.group)
 			s.values = append(s.values, keyMain+strconv.Itoa(pid)+" "+strconv.FormatUint(start, 10))
 			r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: start})
 			if rd := in.svc.Ready; rd != nil && rd.Delay == 0 {

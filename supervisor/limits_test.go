@@ -1,12 +1,14 @@
 package supervisor
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 
 	"nines/cgroups"
 	"nines/spec"
+	"nines/supervisor/proc"
 )
 
 func TestLimitsOf(t *testing.T) {
@@ -59,5 +61,28 @@ func TestFindUnenforced(t *testing.T) {
 	d := found[1].Diagnostic()
 	if d.File != "a.hcl" || d.Line != 3 || d.Summary != "cpu.weight of service web is not enforced: there is no cpu controller, and it says required" {
 		t.Errorf("%+v", d)
+	}
+}
+
+// TestLimitsWithoutControllers: what is required fails the start, and says why;
+// what is not is left out.
+func TestLimitsWithoutControllers(t *testing.T) {
+	l := newLimiter(&Supervisor{}, nil)
+	loose := &spec.Service{Name: "loose", Limits: spec.Limits{Pids: &spec.Pids{Max: 7}, IO: &spec.IO{Weight: 50}, Memory: &spec.Memory{Low: spec.Size{Bytes: 1}}}}
+	if err := l.set(&incarnation{svc: loose}, nil); err != nil {
+		t.Error(err)
+	}
+	strict := &spec.Service{Name: "strict", Limits: spec.Limits{Pids: &spec.Pids{Max: 7, Required: true}}}
+	err := l.set(&incarnation{svc: strict}, nil)
+	var e *proc.Error
+	if !errors.As(err, &e) || e.Step != proc.StepLimit || e.Again() || e.ExitCode() != 1 ||
+		err.Error() != "cannot set its limit pids.max: its controller is not available, and it is required" {
+		t.Errorf("%v", err)
+	}
+	// Another specification: what was of the old one is forgotten.
+	l.low["loose"], l.low["strict"], l.said["loose io.weight"] = 1, 1, "x"
+	l.apply(&spec.Spec{Services: []*spec.Service{strict}})
+	if len(l.of) > 0 || len(l.said) > 0 || len(l.low) != 1 {
+		t.Errorf("%+v", l)
 	}
 }

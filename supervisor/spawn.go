@@ -136,6 +136,7 @@ func (sp *spawner) carryOut(b *batch, slow *time.Timer) {
 		sp.resolve.apply(sp.s, b.spec)
 		sp.sockets.apply(b.spec)
 		sp.limits.apply(b.spec)
+		sp.s.janitor.only(sp.s.cfg.Cgroups, b.spec.Services)
 	}
 	ls := make([]*launch, 0, min(len(b.spawns)+len(b.hooks), spawnChunk))
 	flush := func() {
@@ -250,7 +251,9 @@ func (sp *spawner) prepare(l *launch) {
 	if l.in != nil {
 		// Before the clone: its first instruction is limited. A hook is not: what
 		// stops a service must not starve with it.
-		l.err = sp.limits.set(l.in, l.group)
+		if l.err = sp.limits.set(l.in, l.group); l.err == nil {
+			sp.s.watcher.begin(svc, l.in.id, l.group)
+		}
 	}
 }
 

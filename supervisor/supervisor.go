@@ -90,6 +90,7 @@ type Supervisor struct {
 
 	spawner *spawner
 	janitor *janitor
+	watcher *watcher
 	sampler *sampler
 	killers chan struct{} // bounds concurrent killers
 }
@@ -116,7 +117,7 @@ func New(cfg Config) (*Supervisor, error) {
 		incidents: newIncidents(&cfg.Past),
 	}
 	s.spawner = newSpawner(s, sp)
-	s.janitor = newJanitor(s.log)
+	s.janitor = newJanitor(s)
 	var memory uint64
 	if h := s.spawner.resolve.host; h != nil {
 		memory = h.Memory
@@ -147,6 +148,8 @@ func (s *Supervisor) Run() (int, error) {
 	// Before anything is started, and before anyone is told that we are ready.
 	s.spawner.sockets.begin()
 	go s.spawner.run()
+	s.watcher = newWatcher(s)
+	defer s.watcher.close()
 	go s.janitor.run()
 	go s.sampler.run()
 	defer s.sampler.close()

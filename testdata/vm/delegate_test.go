@@ -3,6 +3,7 @@ package vm
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestDelegation: nines in a cgroup that was given to it, in a container with a
@@ -27,7 +28,7 @@ service "web" {
   }
 }
 `
-	r := Run(t, Machine{CPUs: 2, Memory: 1024, Files: map[string]string{"/etc/web.hcl": web, "/etc/strict.hcl": strict}, Spec: `
+	r := Run(t, Machine{CPUs: 2, Memory: 1024, Timeout: 5 * time.Minute, Files: map[string]string{"/etc/web.hcl": web, "/etc/strict.hcl": strict}, Spec: `
 service "other" {
   command = ["sleep", "1000"]
 }

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"nines/ipc"
 )
@@ -28,7 +29,7 @@ func instance(t *testing.T, st ipc.Status, id string) ipc.Instance {
 // SIGKILL is not. cpu.max is kept, memory.high and pids.max hold up who passes
 // them alone.
 func TestLimits(t *testing.T) {
-	r := Run(t, Machine{CPUs: 2, Memory: 1024, Spec: `
+	r := Run(t, Machine{CPUs: 2, Memory: 1024, Timeout: 5 * time.Minute, Spec: `
 service "all" {
   command = ["sh", "-c", "g=/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup); cd $g; tail -n +1 memory.low memory.high memory.max memory.swap.max memory.oom.group cpu.max pids.max ../cpu.weight ../memory.low >/out/all; [ ! -e ../io.weight ] || cat ../io.weight >/out/io; exec sleep 1000"]
   memory {
@@ -117,11 +118,14 @@ nines stop high
 nines start spin
 spun() { [ "$(sed -n 's/^nr_periods //p' /sys/fs/cgroup/nines/spin/0.*/cpu.stat)" -ge 30 ]; }
 await 60 spun
+nines events --json >/out/events2
 cat /sys/fs/cgroup/nines/spin/0.*/cpu.stat >/out/cpu.stat
 nines stop spin
 nines start --no-wait bomb
 refused() { [ "$(sed -n 's/^max //p' /sys/fs/cgroup/nines/bomb/0.*/pids.events)" -gt 20 ]; }
 await 60 refused
+told() { nines events --json | grep -q '"kind":"fork_refused"'; }
+await 60 told
 [ "$(cat /sys/fs/cgroup/nines/bomb/0.*/pids.current)" -le 40 ] || fail "pids.max is not kept"
 cut -d' ' -f1 /proc/uptime >/tmp/a; nines status >/dev/null; cut -d' ' -f1 /proc/uptime >/tmp/b
 echo "status took from $(cat /tmp/a) to $(cat /tmp/b) under the bomb"
@@ -156,6 +160,9 @@ nines stop bomb
 	}
 	if !strings.Contains(string(r.Files["events"]), `"kind":"oom_killed"`) {
 		t.Errorf("no event oom_killed:\n%s", r.Files["events"])
+	}
+	if !strings.Contains(string(r.Files["events2"]), `throttled and reclaimed at memory.high (16MiB)`) {
+		t.Errorf("no event memory_high:\n%s", r.Files["events2"])
 	}
 	if pids(before, "sibling")["sibling/0"] != pids(after, "sibling")["sibling/0"] {
 		t.Errorf("the sibling: %v became %v", pids(before, "sibling"), pids(after, "sibling"))
