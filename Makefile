@@ -3,8 +3,11 @@
 
 GO       ?= go
 PREFIX   ?= /usr/local
+BIN      ?= bin
 DESTDIR  ?=
 FUZZTIME ?= 10s
+# What each fuzz target gets in `make test`; 0: none.
+FUZZ_SECONDS ?= 2
 
 # A release tarball has no git: it carries a VERSION file instead.
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || cat VERSION 2>/dev/null || echo unknown)
@@ -34,25 +37,26 @@ TESTFLAGS ?=
 BENCHFLAGS ?=
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test vm vet gofmt lint fuzz bench cover clean install uninstall help check-go
+.PHONY: build demo test vm vet gofmt lint fuzz bench cover clean man install uninstall help check-go
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: check-go ## the four static binaries, in ./bin
-	@mkdir -p bin
-	$(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/ ./cmd/nines ./cmd/nines-exec ./cmd/nines-log
-	$(GOBUILD) -ldflags '$(INITFLAGS)' -o bin/nines-init ./cmd/nines-init
+	@mkdir -p $(BIN)
+	$(GOBUILD) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/nines ./cmd/nines-exec ./cmd/nines-log
+	$(GOBUILD) -ldflags '$(INITFLAGS)' -o $(BIN)/nines-init ./cmd/nines-init
 
 demo: build ## kill a real web service and watch it come back, in under a minute
 	@$(GOBUILD) -o bin/demo/ ./testdata/web ./testdata/demo
 	@bin/demo/demo -bin bin -web bin/demo/web
 
 # -count=1: what a test builds and runs is not part of the cache key of Go.
-test: build vet gofmt ## every test, with the race detector where there is a C compiler
+test: build vet gofmt ## every test, with the race detector where there is a C compiler, and some seconds of fuzzing
 	@$(if $(RACE),,echo "note: no C compiler found: testing without the race detector")
 	$(GO) test $(RACE) -count=1 -timeout 20m $(TESTFLAGS) $(filter-out ./testdata/vm/%,$(PACKAGES))
 	$(VMTEST)
+	@[ $(FUZZ_SECONDS) = 0 ] || GO='$(GO)' FUZZTIME=$(FUZZ_SECONDS)s testdata/fuzz.sh
 
 # Apart from the others: emulated processors take all that the machine has, and
 # nothing that the race detector could see runs on this side.
@@ -63,6 +67,7 @@ vm: check-go ## the tests in a virtual machine alone (testdata/vm/README.md)
 
 vet: check-go
 	$(GO) vet $(PACKAGES)
+	$(GO) vet -tags generate ./cmd/nines
 
 gofmt: check-go
 	@out=$$(gofmt -l $(GODIRS)) && { [ -z "$$out" ] || { echo "gofmt -w needed:"; echo "$$out"; exit 1; } >&2; }
@@ -81,12 +86,36 @@ cover: build ## test coverage: coverage.html, and the total
 	$(GO) tool cover -html=coverage.out -o coverage.html
 	@$(GO) tool cover -func=coverage.out | tail -n 1
 
-install: build ## into DESTDIR and PREFIX (default /usr/local)
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 0755 $(addprefix bin/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
+# The generator runs here, whatever the binaries are built for.
+man: check-go ## man pages and completion scripts, in ./bin/generated
+	@rm -rf $(BIN)/generated
+	GOOS= GOARCH= CGO_ENABLED=0 $(GO) run -buildvcs=false -tags generate ./cmd/nines $(BIN)/generated
+
+# bin/stage holds what is installed, as it lies below PREFIX. Its list is
+# installed too, so that uninstall removes that and nothing else.
+MANIFEST := share/nines/manifest
+
+install: build man ## programs, man pages, completions and a systemd unit, into DESTDIR and PREFIX (default /usr/local)
+	@rm -rf $(BIN)/stage
+	@mkdir -p $(BIN)/stage/bin $(BIN)/stage/lib/systemd/system $(BIN)/stage/share/nines
+	@cp $(addprefix $(BIN)/,$(PROGRAMS)) $(BIN)/stage/bin/
+	@cp -R $(BIN)/generated/. $(BIN)/stage/share/
+	@sed 's|@bindir@|$(PREFIX)/bin|' cmd/nines-init/nines.service >$(BIN)/stage/lib/systemd/system/nines.service
+	@: >$(BIN)/stage/$(MANIFEST)
+	@cd $(BIN)/stage && find . -type f | sed 's|^\./||' | LC_ALL=C sort >../manifest && mv ../manifest $(MANIFEST)
+	@while read -r f; do \
+		case $$f in bin/*) mode=0755 ;; *) mode=0644 ;; esac; \
+		install -D -m $$mode "$(BIN)/stage/$$f" "$(DESTDIR)$(PREFIX)/$$f" || exit 1; \
+	done <$(BIN)/stage/$(MANIFEST)
+	@echo "installed $$(wc -l <$(BIN)/stage/$(MANIFEST)) files into $(DESTDIR)$(PREFIX)"
 
 uninstall: ## what install put there
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGRAMS))
+	@if [ -e "$(DESTDIR)$(PREFIX)/$(MANIFEST)" ]; then \
+		while read -r f; do rm -f "$(DESTDIR)$(PREFIX)/$$f" || exit 1; done <"$(DESTDIR)$(PREFIX)/$(MANIFEST)"; \
+		rmdir "$(DESTDIR)$(PREFIX)/$(dir $(MANIFEST))"; \
+	else \
+		echo "nothing to remove: there is no $(DESTDIR)$(PREFIX)/$(MANIFEST)"; \
+	fi
 
 clean: ## everything that the other targets made
 	rm -rf bin coverage.out coverage.html

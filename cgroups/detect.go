@@ -28,10 +28,12 @@ func controllers() []string { return []string{"memory", "cpu", "io", "pids"} }
 // Hierarchy is the place of this process in the cgroup v2 hierarchy.
 type Hierarchy struct {
 	Mount       string   // "/sys/fs/cgroup"; "" when there is none
-	Own         string   // our cgroup, relative to Mount: "/system.slice/x"
+	Own         string   // our cgroup, relative to Mount, as it was before Vacate: "/system.slice/x"
 	Controllers []string // available in Own
 	Level       Level    // what can be used below Own
 	Why         string   // why not more, in plain words; "" at full
+
+	fault func(file string) error // for tests: fails a write
 }
 
 // Detect looks where this process is and what can be done there. It never
@@ -49,6 +51,7 @@ func Detect() *Hierarchy {
 	if h.Level == None {
 		return h
 	}
+	h.Own = h.unleaf(h.Own)
 	h.Controllers = readWords(h.dir(h.Own) + "/cgroup.controllers")
 	h.Level, h.Why = h.inspect(h.Own)
 	if h.Level != None {

@@ -30,18 +30,16 @@ func (g *Group) List() ([]string, error) { return g.t.list(g.name) }
 
 // write writes a value to a file of the group.
 func (g *Group) write(file, value string) error {
+	if g.t.fault != nil {
+		if err := g.t.fault(g.name+"/"+file, value); err != nil {
+			return err
+		}
+	}
 	fd, err := g.t.open(g.name+"/"+file, unix.O_WRONLY)
 	if err != nil {
 		return err
 	}
-	err = retry(func() error {
-		_, err := unix.Write(fd, []byte(value))
-		return err
-	})
-	if cerr := unix.Close(fd); err == nil {
-		err = cerr
-	}
-	return err
+	return writeClose(fd, value)
 }
 
 // read appends what a file of the group holds to buf.
@@ -267,6 +265,13 @@ func (g *Group) Remove(ctx context.Context) error {
 		}
 		pause = min(2*pause, removePauseMax)
 	}
+}
+
+// TryRemove removes the group if no process lives in it and no group is below
+// it; it says whether it is gone.
+func (g *Group) TryRemove() bool {
+	err := g.rmdir()
+	return err == nil || gone(err)
 }
 
 // remove removes the group and all below it, or fails with EBUSY.

@@ -20,16 +20,26 @@ type Tree struct {
 	dir  string // absolute
 	fd   int    // O_PATH of dir: groups are found from it without walking there
 	age  int    // how often a new group must be killed before a process is born in it
+
+	level       Level
+	why         string
+	controllers []string                       // that its groups have
+	fault       func(name, value string) error // for tests: fails a write to a file of a group
 }
 
 // Open makes the cgroup base (see Hierarchy.Base) with what is missing above
-// it, or takes it as it is if it exists.
+// it, or takes it as it is if it exists, and gives its groups what controllers
+// there are. Which these are is not taken back, also not by Remove.
 func (h *Hierarchy) Open(base string) (*Tree, error) {
 	if h.Mount == "" {
 		return nil, errors.New("cannot open cgroup " + base + ": " + h.Why)
 	}
 	base = path.Join("/", base)
 	dir := h.dir(base)
+	from := h.Own
+	if _, ok := below(h.Own, base); !ok || base == h.Own {
+		from = h.nearest(path.Dir(base))
+	}
 	if err := mkdirAll(dir); err != nil {
 		return nil, &Error{Op: "create", Path: dir, Err: err}
 	}
@@ -42,6 +52,7 @@ func (h *Hierarchy) Open(base string) (*Tree, error) {
 		return nil, &Error{Op: "open", Path: dir, Err: err}
 	}
 	t := &Tree{h: h, base: base, dir: dir, fd: fd}
+	t.delegate(from)
 	if err := t.comeOfAge(); err != nil {
 		_ = unix.Close(fd) // opened for its path alone
 		return nil, err
@@ -128,8 +139,8 @@ func mkdirAll(dir string) error {
 	return err
 }
 
-// Level says what can be used at the place of the tree, and why not more.
-func (t *Tree) Level() (Level, string) { return t.h.inspect(path.Dir(t.base)) }
+// Level says what can be used in the tree, and why not more.
+func (t *Tree) Level() (Level, string) { return t.level, t.why }
 
 // Path is the absolute path of the tree's folder.
 func (t *Tree) Path() string { return t.dir }
@@ -183,7 +194,12 @@ func (t *Tree) mkdir(name string) error {
 	if i <= 0 {
 		return err
 	}
-	if err := t.mkdir(name[:i]); err != nil && err != unix.EEXIST {
+	switch err := t.mkdir(name[:i]); err {
+	case nil:
+		// What could not be given is missed, and said, when a limit is set.
+		_, _ = t.h.give(t.dir + "/" + name[:i])
+	case unix.EEXIST:
+	default:
 		return err
 	}
 	return unix.Mkdirat(t.fd, name, 0o755)

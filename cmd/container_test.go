@@ -28,6 +28,7 @@ func TestContainer(t *testing.T) {
 		"grace period":     gracePeriod,
 		"few tasks":        fewTasks,
 		"enough tasks":     enoughTasks,
+		"upgrade":          upgradeInContainer,
 		"one command":      oneCommand,
 		"terminal":         terminal,
 		"wrong spec":       wrongSpec,
@@ -301,4 +302,22 @@ func wrongSpec(t *testing.T, all *containers) {
 	c := box{scratch: true, spec: "service \"main\" {\n  comand = [\"/misbehave\"]\n}\n"}.run(t, all)
 	c.end(1)
 	c.says("/nines.hcl:2:3: error")
+}
+
+// PID 1 becomes another program, with no more tasks than it had, and the rest of
+// the container does not notice.
+func upgradeInContainer(t *testing.T, all *containers) {
+	c := box{scratch: true, pids: 64, spec: sleeper}.run(t, all)
+	c.ready()
+	pid := c.status().Services[0].Instances[0].PID
+	for range 3 {
+		c.mustExec("/nines", "upgrade", "/nines-init", "--keeper")
+		c.mustExec("/nines", "upgrade", "/nines", "--probation", "100ms")
+	}
+	st := c.status()
+	if now := st.Services[0].Instances[0].PID; now != pid || st.Supervisor.Restarts != 0 || st.Supervisor.KeeperPID != 1 {
+		t.Errorf("pid %d became %d; %+v", pid, now, st.Supervisor)
+	}
+	c.mustExec("/nines", "restart", "main") // it still starts and reaps
+	c.stop()
 }

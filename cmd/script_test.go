@@ -38,7 +38,7 @@ import (
 //	killpid SIGNAL FILE|SERVICE/N|supervisor|keeper|log
 //	down [CODE]                        SIGTERM to nines-init; it must exit with CODE (0)
 //	ended CODE                         nines-init must exit by itself with CODE
-//	saved NAME SERVICE/N               keep the pid of an instance in $NAME
+//	saved NAME SERVICE/N|…             keep a pid, once there is one, in $NAME
 //
 // Conditions: [root], [postgres] (its programs are installed; $PGBIN is where).
 func TestScript(t *testing.T) {
@@ -456,38 +456,44 @@ func cmdWaitFile(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// pidOf finds a pid by name: an instance, a process of ours, or a file.
+// pidOf finds a pid by name, and fails where there is none.
 func (r *running) pidOf(ts *testscript.TestScript, name string) int {
+	pid, err := r.findPID(ts, name)
+	ts.Check(err)
+	return pid
+}
+
+// findPID finds a pid by name: an instance, a process of ours, or a file.
+func (r *running) findPID(ts *testscript.TestScript, name string) (int, error) {
 	if name == "keeper" {
-		return r.cmd.Process.Pid
+		return r.cmd.Process.Pid, nil
 	}
 	if name == "log" {
 		for _, pid := range r.marked() {
 			if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && filepath.Base(exe) == "nines-log" {
-				return pid
+				return pid, nil
 			}
 		}
-		ts.Fatalf("nines-log does not run")
+		return 0, errors.New("nines-log does not run")
 	}
 	if b, err := os.ReadFile(ts.MkAbs(name)); err == nil {
-		pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
-		ts.Check(err)
-		return pid
+		return strconv.Atoi(strings.TrimSpace(string(b)))
 	}
 	st, err := r.client().Status(context.Background())
-	ts.Check(err)
+	if err != nil {
+		return 0, err
+	}
 	if name == "supervisor" {
-		return st.Supervisor.PID
+		return st.Supervisor.PID, nil
 	}
 	for _, s := range st.Services {
 		for _, in := range s.Instances {
 			if in.ID == name && in.PID != 0 {
-				return in.PID
+				return in.PID, nil
 			}
 		}
 	}
-	ts.Fatalf("no process is called %s", name)
-	return 0
+	return 0, fmt.Errorf("no process is called %s", name)
 }
 
 func cmdKill(ts *testscript.TestScript, neg bool, args []string) {
@@ -532,5 +538,10 @@ func cmdSaved(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: saved NAME WHO")
 	}
-	ts.Setenv(args[0], strconv.Itoa(of(ts).pidOf(ts, args[1])))
+	r := of(ts)
+	r.until(ts, args[1]+" has a process", func() error {
+		pid, err := r.findPID(ts, args[1])
+		ts.Setenv(args[0], strconv.Itoa(pid))
+		return err
+	})
 }

@@ -25,7 +25,7 @@ locals {
   token = "KEY-in-locals"
 }
 service "web" {
-  command  = ["sh", "-c", "exec sleep 100000"]
+  command  = ["sh", "-c", "echo up; exec sleep 100000"]
   env_file = "${env.WORK}/secrets.env"
   env = {
     PLAIN  = "KEY-in-env"
@@ -271,12 +271,12 @@ func checkFiles(t *testing.T, dir, secret string) {
 				return err
 			}
 			mode := info.Mode().Perm()
+			logs := top == "log" // which whoever owns the folder may give to a group
 			switch {
+			case d.IsDir() && logs && mode&^0o750 == 0, d.IsDir() && mode&^0o711 == 0:
 			case d.IsDir():
-				if mode&^0o711 != 0 {
-					t.Errorf("folder %s is %v: others can list it", path, info.Mode())
-				}
-			case mode&0o077 != 0:
+				t.Errorf("folder %s is %v: others can list it", path, info.Mode())
+			case mode&0o077 != 0 && (!logs || mode&^0o640 != 0):
 				t.Errorf("file %s is %v: others can read it", path, info.Mode())
 			}
 			if !info.Mode().IsRegular() {
@@ -286,8 +286,9 @@ func checkFiles(t *testing.T, dir, secret string) {
 			if err != nil || !bytes.Contains(b, []byte(secret)) {
 				return err
 			}
-			// The copy of the spec is what a supervisor needs after a crash.
-			if parent, err := os.Stat(filepath.Dir(path)); filepath.Base(filepath.Dir(path)) == "applied" && err == nil && parent.Mode().Perm() == 0o700 {
+			// The copies of the spec are what a supervisor needs after a crash, and
+			// after a boot.
+			if strings.HasPrefix(d.Name(), "applied-") && mode == 0o600 {
 				applied++
 				return nil
 			}
@@ -298,8 +299,8 @@ func checkFiles(t *testing.T, dir, secret string) {
 			t.Error(err)
 		}
 	}
-	if applied == 0 {
-		t.Error("there is no copy of the applied spec: this test looks in the wrong place")
+	if applied != 2 {
+		t.Errorf("there are %d copies of the applied spec, and not two: this test looks in the wrong place", applied)
 	}
 }
 

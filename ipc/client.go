@@ -71,6 +71,18 @@ func (c *Client) ServiceJSON(ctx context.Context, name string) ([]byte, error) {
 	return c.call(ctx, http.MethodGet, servicePath(name), nil)
 }
 
+// Incidents returns those of a service, the oldest first; also of one that there
+// is no more.
+func (c *Client) Incidents(ctx context.Context, service string) ([]Incident, error) {
+	b, err := c.call(ctx, http.MethodGet, servicePath(service)+"/incidents", nil)
+	if err != nil {
+		return nil, err
+	}
+	var a incidentsAnswer
+	err = unmarshal(b, &a)
+	return a.Incidents, err
+}
+
 // Do carries out verb (VerbStart, …) and returns when it is done, or with
 // NoWait when it was accepted. If ctx ends first it goes on.
 func (c *Client) Do(ctx context.Context, service, verb string, cmd Command) (Result, error) {

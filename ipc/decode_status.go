@@ -237,6 +237,8 @@ func (p *pull) quarantined(q *Quarantined) {
 			q.Service = p.string()
 		case "instance":
 			q.Instance = p.string()
+		case "state":
+			q.State = p.string()
 		case "pid":
 			q.PID = p.int()
 		case "since":

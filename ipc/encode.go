@@ -92,6 +92,7 @@ func appendQuarantined(b []byte, q *Quarantined) []byte {
 	b = appendString(append(b, `{"id":`...), q.ID)
 	b = appendString(append(b, `,"service":`...), q.Service)
 	b = appendString(append(b, `,"instance":`...), q.Instance)
+	b = appendString(append(b, `,"state":`...), q.State)
 	b = appendInt(append(b, `,"pid":`...), q.PID)
 	b = appendTime(append(b, `,"since":`...), &q.Since)
 	b = appendString(append(b, `,"reason":`...), q.Reason)

@@ -2,7 +2,9 @@ package ipc
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 )
@@ -73,6 +75,14 @@ func (f *fake) Events(ctx context.Context, q EventQuery, fn func(Event) error) e
 	return nil
 }
 
+func (f *fake) Incidents(_ context.Context, service string) ([]Incident, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	end := moment()
+	return []Incident{{Service: service, Instance: service + "/0", Cause: "why", Start: moment(), End: &end, Ending: "how"}}, nil
+}
+
 func (f *fake) Logs(ctx context.Context, q LogQuery, fn func(LogLine) error) error {
 	if f.err != nil {
 		return f.err
@@ -120,6 +130,49 @@ func sampleStatus(n int) *Status {
 	return st
 }
 
+// The instances in quarantine are "web/0.17" and no other.
+func (b *fake) Quarantine(_ context.Context, _ Caller, id, verb string) (Result, error) {
+	if id != "web/0.17" {
+		return Result{}, &Error{Code: CodeNoSuchInstance, Message: "cannot find " + id}
+	}
+	return Result{Message: verb + " " + id}, nil
+}
+
+func (b *fake) Inspect(_ context.Context, id string) (json.RawMessage, error) {
+	if id != "web/0.17" {
+		return nil, &Error{Code: CodeNoSuchInstance, Message: "cannot find " + id}
+	}
+	return json.RawMessage(`{"id":"web/0.17"}`), nil
+}
+
+func (b *fake) Core(_ context.Context, id string) (Core, error) {
+	if id != "web/0.17" {
+		return nil, &Error{Code: CodeNoSuchInstance, Message: "cannot find " + id}
+	}
+	return fakeCore{}, nil
+}
+
+// fakeCore says that it is longer than it is where it is short.
+type fakeCore struct{ short bool }
+
+func (c fakeCore) Close() error { return nil }
+
+func (c fakeCore) Length() int64 { return 4 }
+
+func (c fakeCore) WriteTo(w io.Writer) (int64, error) {
+	text := "core"
+	if c.short {
+		text = "co"
+	}
+	n, err := io.WriteString(w, text)
+	return int64(n), err
+}
+
+func (f *fake) Upgrade(_ context.Context, r UpgradeRequest) (Upgrade, error) {
+	return Upgrade{ID: 1, What: "supervisor", State: "trying", Path: r.Path}, f.err
+}
+
+func (f *fake) UpgradeState(context.Context, bool) (Upgrade, error) { return Upgrade{}, f.err }
 func (f *fake) Plan(_ context.Context, r PlanRequest) (*Plan, error) {
 	f.note(call{verb: "plan", files: r.Files})
 	return &Plan{Services: []PlanService{{Name: "web", Action: "restart", Why: []string{"command"}, From: 1, To: 1}}}, f.err

@@ -140,6 +140,19 @@ func (s *Server) getEvents(r *request) error {
 	})
 }
 
+func (s *Server) getIncidents(r *request) error {
+	list, err := s.cfg.Backend.Incidents(r.Context(), r.arg)
+	if err != nil {
+		return err
+	}
+	return r.sendJSON(incidentsAnswer{list})
+}
+
+// incidentsAnswer is what GET /v1/services/NAME/incidents answers.
+type incidentsAnswer struct {
+	Incidents []Incident `json:"incidents"`
+}
+
 func (s *Server) getLogs(r *request) error {
 	p := parseParams(r.URL.RawQuery, "instance", "service", "lines", "follow", "since")
 	q := LogQuery{Lines: p.int("lines", -1), Follow: p.bool("follow"), Since: p.since(time.Now())}

@@ -184,12 +184,13 @@ func TestEveryErrorCodeTravels(t *testing.T) {
 		socket := serve(t, f)
 		c := NewClient(socket)
 		calls := map[string]func() error{
-			"status":   func() error { _, err := c.Status(t.Context()); return err },
-			"do":       func() error { _, err := c.Do(t.Context(), "web", VerbStart, Command{}); return err },
-			"events":   func() error { return c.Events(t.Context(), EventQuery{}, nil) },
-			"logs":     func() error { return c.Logs(t.Context(), LogRequest{}, nil) },
-			"shutdown": func() error { _, err := c.Shutdown(t.Context(), ShutdownRequest{}); return err },
-			"ready":    func() error { _, err := c.Ready(t.Context()); return err },
+			"status":    func() error { _, err := c.Status(t.Context()); return err },
+			"do":        func() error { _, err := c.Do(t.Context(), "web", VerbStart, Command{}); return err },
+			"events":    func() error { return c.Events(t.Context(), EventQuery{}, nil) },
+			"incidents": func() error { _, err := c.Incidents(t.Context(), "web"); return err },
+			"logs":      func() error { return c.Logs(t.Context(), LogRequest{}, nil) },
+			"shutdown":  func() error { _, err := c.Shutdown(t.Context(), ShutdownRequest{}); return err },
+			"ready":     func() error { _, err := c.Ready(t.Context()); return err },
 		}
 		for name, call := range calls {
 			var e *Error
@@ -309,7 +310,7 @@ func TestJSONShape(t *testing.T) {
 	want := `{"services":[{"availability":{"failures":0,"mttr_seconds":0,"ratio":0,"window_seconds":0},"desired":"","instances":[` +
 		`{"cgroup":"","checks":[{"name":"","output":"","state":""}],"cpu_seconds":0,"id":"","index":0,"last_exit":{"at":"","code":0,"reason":"","signal":""},` +
 		`"memory_bytes":0,"next_start_at":null,"pid":0,"ready_at":"","reason":"","restarts":0,"revision":0,"role":"","started_at":"","state":""}],` +
-		`"instances_desired":0,"mode":"","name":"","quarantine":[{"expires_at":"","id":"","instance":"","memory_bytes":0,"pid":0,"reason":"","service":"","since":""}],` +
+		`"instances_desired":0,"mode":"","name":"","quarantine":[{"expires_at":"","id":"","instance":"","memory_bytes":0,"pid":0,"reason":"","service":"","since":"","state":""}],` +
 		`"reason":"","revision":0,"state":"","type":"","update":{"from":0,"state":"","to":0}}],` +
 		`"supervisor":{"cgroups":"","keeper_pid":0,"pid":0,"restarts":0,"started_at":"","version":"","warnings":[]}}`
 	b, err := json.Marshal(blank(got))

@@ -93,10 +93,11 @@ type Quarantined struct {
 	ID          string    `json:"id"`
 	Service     string    `json:"service"`
 	Instance    string    `json:"instance"`
+	State       string    `json:"state"` // frozen, resumed, ending
 	PID         int       `json:"pid"`
 	Since       time.Time `json:"since"`
 	Reason      string    `json:"reason"`
-	MemoryBytes uint64    `json:"memory_bytes"`
+	MemoryBytes uint64    `json:"memory_bytes"` // when it was frozen
 	ExpiresAt   time.Time `json:"expires_at"`
 }
 
@@ -163,7 +164,8 @@ type Command struct {
 
 // Result answers a command that was carried out (or, with no_wait, accepted).
 type Result struct {
-	Message string `json:"message"`
+	Message  string   `json:"message"`
+	Warnings []string `json:"warnings,omitempty"` // of an apply: what of the specification people should know
 }
 
 // ShutdownRequest is the body of POST /v1/shutdown.
@@ -243,6 +245,17 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
+// Incident is a crash loop of an instance, from when it was declared until it is
+// over.
+type Incident struct {
+	Service  string     `json:"service"`
+	Instance string     `json:"instance"`
+	Cause    string     `json:"cause"` // in words
+	Start    time.Time  `json:"start"`
+	End      *time.Time `json:"end"`    // null: it is not over
+	Ending   string     `json:"ending"` // what ended it, in words
+}
+
 // Caller is who asks, as the kernel says (SO_PEERCRED).
 type Caller struct {
 	PID      int
@@ -260,8 +273,14 @@ type Backend interface {
 	// comes, until ctx ends or fn fails. A slow fn may lose events, and is told
 	// so by one with the number 0; it never holds anything up.
 	Events(ctx context.Context, q EventQuery, fn func(Event) error) error
+	// Incidents returns those of a service, the oldest first.
+	Incidents(ctx context.Context, service string) ([]Incident, error)
 	Logs(ctx context.Context, q LogQuery, fn func(LogLine) error) error
 	Shutdown(ctx context.Context, by Caller, r ShutdownRequest) (Result, error)
+	Quarantiner
+	// Upgrade returns when the new program is being tried.
+	Upgrade(ctx context.Context, r UpgradeRequest) (Upgrade, error)
+	UpgradeState(ctx context.Context, wait bool) (Upgrade, error)
 	Plan(ctx context.Context, r PlanRequest) (*Plan, error)
 	// Apply carries out and waits, unless r says not to. A specification with errors
 	// changes nothing: CodeFailed with a Detail.

@@ -253,6 +253,10 @@ type Memory struct {
 	Required                           bool
 }
 
+// MinLeakWindow is the shortest window over which growth is judged: eight samples
+// a second apart.
+const MinLeakWindow = 8 * time.Second
+
 // CPU is cpu.max in percent of one CPU, and cpu.weight.
 type CPU struct {
 	Max      float64
@@ -347,4 +351,19 @@ type Data struct {
 	Restore      bool
 	BeforeUpdate []string
 	OnRevert     []string
+}
+
+// Isolates says whether an instance judged faulty can be frozen and kept while
+// its replacement runs: not where the replacement would need a port or a lock
+// that the frozen one holds, nor where none are to be kept.
+func (s *Service) Isolates() bool {
+	if s.Isolate == nil || s.Isolate.Keep <= 0 || s.Data != nil {
+		return false
+	}
+	for _, p := range s.Ports {
+		if p.Base > 0 {
+			return false
+		}
+	}
+	return true
 }

@@ -27,6 +27,7 @@ type recovery struct {
 	report []policy.Event // what was found, for the machine
 	lives  int            // instances that go on
 	ended  int            // those that ended meanwhile
+	frozen int            // those in quarantine
 	began  int            // those in the middle of their start
 	errs   []error
 }
@@ -43,6 +44,8 @@ func (s *Supervisor) begin() {
 	if t := s.cfg.Cgroups; t != nil {
 		s.values = append(s.values, keyCgroups+" "+t.Path())
 	}
+	s.upgrade.last = s.cfg.Past.Upgrade
+	s.noteUpgrade()
 	// Also where there is none any more: the keeper may hold an earlier one's.
 	s.values = append(s.values, keyWatchdog+" "+s.cfg.Spec.Supervisor.Watchdog)
 	r := &recovery{s: s}
@@ -51,19 +54,33 @@ func (s *Supervisor) begin() {
 			r.take(v, m)
 		}
 	}
+	for _, v := range s.machine.Snapshot().Quarantine {
+		r.takeInmate(&v)
+	}
 	leftovers := r.endLeftovers()
+	s.janitor.only(s.cfg.Cgroups, s.cfg.Spec.Services)
 	s.forgetUnknown()
 	s.carry(out)
 	for _, ev := range r.report {
 		s.step(ev)
 	}
+	for _, in := range s.live {
+		s.judgeMemory(in)
+	}
 	s.step(policy.ClockChanged{Wall: time.Now()})
 	if s.cfg.Next != nil {
 		s.apply(0, *s.cfg.Next) // it was kept, and the supervisor died before it had begun
 	}
-	if r.lives+r.ended+r.began+leftovers > 0 {
-		text := fmt.Sprintf("the supervisor before this one ended: %d instances go on undisturbed, %d ended meanwhile, %d were being started; leftovers ended: %d",
-			r.lives, r.ended, r.began, leftovers)
+	if r.lives+r.ended+r.began+r.frozen+leftovers > 0 {
+		what := "ended"
+		if s.cfg.Past.OnTrial() {
+			what = "made way"
+		}
+		text := fmt.Sprintf("the supervisor before this one %s: %s undisturbed, %d ended meanwhile, %d were being started; leftovers ended: %d",
+			what, count(r.lives, "instance"), r.ended, r.began, leftovers)
+		if r.frozen > 0 {
+			text += fmt.Sprintf("; in quarantine: %d", r.frozen)
+		}
 		s.note(journal.Entry{Kind: journal.KindRecovered, Text: text})
 	}
 	if err := errors.Join(r.errs...); err != nil {
@@ -92,6 +109,7 @@ func (r *recovery) take(v policy.SlotView, m policy.SlotMemory) {
 	if err == nil && start == m.Start && !known && !m.Exited {
 		// It lives; or it is a zombie, whose exit the keeper is about to tell.
 		s.adopted[m.PID] = in
+		s.watcher.begin(in.svc, in.id, in.group)
 		r.lives++
 		return
 	}
@@ -100,10 +118,20 @@ func (r *recovery) take(v policy.SlotView, m policy.SlotMemory) {
 	if m.Exited {
 		return // that was told; what it left is being killed, which is asked for again
 	}
+	if !known {
+		// It ended since the store was handed back: the keeper has told of it.
+		if err := s.sync(); err != nil {
+			r.errs = append(r.errs, fmt.Errorf("cannot learn from the keeper what has ended: %w", err))
+		}
+		exit, known = s.cfg.Past.Exits[m.PID]
+		known = known && exit.start == m.Start
+	}
 	r.ended++
 	st := policy.Status{Unknown: true}
 	if known {
-		st = statusOf(exit.raw)
+		st = s.statusOf(in, proc.StatusOf(exit.raw))
+	} else if s.oomKilled(in) {
+		st = policy.Status{Signal: "SIGKILL", OOM: true} // it took all of it
 	}
 	r.report = append(r.report, r.exited(in, st))
 }
@@ -137,6 +165,7 @@ func (r *recovery) takeSpawning(in *incarnation) {
 			in.pid, in.start = pid, start
 			s.live[in.ref.Slot] = in
 			s.adopted[pid] = in
+			s.watcher.begin(in.svc, in.id, in.group)
 			s.values = append(s.values, keyMain+strconv.Itoa(pid)+" "+strconv.FormatUint(start, 10))
 			r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: start})
 			if rd := in.svc.Ready; rd != nil && rd.Delay == 0 {
@@ -152,7 +181,7 @@ func (r *recovery) takeSpawning(in *incarnation) {
 			in.pid, in.start, in.reaped = pid, e.start, true
 			s.live[in.ref.Slot] = in
 			r.ended++
-			r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: e.start}, r.exited(in, statusOf(e.raw)))
+			r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: e.start}, r.exited(in, s.statusOf(in, proc.StatusOf(e.raw))))
 			return
 		}
 	}
@@ -169,6 +198,9 @@ func (r *recovery) endLeftovers() int {
 	defer cancel()
 	keep := map[string]bool{}
 	for _, in := range s.live {
+		keep[in.name] = true
+	}
+	for _, in := range s.inmates {
 		keep[in.name] = true
 	}
 	ended := 0
@@ -293,6 +325,10 @@ func (s *Supervisor) heard(b []byte) (exits map[int]exitRecord, synced bool) {
 	for _, f := range m {
 		key, value, _ := notify.SplitValue(f.Value)
 		synced = synced || f.Key == notify.KeyValue && key == keySync
+		if f.Key == notify.KeyValue && key == keyUpgrade {
+			s.box.put(func() { s.upgradeTold(value) })
+			continue
+		}
 		pid, ok := strings.CutPrefix(key, keyExit)
 		if f.Key != notify.KeyValue || !ok {
 			continue

@@ -73,7 +73,10 @@ func (s *Supervisor) apply(id policy.Request, c Change) {
 	if _, waits := s.replies[id]; id != 0 && !waits {
 		return // refused
 	}
-	// Before anything of it is started: the starts follow in the same queue.
+	// Before anything of it is started: the starts follow in the same queue. And
+	// before the keeper knows that it has begun: a successor that goes on from there
+	// finds nothing in place of what it says.
+	s.relog(c.Spec)
 	s.spawner.put(batch{spec: c.Spec})
 	for _, in := range s.live {
 		if in.pid != 0 && !in.reaped {

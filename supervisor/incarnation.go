@@ -52,12 +52,13 @@ func (s *Supervisor) incarnation(ref policy.Ref, id string) *incarnation {
 
 func incarnationName(id string, n uint64) string { return id + "." + strconv.FormatUint(n, 10) }
 
-// current returns the incarnation that ref names, if it is the living one.
+// current returns the incarnation that ref names, if it is the living one of its
+// slot, or in quarantine.
 func (s *Supervisor) current(ref policy.Ref) *incarnation {
 	if in := s.live[ref.Slot]; in != nil && in.ref == ref {
 		return in
 	}
-	return nil
+	return s.inmates[ref]
 }
 
 func (s *Supervisor) tree(in *incarnation) *proc.Tree {
@@ -95,6 +96,7 @@ func (s *Supervisor) spawned(in *incarnation, pid int, start uint64, group *cgro
 		s.values = append(s.values, keyMain+strconv.Itoa(pid)+" "+strconv.FormatUint(start, 10))
 	}
 	s.step(policy.Spawned{Ref: in.ref, PID: pid, Start: start})
+	s.judgeMemory(in)
 	s.readyByExec(in)
 	if in.condemn {
 		s.kill(in.ref)
@@ -172,6 +174,8 @@ func (s *Supervisor) reap() {
 
 // mainEnded tells the machine that the main process of in ended.
 func (s *Supervisor) mainEnded(in *incarnation) {
+	s.sampler.forget(in.ref)
+	st := s.statusOf(in, in.status)
 	empty := in.emptied
 	if !empty && !in.killing {
 		var err error
@@ -189,13 +193,15 @@ func (s *Supervisor) mainEnded(in *incarnation) {
 		// In the same message as what the machine makes of it.
 		s.forgetMain(in.pid)
 	}
-	st := in.status
-	s.step(policy.Exited{Ref: in.ref, Empty: empty, Status: policy.Status{Code: st.Code, Signal: st.Signal, Core: st.Core}})
+	s.step(policy.Exited{Ref: in.ref, Empty: empty, Status: st})
 }
 
 // forget: nothing of in lives; its cgroup goes when the janitor comes by.
 func (s *Supervisor) forget(in *incarnation) {
-	delete(s.live, in.ref.Slot)
+	if s.live[in.ref.Slot] == in {
+		delete(s.live, in.ref.Slot)
+	}
+	delete(s.inmates, in.ref)
 	s.janitor.remove(in.group)
 }
 

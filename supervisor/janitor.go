@@ -3,10 +3,12 @@ package supervisor
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"nines/cgroups"
+	"nines/spec"
 )
 
 // killPatience is how long a killer tries before it reports; it is shorter
@@ -21,14 +23,16 @@ const removePatience = 2 * time.Second
 type janitor struct {
 	mu     sync.Mutex
 	groups []*cgroups.Group
+	former []*cgroups.Group // folders of services that are no more
 	closed bool
 	ready  chan struct{}
 	done   chan struct{}
+	s      *Supervisor
 	log    *slog.Logger
 }
 
-func newJanitor(log *slog.Logger) *janitor {
-	return &janitor{ready: make(chan struct{}, 1), done: make(chan struct{}), log: log}
+func newJanitor(s *Supervisor) *janitor {
+	return &janitor{ready: make(chan struct{}, 1), done: make(chan struct{}), s: s, log: s.log}
 }
 
 // remove hands over a cgroup in which nothing lives; nil is none.
@@ -40,6 +44,38 @@ func (j *janitor) remove(g *cgroups.Group) {
 	j.groups = append(j.groups, g)
 	j.mu.Unlock()
 	j.wake()
+}
+
+// only has the folders of all but these services removed, each as soon as
+// nothing is in it.
+func (j *janitor) only(t *cgroups.Tree, services []*spec.Service) {
+	if t == nil {
+		return
+	}
+	names, err := t.List()
+	if err != nil {
+		j.log.Warn("cannot remove the cgroups of services that are no more", "err", err)
+		return
+	}
+	keep := map[string]bool{}
+	for _, svc := range services {
+		keep[svc.Name] = true
+	}
+	j.mu.Lock()
+	j.former = nil
+	for _, name := range names {
+		if !keep[name] {
+			j.former = append(j.former, t.Group(name))
+		}
+	}
+	j.sweep()
+	j.mu.Unlock()
+}
+
+// sweep removes what it can of former, with mu held: a service of that name may
+// come back, and its next group must not lose its folder while it is made.
+func (j *janitor) sweep() {
+	j.former = slices.DeleteFunc(j.former, (*cgroups.Group).TryRemove)
 }
 
 func (j *janitor) wake() {
@@ -73,11 +109,15 @@ func (j *janitor) run() {
 			continue
 		}
 		for _, g := range groups {
+			j.s.watcher.end(g)
 			ctx, cancel := context.WithTimeout(context.Background(), removePatience)
 			if err := g.Remove(ctx); err != nil {
 				j.log.Warn("cannot remove cgroup", "cgroup", g.Path(), "err", err)
 			}
 			cancel()
 		}
+		j.mu.Lock()
+		j.sweep()
+		j.mu.Unlock()
 	}
 }

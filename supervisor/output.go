@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"nines/spec"
@@ -21,12 +23,11 @@ type output struct {
 	stdout bool   // on nines-log's stdout too, whatever log.to says
 }
 
-// settings are those of one stream of an instance's output, as nines-log reads
-// them.
-func (o output) settings(svc *spec.Service, index int, stream string) logs.Settings {
-	l := &svc.Log
+// settings are those of one stream of the output of instance index of a service
+// with that log block, as nines-log reads them.
+func (o output) settings(service string, l *spec.Log, index int, stream string) logs.Settings {
 	return logs.Settings{
-		Service: svc.Name, Instance: svc.Name + "/" + strconv.Itoa(index), Stream: stream,
+		Service: service, Instance: service + "/" + strconv.Itoa(index), Stream: stream,
 		Dir: o.dir, MaxSize: l.MaxSize, Keep: l.Keep, Compress: l.Compress, Rate: l.Rate, Format: l.Format,
 		ToFile: o.dir != "" && slices.Contains(l.To, "file"), ToStdout: o.stdout || slices.Contains(l.To, "stdout"),
 	}
@@ -43,27 +44,65 @@ func streams(svc *spec.Service) []string {
 // pipeName is what the keeper calls the pipe of that stream of an incarnation.
 func pipeName(incarnation, stream string) string { return incarnation + ":" + stream }
 
-// relog gives the running instances of these services the settings of their log
-// blocks, in place; streams alone stay as they are until the next start. The
-// loop calls it.
-func (s *Supervisor) relog(services []*spec.Service) {
-	byName := make(map[string]*spec.Service, len(services))
-	for _, svc := range services {
-		byName[svc.Name] = svc
+// logBlocks are the log blocks of the specification that runs, by service. The
+// spawner holds mu from reading one until the keeper has the pipe that it is for,
+// and relog from changing one until the keeper was told: so nothing is told after
+// what is newer.
+type logBlocks struct {
+	mu        sync.Mutex
+	byService map[string]*spec.Log
+}
+
+func newLogBlocks(sp *spec.Spec) *logBlocks {
+	b := &logBlocks{}
+	b.set(sp)
+	return b
+}
+
+// set takes the blocks of sp, and returns the services whose block differs from
+// the one before.
+func (b *logBlocks) set(sp *spec.Spec) (changed map[string]bool) {
+	old := b.byService
+	b.byService, changed = make(map[string]*spec.Log, len(sp.Services)), map[string]bool{}
+	for _, svc := range sp.Services {
+		b.byService[svc.Name] = &svc.Log
+		if was := old[svc.Name]; was == nil || !reflect.DeepEqual(*was, svc.Log) {
+			changed[svc.Name] = true
+		}
+	}
+	return changed
+}
+
+// of is the block of svc; its own where the specification has svc no more.
+func (b *logBlocks) of(svc *spec.Service) *spec.Log {
+	if l := b.byService[svc.Name]; l != nil {
+		return l
+	}
+	return &svc.Log
+}
+
+// relog gives what runs the log blocks of sp, in place, where they are others;
+// streams alone stay as they are until the next start. The loop calls it.
+func (s *Supervisor) relog(sp *spec.Spec) {
+	b := s.spawner.logs
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	changed := b.set(sp)
+	if len(changed) == 0 {
+		return
 	}
 	var messages [][]byte
 	var m []byte
 	fields := 0
 	for _, in := range s.live {
-		svc := byName[in.svc.Name]
-		if svc == nil {
+		if in.svc == nil || !changed[in.svc.Name] {
 			continue
 		}
 		// Which pipes it was given, it was given by an earlier spec; the keeper
 		// passes over names that it does not have.
 		for _, stream := range []string{logs.Out, logs.Err} {
 			lines := notify.KeyFDName + "=" + pipeName(in.name, stream) + "\n" +
-				notify.KeyLog + "=" + s.spawner.resolve.output.settings(svc, in.index, stream).Encode() + "\n"
+				notify.KeyLog + "=" + s.spawner.resolve.output.settings(in.svc.Name, b.of(in.svc), in.index, stream).Encode() + "\n"
 			if len(m)+len(lines) > notify.MaxMessage || fields+2 > notify.MaxFields {
 				messages, m, fields = append(messages, m), nil, 0
 			}

@@ -13,12 +13,12 @@ import (
 
 func TestOutputSettings(t *testing.T) {
 	svc := &spec.Service{Name: "web", Log: spec.Log{MaxSize: 1 << 20, Keep: 3, Compress: true, Rate: 1024, Format: "json", To: []string{"file"}, Streams: "split"}}
-	got := output{dir: "/log"}.settings(svc, 2, logs.Err)
+	got := output{dir: "/log"}.settings("web", &svc.Log, 2, logs.Err)
 	want := logs.Settings{Service: "web", Instance: "web/2", Stream: "err", Dir: "/log", MaxSize: 1 << 20, Keep: 3, Compress: true, Rate: 1024, ToFile: true, Format: "json"}
 	if got != want {
 		t.Errorf("%+v", got)
 	}
-	if s := (output{stdout: true}).settings(svc, 2, logs.Out); s.ToFile || !s.ToStdout {
+	if s := (output{stdout: true}).settings("web", &svc.Log, 2, logs.Out); s.ToFile || !s.ToStdout {
 		t.Errorf("without a folder: %+v", s)
 	}
 	if s := streams(svc); len(s) != 2 || s[0] != logs.Out || s[1] != logs.Err {
@@ -48,17 +48,23 @@ func TestRelog(t *testing.T) {
 	}
 	defer keeper.Close()
 	s := &Supervisor{cfg: Config{Keeper: ours}, live: map[policy.Slot]*incarnation{}}
-	s.spawner = &spawner{s: s, resolve: &resolver{output: output{dir: "/log"}}}
-	old, other := &spec.Service{Name: "web"}, &spec.Service{Name: "db"}
+	old, other, gone := &spec.Service{Name: "web"}, &spec.Service{Name: "db"}, &spec.Service{Name: "gone"}
+	s.spawner = &spawner{
+		s: s, resolve: &resolver{output: output{dir: "/log"}},
+		logs: newLogBlocks(&spec.Spec{Services: []*spec.Service{old, other, gone}}),
+	}
 	const n = 1000
 	for i := range n {
 		s.live[policy.Slot(i)] = &incarnation{svc: old, index: i, name: fmt.Sprintf("web/%d.7", i)}
 	}
 	s.live[n] = &incarnation{svc: other, name: "db/0.1"}
+	s.live[n+1] = &incarnation{svc: gone, name: "gone/0.1"}
 	done := make(chan struct{})
 	go func() { // more than the socket holds
 		defer close(done)
-		s.relog([]*spec.Service{{Name: "web", Log: spec.Log{Rate: 4711, Keep: 2}}, {Name: "gone"}})
+		sp := &spec.Spec{Services: []*spec.Service{{Name: "web", Log: spec.Log{Rate: 4711, Keep: 2}}, {Name: "db"}, {Name: "new"}}}
+		s.relog(sp)
+		s.relog(sp) // nothing more to say
 	}()
 	seen := map[string]bool{}
 	buf := make([]byte, notify.MaxMessage)

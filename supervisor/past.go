@@ -10,7 +10,6 @@ import (
 
 	"nines/supervisor/notify"
 	"nines/supervisor/policy"
-	"nines/supervisor/proc"
 )
 
 // The keys of the values that the keeper holds for the next supervisor:
@@ -20,6 +19,7 @@ import (
 //	stop:web    or stop:web/0: stopped by a person
 //	start:web   started by a person although the spec says enabled = false
 //	scale:web   instances set by a person
+//	inmate:web/0.17 who is in quarantine: policy.InmateMemory
 //	rev:web     its revisions, where it is not at its first: policy.RevisionMemory
 //	applied     the number of the specification that runs
 //	group:app   where the restart of a group is
@@ -35,6 +35,9 @@ import (
 //	cgroups     the folder of our cgroup tree, which the keeper kills if all else
 //	            fails
 //	logs        "EPOCH SEQ": what was heard of nines-log, see heard
+//	upgrade     how the last upgrade of nines itself stands, words separated by
+//	            tabs: see Upgrade. The keeper changes its first and adds the last
+//	upgrade-told  the number of the last one whose end was told as an event
 //	shutdown    "EXIT DEADLINE [ACTION]": one is in progress, to end by DEADLINE on
 //	            CLOCK_MONOTONIC in nanoseconds; ACTION becomes of the machine
 //	watchdog    the hardware watchdog that the keeper is to pet
@@ -47,6 +50,7 @@ const (
 	keyRevision    = "rev:"
 	keyApplied     = "applied"
 	keyGroup       = "group:"
+	keyInmate      = "inmate:"
 	keyShutdown    = "shutdown"
 	keyPorts       = "ports:"
 	keyListen      = "listen:"
@@ -55,6 +59,8 @@ const (
 	keyCgroups     = "cgroups"
 	keyWatchdog    = "watchdog"
 	keyHeard       = "logs"
+	keyUpgrade     = "upgrade"
+	keyUpgradeTold = "upgrade-told"
 	keySync        = "sync"
 )
 
@@ -67,6 +73,15 @@ type Past struct {
 	Sockets map[string]string
 	Applied uint64 // number of the specification that ran; 0: not known
 	Heard   heard
+	Upgrade Upgrade
+	// UpgradeTold is the ID of the last one whose end was told.
+	UpgradeTold string
+}
+
+// OnTrial says that the supervisor which reads this is one that shows whether it
+// works. It may end before it is ready: then the last good one goes on.
+func (p *Past) OnTrial() bool {
+	return p.Upgrade.State == UpgradeTrying && p.Upgrade.What == UpgradeSupervisor
 }
 
 // exitRecord is how a main process ended.
@@ -92,11 +107,6 @@ func (p *Past) endedIn(path string) (pid int, e exitRecord, ok bool) {
 		}
 	}
 	return pid, e, ok
-}
-
-func statusOf(raw uint32) policy.Status {
-	st := proc.StatusOf(raw)
-	return policy.Status{Code: st.Code, Signal: st.Signal, Core: st.Core}
 }
 
 // encode turns records, and values of the loop's own, into messages for the
@@ -133,6 +143,11 @@ func encode(records []policy.Record, values []string) [][]byte {
 			key, value = keyRevision+r.ID, string(r.Append(nil))
 		case policy.RecordApplied:
 			key, value = keyApplied, strconv.FormatInt(r.Value, 10)
+		case policy.RecordInmate:
+			key, value = keyInmate+r.ID, ""
+			if r.Value != 0 {
+				value = string(r.Append(nil))
+			}
 		case policy.RecordGroup:
 			key, value = keyGroup+r.ID, ""
 			if r.Value != 0 {
@@ -169,6 +184,7 @@ func ReadPast(values map[string]string) (Past, error) {
 		Slots: map[string]policy.SlotMemory{}, Incarnations: map[string]uint64{},
 		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{},
 		Revisions: map[string]policy.RevisionMemory{}, Groups: map[string]int64{},
+		Inmates: map[string]policy.InmateMemory{},
 	}
 	var bad []string
 	for key, value := range values {
@@ -178,6 +194,11 @@ func ReadPast(values map[string]string) (Past, error) {
 			w, err := policy.ParseSlotMemory(value)
 			if ok = err == nil; ok {
 				p.Slots[key[len(keySlot):]] = w
+			}
+		case strings.HasPrefix(key, keyInmate):
+			w, err := policy.ParseInmateMemory(value)
+			if ok = err == nil; ok {
+				p.Inmates[key[len(keyInmate):]] = w
 			}
 		case strings.HasPrefix(key, keyPorts):
 			p.Ports[key[len(keyPorts):]], ok = parsePorts(value)
@@ -224,8 +245,12 @@ func ReadPast(values map[string]string) (Past, error) {
 			if ok = err == nil; ok {
 				p.Shutdown = sd
 			}
+		case key == keyUpgrade:
+			p.Upgrade, ok = parseUpgrade(value)
+		case key == keyUpgradeTold:
+			p.UpgradeTold = value
 		default:
-			ok = false
+			// Of a newer version, which has made way for this one: it stays there.
 		}
 		if !ok {
 			bad = append(bad, key+"="+value)

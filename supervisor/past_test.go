@@ -60,6 +60,8 @@ func TestPast(t *testing.T) {
 	if !strings.HasPrefix(values["slot:web/0"], "1 spawning 1 ") {
 		t.Errorf("web/0 is kept as %q", values["slot:web/0"])
 	}
+	inmate := policy.InmateMemory{Incarnation: 9, PID: 4242, Start: 88, Since: 5, Expires: 6, Memory: 7, Ending: true, Why: "deaf as a post"}
+	values[keyInmate+"web/0.9"] = string(inmate.Append(nil))
 	got, err := ReadPast(values)
 	if err != nil {
 		t.Fatal(err)
@@ -74,6 +76,7 @@ func TestPast(t *testing.T) {
 		Started:      map[string]bool{"off": true},
 		Scale:        map[string]int{"web": 1},
 		Groups:       map[string]int64{"app": 5},
+		Inmates:      map[string]policy.InmateMemory{"web/0.9": inmate},
 		Shutdown:     got.Shutdown,
 		Revisions:    map[string]policy.RevisionMemory{"db": {Current: 2, Top: 2, Prior: []policy.Revision{{Number: 1}}}},
 	}

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"nines/cgroups"
 	"nines/supervisor/journal"
 	"nines/supervisor/policy"
 )
@@ -56,10 +57,10 @@ func (s *Supervisor) reply(a *policy.Action) {
 }
 
 // refuseAll answers whoever still waits when the supervisor ends.
-func (s *Supervisor) refuseAll() {
+func (s *Supervisor) refuseAll(why string) {
 	for id, p := range s.replies {
 		delete(s.replies, id)
-		p.done <- Answer{Failed: true, Message: "the supervisor has ended"}
+		p.done <- Answer{Failed: true, Message: why}
 	}
 }
 
@@ -153,7 +154,8 @@ func (s *Supervisor) ask(ctx context.Context, wait bool, most int, event func(po
 // State is everything that is to be shown, at one moment.
 type State struct {
 	policy.Snapshot
-	Cgroups map[policy.Slot]string // paths, where there are any
+	Groups map[policy.Slot]*cgroups.Group // where there are any
+	Memory map[policy.Slot]uint64         // bytes, as the memory block is judged by: of those where one is
 }
 
 // State returns the state now.
@@ -161,13 +163,14 @@ func (s *Supervisor) State(ctx context.Context) (State, error) {
 	var st State
 	err := s.call(ctx, func() {
 		st.Snapshot = s.machine.Snapshot()
+		st.Memory = s.sampler.held()
 		if s.cfg.Cgroups == nil {
 			return
 		}
-		st.Cgroups = make(map[policy.Slot]string, len(s.live))
+		st.Groups = make(map[policy.Slot]*cgroups.Group, len(s.live))
 		for slot, in := range s.live {
 			if in.group != nil {
-				st.Cgroups[slot] = in.group.Path()
+				st.Groups[slot] = in.group
 			}
 		}
 	})

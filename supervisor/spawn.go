@@ -38,6 +38,8 @@ type spawner struct {
 	start   *proc.Spawner
 	resolve *resolver
 	sockets *sockets
+	logs    *logBlocks
+	limits  *limiter
 
 	mu     sync.Mutex
 	queue  []batch
@@ -62,15 +64,23 @@ type launch struct {
 	err   error
 }
 
+// instance is whose process it is, or whose hook.
+func (l *launch) instance() *incarnation {
+	if l.in != nil {
+		return l.in
+	}
+	return l.hook.in
+}
+
 // outputPipe carries stdout and stderr, or one of them.
 type outputPipe struct {
 	stream string // of logs.Settings, and what follows the colon of its name
-	logs   string // encoded logs.Settings
 	r, w   int
 }
 
 func newSpawner(s *Supervisor, start *proc.Spawner) *spawner {
-	sp := &spawner{s: s, start: start, resolve: newResolver(s.cfg, s.mark), ready: make(chan struct{}, 1), done: make(chan struct{})}
+	sp := &spawner{s: s, start: start, resolve: newResolver(s.cfg, s.mark), logs: newLogBlocks(s.cfg.Spec), ready: make(chan struct{}, 1), done: make(chan struct{})}
+	sp.limits = newLimiter(s, sp.resolve.host)
 	sp.sockets = newSockets(s, &sp.resolve.users)
 	return sp
 }
@@ -125,6 +135,8 @@ func (sp *spawner) carryOut(b *batch, slow *time.Timer) {
 	if b.spec != nil {
 		sp.resolve.apply(sp.s, b.spec)
 		sp.sockets.apply(b.spec)
+		sp.limits.apply(b.spec)
+		sp.s.janitor.only(sp.s.cfg.Cgroups, b.spec.Services)
 	}
 	ls := make([]*launch, 0, min(len(b.spawns)+len(b.hooks), spawnChunk))
 	flush := func() {
@@ -170,12 +182,18 @@ func (sp *spawner) launch(ls []*launch, slow *time.Timer) {
 		msg, with, fds = append(msg[:0], head...), with[:0], fds[:0]
 	}
 	for _, l := range ls {
-		if sp.prepare(l); l.err != nil {
+		sp.prepare(l)
+	}
+	sp.logs.mu.Lock()
+	for _, l := range ls {
+		if l.err != nil {
 			continue
 		}
 		lines := ""
 		for _, p := range l.pipes {
-			lines += notify.KeyFDName + "=" + pipeName(l.name, p.stream) + "\n" + notify.KeyLog + "=" + p.logs + "\n"
+			in := l.instance()
+			lines += notify.KeyFDName + "=" + pipeName(l.name, p.stream) + "\n" +
+				notify.KeyLog + "=" + sp.resolve.output.settings(in.svc.Name, sp.logs.of(in.svc), in.index, p.stream).Encode() + "\n"
 		}
 		if len(msg)+len(lines) > notify.MaxMessage || len(fds)+len(l.pipes) > notify.MaxFDs {
 			send()
@@ -187,6 +205,7 @@ func (sp *spawner) launch(ls []*launch, slow *time.Timer) {
 		with = append(with, l)
 	}
 	send()
+	sp.logs.mu.Unlock()
 	for _, l := range ls {
 		for _, p := range l.pipes {
 			proc.Close(p.r)
@@ -199,10 +218,8 @@ func (sp *spawner) launch(ls []*launch, slow *time.Timer) {
 
 // prepare makes everything that a launch needs; l.err says what could not be.
 func (sp *spawner) prepare(l *launch) {
-	var svc *spec.Service
-	var index int
+	svc := l.instance().svc
 	if l.in != nil {
-		svc, index = l.in.svc, l.in.index
 		var ports map[string]int
 		if l.cmd, ports, l.err = sp.resolve.main(l.in); l.err == nil && ports != nil {
 			sp.s.tellPorts(l.in.id, ports)
@@ -211,14 +228,13 @@ func (sp *spawner) prepare(l *launch) {
 			l.cmd.Listen, l.err = sp.sockets.of(svc)
 		}
 	} else {
-		svc, index = l.hook.in.svc, l.hook.in.index
 		l.cmd, l.err = sp.resolve.hook(l.hook)
 	}
 	if l.err != nil {
 		return
 	}
 	for _, stream := range streams(svc) {
-		p := outputPipe{stream: stream, logs: sp.resolve.output.settings(svc, index, stream).Encode()}
+		p := outputPipe{stream: stream}
 		if p.r, p.w, l.err = proc.OutputPipe(l.cmd.Credential); l.err != nil {
 			return
 		}
@@ -229,6 +245,14 @@ func (sp *spawner) prepare(l *launch) {
 	if t := sp.s.cfg.Cgroups; t != nil {
 		if l.group, l.cmd.CgroupFD, l.err = t.Create(l.name); l.err != nil {
 			l.err = &proc.Error{Step: proc.StepCgroup, Path: l.name, Err: l.err}
+			return
+		}
+	}
+	if l.in != nil {
+		// Before the clone: its first instruction is limited. A hook is not: what
+		// stops a service must not starve with it.
+		if l.err = sp.limits.set(l.in, l.group); l.err == nil {
+			sp.s.watcher.begin(svc, l.in.id, l.group)
 		}
 	}
 }

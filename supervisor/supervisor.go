@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -49,6 +50,7 @@ type Config struct {
 	Cgroups    *cgroups.Tree  // nil: level none
 	Seed       uint64
 	Journal    *journal.Journal // its owner closes it after Run
+	Version    string           // of this program
 	Log        *slog.Logger
 }
 
@@ -67,24 +69,29 @@ type Supervisor struct {
 	ended   chan struct{} // closed when Run returns
 
 	// Owned by the loop.
-	machine  *policy.Machine
-	live     map[policy.Slot]*incarnation // from Spawn until nothing of it lives
-	pids     map[int]owner                // unreaped children
-	adopted  map[int]*incarnation         // by pid: main processes that are the keeper's children
-	unreaped bool                         // a child has ended whose spawn has not been answered yet
-	inFlight int                          // spawns and hooks handed to the spawner and not answered
-	hooks    map[uint64]*hookRun
-	replies  map[policy.Request]*pending
-	lastReq  policy.Request
-	records  []policy.Record
-	then     []policy.Action
-	values   []string // "key value", for the keeper beside records
-	exit     *int     // set by ActEnd
-	patAt    policy.Time
-	deaf     bool // the keeper was told in vain, and that was said
+	machine   *policy.Machine
+	live      map[policy.Slot]*incarnation // from Spawn until nothing of it lives, or it is in quarantine
+	inmates   map[policy.Ref]*incarnation  // in quarantine, until nothing of it lives
+	pids      map[int]owner                // unreaped children
+	adopted   map[int]*incarnation         // by pid: main processes that are the keeper's children
+	unreaped  bool                         // a child has ended whose spawn has not been answered yet
+	inFlight  int                          // spawns and hooks handed to the spawner and not answered
+	hooks     map[uint64]*hookRun
+	replies   map[policy.Request]*pending
+	lastReq   policy.Request
+	records   []policy.Record
+	then      []policy.Action
+	values    []string // "key value", for the keeper beside records
+	exit      *int     // set by ActEnd
+	patAt     policy.Time
+	incidents incidents
+	upgrade   upgrading
+	deaf      bool // the keeper was told in vain, and that was said
 
 	spawner *spawner
 	janitor *janitor
+	watcher *watcher
+	sampler *sampler
 	killers chan struct{} // bounds concurrent killers
 }
 
@@ -104,13 +111,19 @@ func New(cfg Config) (*Supervisor, error) {
 		cfg: cfg, log: cfg.Log, clock: newClock(),
 		journal: cfg.Journal, box: newMailbox(),
 		mark: Mark(cfg.RuntimeDir), ended: make(chan struct{}),
-		machine: policy.New(policy.Config{Seed: cfg.Seed}),
-		live:    map[policy.Slot]*incarnation{}, pids: map[int]owner{}, adopted: map[int]*incarnation{},
+		live: map[policy.Slot]*incarnation{}, inmates: map[policy.Ref]*incarnation{}, pids: map[int]owner{}, adopted: map[int]*incarnation{},
 		hooks: map[uint64]*hookRun{}, replies: map[policy.Request]*pending{},
-		killers: make(chan struct{}, maxKillers),
+		killers:   make(chan struct{}, maxKillers),
+		incidents: newIncidents(&cfg.Past),
 	}
 	s.spawner = newSpawner(s, sp)
-	s.janitor = newJanitor(s.log)
+	s.janitor = newJanitor(s)
+	var memory uint64
+	if h := s.spawner.resolve.host; h != nil {
+		memory = h.Memory
+	}
+	s.sampler = newSampler(memory, cfg.Seed, s.clock.now, proc.NewMemoryReader().Held, s.judged, s.log)
+	s.machine = policy.New(policy.Config{Seed: cfg.Seed, Memory: memory})
 	return s, nil
 }
 
@@ -118,7 +131,8 @@ func New(cfg Config) (*Supervisor, error) {
 func (s *Supervisor) Journal() *journal.Journal { return s.journal }
 
 // Run supervises until everything has stopped after a shutdown, and returns
-// the exit status of the keeper. The caller tells the keeper (X_NINES_END).
+// the exit status of the keeper. The caller tells the keeper (X_NINES_END). With
+// ErrHandedOver nothing was stopped, and the keeper is not told.
 func (s *Supervisor) Run() (int, error) {
 	defer close(s.ended)
 	// SIGCHLD first, so that no exit can be missed; SIGPIPE so that a reader of
@@ -134,17 +148,25 @@ func (s *Supervisor) Run() (int, error) {
 	// Before anything is started, and before anyone is told that we are ready.
 	s.spawner.sockets.begin()
 	go s.spawner.run()
+	s.watcher = newWatcher(s)
+	defer s.watcher.close()
 	go s.janitor.run()
+	go s.sampler.run()
+	defer s.sampler.close()
+	go s.readIncidents()
 	defer s.janitor.close()
 	defer s.spawner.close()
 
-	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + fmt.Sprint(len(s.cfg.Spec.Services)) + " services"})
+	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + count(len(s.cfg.Spec.Services), "service")})
 	s.begin()
 	s.handOut()
+	fault("adopted")
 	if err := s.cfg.Keeper.Send(notify.Message{notify.Ready()}.Append(nil), nil); err != nil {
 		return 1, fmt.Errorf("cannot tell the keeper that all is ready: %w", err)
 	}
+	fault("ready-told")
 	go s.listenToKeeper()
+	s.takeJudgements()
 	stopWatch := s.watchClock()
 	defer stopWatch()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -177,8 +199,11 @@ func (s *Supervisor) Run() (int, error) {
 		}
 		s.handOut()
 		s.pat()
+		if s.exit == nil && s.leaves() {
+			return s.makeWay()
+		}
 	}
-	s.refuseAll()
+	s.refuseAll("the supervisor has ended")
 	s.spawner.close()
 	select {
 	case <-s.spawner.done:
@@ -193,6 +218,9 @@ func (s *Supervisor) Run() (int, error) {
 // telling the keeper that we live.
 func (s *Supervisor) arm(timer *time.Timer) {
 	at, ok := s.machine.Deadline()
+	if leave := s.upgrade.leaveAt; leave != 0 && (!ok || leave < at) {
+		at, ok = leave, true
+	}
 	if s.cfg.Watchdog > 0 && (!ok || s.patAt < at) {
 		at, ok = s.patAt, true
 	}
@@ -308,6 +336,10 @@ func (s *Supervisor) act(a *policy.Action) {
 		s.kill(a.Ref)
 	case policy.ActHook:
 		s.hook(*a)
+	case policy.ActFreeze:
+		s.freeze(a.Ref)
+	case policy.ActThaw:
+		s.thaw(a.Ref)
 	case policy.ActAccepted, policy.ActDone, policy.ActRefused:
 		s.reply(a)
 	case policy.ActEnd:
@@ -335,11 +367,12 @@ func (s *Supervisor) notices(ns []policy.Notice) {
 	now := time.Now()
 	for i := range ns {
 		n := &ns[i]
-		e := journal.Entry{Time: now, Kind: n.Kind, Service: n.Service, PID: n.PID, Reason: n.Reason}
+		e := journal.Entry{Time: now, Kind: n.Kind, Service: n.Service, Revision: n.Revision, PID: n.PID, Reason: n.Reason}
 		if n.Slot != policy.NoSlot {
 			e.Instance = s.machine.ID(n.Slot)
 		}
 		s.journal.Append(e)
+		s.noticed(&e)
 	}
 }
 
@@ -356,6 +389,19 @@ func (s *Supervisor) call(ctx context.Context, fn func()) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.ended:
-		return ErrEnded
+		select {
+		case <-done: // it ended because of that
+			return nil
+		default:
+			return ErrEnded
+		}
 	}
+}
+
+// count is "1 service", "2 services".
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return strconv.Itoa(n) + " " + what
 }

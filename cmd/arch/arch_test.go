@@ -33,10 +33,12 @@ var layers = map[string][]string{
 	"supervisor/policy/sim": {"spec", "supervisor/policy"},
 	"supervisor/notify":     {},
 	"supervisor/wait":       {},
+	"supervisor/inspect":    {},
 	"supervisor/journal":    {"supervisor/policy"}, // it keeps policy's records
 	"supervisor/proc/shim":  {},
 	"supervisor/proc":       {"spec", "cgroups", "supervisor/proc/shim"},
 	"supervisor/listen":     {"spec"},
+	"supervisor/trend":      {},
 	"supervisor/applied":    {"spec/load"},
 	"supervisor/logs":       {"supervisor/notify"},
 	"supervisor/keeper":     {"supervisor/notify", "supervisor/wait"},
@@ -45,6 +47,7 @@ var layers = map[string][]string{
 	"supervisor":            {"spec", "spec/load", "cgroups", "supervisor/..."},
 	"cmd":                   {}, // scripts that run the programs
 	"cmd/arch":              {},
+	"cmd/man":               {"spec/load"}, // linked into the generator alone: cmd/nines may not import it (but with its tag)
 	"cmd/nines":             {"spec", "spec/load", "spec/diff", "cgroups", "ipc", "supervisor", "supervisor/..."},
 	"cmd/nines-init":        {"supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/entry", "supervisor/boot"},
 	"cmd/nines-exec":        {"supervisor/proc/shim"},
@@ -63,8 +66,8 @@ var modules = map[string][]string{
 	// State that outlives a boot.
 	"go.etcd.io/bbolt": {"supervisor/journal"},
 	// What people see is the command's.
-	"github.com/spf13/cobra":       {"cmd/nines"},
-	"github.com/spf13/pflag":       {"cmd/nines"},
+	"github.com/spf13/cobra":       {"cmd/nines", "cmd/man"},
+	"github.com/spf13/pflag":       {"cmd/nines", "cmd/man"},
 	"github.com/fsnotify/fsnotify": {"cmd/nines"},
 	"github.com/mattn/go-isatty":   {"cmd/nines", "cmd/nines-log"},
 }
@@ -85,7 +88,7 @@ var standard = []struct {
 	{"testing", "it belongs to tests", []string{}},
 }
 
-// pure is what supervisor/policy may import: nothing that has a clock, a file,
+// pure is what supervisor/policy and supervisor/trend may import: nothing that has a clock, a file,
 // a goroutine or a source of randomness of its own. (time and math/rand/v2 are
 // here for their types; rules_test.go refuses their impure functions.)
 var pure = []string{
@@ -156,7 +159,7 @@ func TestWhatIsNotOurs(t *testing.T) {
 }
 
 func TestPolicyIsPure(t *testing.T) {
-	for _, p := range goList(t, "./supervisor/policy") {
+	for _, p := range goList(t, "./supervisor/policy", "./supervisor/trend") {
 		for _, imp := range p.Imports {
 			if !slices.Contains(pure, imp) {
 				t.Errorf("%s imports %s: policy decides and does nothing else; hand it in as an event or an argument", p.ImportPath, imp)

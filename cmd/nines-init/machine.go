@@ -77,9 +77,10 @@ func machineOptions(args []string, m *boot.Machine, state *keeper.Machine) (keep
 	if err != nil {
 		return keeper.Options{}, place, err
 	}
-	sup, log, err := keeper.Programs(f.supervisor, f.pass)
+	sup, log, err := keeper.Programs(keeper.Dir(), f.supervisor, f.pass)
 	if err != nil {
 		return keeper.Options{}, place, err
 	}
-	return keeper.Options{Supervisor: sup, Log: log, Env: m.Env(), Verbose: f.verbose, Stderr: 2, Machine: state}, place, nil
+	return keeper.Options{Supervisor: sup, Log: log, Env: m.Env(), Args: args, Dir: keeper.Dir(), Version: named(),
+		Verbose: f.verbose, Stderr: 2, Machine: state}, place, nil
 }

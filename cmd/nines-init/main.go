@@ -24,10 +24,26 @@ func run(args, env []string) int {
 	if len(args) > 0 && args[0] == entry.ShimFlag {
 		return entry.Shim(args[1:], env)
 	}
-	if boot.Detect(unix.Getpid(), env, machineChoice(args)) {
+	var past *keeper.Resumption
+	check := len(args) > 0 && args[0] == keeper.CheckFlag
+	switch {
+	case check:
+		args = args[1:]
+	case len(args) > 1 && args[0] == keeper.ResumeFlag:
+		past = keeper.ReadResumption(args[1])
+		entry.RaisePending()
+		args = args[2:]
+	}
+	if past == nil && !check && boot.Detect(unix.Getpid(), env, machineChoice(args)) {
 		machine(args, env)
 	}
 	f, err := parse(args)
+	if past != nil && (err != nil || f.command != nil) {
+		past.GoBack("it does not know the command line")
+	}
+	if check && err == nil {
+		return keeper.CheckState()
+	}
 	if err != nil {
 		keeper.WriteLine(2, err.Error())
 		return 2
@@ -36,36 +52,48 @@ func run(args, env []string) int {
 	case f.help:
 		return print(usage)
 	case f.version:
-		v := version
-		if v == "" {
-			v = "dev"
-		}
-		return print("nines-init " + v + "\n")
+		return print("nines-init " + named() + "\n")
 	}
 	if c := f.command; c != nil {
 		c.Env, c.Stderr, c.Parent = env, 2, parent
 		return entry.Run(*c)
 	}
-	if unix.Getpid() == 1 {
+	if unix.Getpid() == 1 && past == nil {
 		if err := keeper.Fits(); err != nil {
 			keeper.WriteLine(2, err.Error())
 			return 1
 		}
 	}
 	keeper.WarmUp()
-	place, err := keeper.FindPlace(f.runtimeDir, env, unix.Geteuid())
+	o := keeper.Options{Env: env, Args: args, Dir: keeper.Dir(), Version: named(), Verbose: f.verbose, Stderr: 2,
+		Hardware: boot.NewDog(boot.DefaultWatchdogTimeout)}
+	if past != nil {
+		o.Dir = past.Dir()
+	}
+	o.Supervisor, o.Log, err = keeper.Programs(o.Dir, f.supervisor, f.pass)
+	if past != nil {
+		if err != nil {
+			past.GoBack(err.Error())
+		}
+		return keeper.Resume(o, past)
+	}
+	var place keeper.Place
+	if err == nil {
+		place, err = keeper.FindPlace(f.runtimeDir, env, unix.Geteuid())
+	}
 	if err != nil {
 		keeper.WriteLine(2, err.Error())
 		return 1
 	}
-	sup, log, err := keeper.Programs(f.supervisor, f.pass)
-	if err != nil {
-		keeper.WriteLine(2, err.Error())
-		return 1
+	return keeper.Run(o, place)
+}
+
+// named is the version that the build stamped.
+func named() string {
+	if version == "" {
+		return "dev"
 	}
-	return keeper.Run(keeper.Options{
-		Supervisor: sup, Log: log, Env: env, Verbose: f.verbose, Stderr: 2, Hardware: boot.NewDog(boot.DefaultWatchdogTimeout),
-	}, place)
+	return version
 }
 
 func print(text string) int {

@@ -17,27 +17,47 @@ import (
 const actsAtOnce = 16
 
 func newStartCmd(a *app) *cobra.Command {
-	return newActCmd(a, ipc.VerbStart, "Start services or instances, and wait until they are ready")
+	return newActCmd(a, ipc.VerbStart, "Start services or instances, and wait until they are ready",
+		`Start services or instances, and wait until they are ready. What they need is not
+started with them: they wait for it. A service that is held after a crash loop is
+tried at once, and its failures are forgotten.`,
+		`  nines start web
+  nines start web/0 db --no-wait`)
 }
 
 func newStopCmd(a *app) *cobra.Command {
-	return newActCmd(a, ipc.VerbStop, "Stop services or instances, what needs them first, and wait until they are gone")
+	return newActCmd(a, ipc.VerbStop, "Stop services or instances, what needs them first, and wait until they are gone",
+		`Stop services or instances, what needs them first, and wait until they are gone, with
+everything that they started. They stay stopped until they are started again, also
+when the supervisor dies meanwhile.`,
+		`  nines stop web
+  nines stop web/1 db`)
 }
 
 func newRestartCmd(a *app) *cobra.Command {
-	return newActCmd(a, ipc.VerbRestart, "Restart services (replicas one after the other) or instances")
+	return newActCmd(a, ipc.VerbRestart, "Restart services (replicas one after the other) or instances",
+		`Restart services or instances. The instances of a service go one after the other, each
+when the one before is ready again.`,
+		`  nines restart web
+  nines restart web/1 --no-wait`)
 }
 
 func newReloadCmd(a *app) *cobra.Command {
-	return newActCmd(a, ipc.VerbReload, "Have services or instances read their configuration again")
+	return newActCmd(a, ipc.VerbReload, "Have services or instances read their configuration again",
+		`Have services or instances read their configuration again, by the signal or the command
+that the reload block of their specification names.`,
+		`  nines reload web
+  nines reload web/0 db`)
 }
 
 // newActCmd is a command that takes several SERVICE[/N].
-func newActCmd(a *app, verb, short string) *cobra.Command {
+func newActCmd(a *app, verb, short, long, example string) *cobra.Command {
 	var noWait bool
 	cmd := &cobra.Command{
 		Use:               verb + " SERVICE[/N]…",
 		Short:             short,
+		Long:              long,
+		Example:           example,
 		Args:              argsBetween(1, -1),
 		ValidArgsFunction: a.completeTargets(true, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -59,8 +79,12 @@ func noWaitFlag(cmd *cobra.Command, p *bool) {
 func newScaleCmd(a *app) *cobra.Command {
 	var noWait bool
 	cmd := &cobra.Command{
-		Use:               "scale SERVICE N",
-		Short:             "Run N instances of a service",
+		Use:   "scale SERVICE N",
+		Short: "Run N instances of a service",
+		Long: `Run N instances of a service, until the specification is applied anew or the machine
+boots. Those with the highest index go first.`,
+		Example: `  nines scale web 3
+  nines scale web 0 --no-wait`,
 		Args:              argsBetween(2, 2),
 		ValidArgsFunction: a.completeTargets(false, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -87,13 +111,9 @@ func newSignalCmd(a *app) *cobra.Command {
 		Use:   "signal SERVICE[/N] SIGNAL",
 		Short: "Send a signal to the main process of each instance",
 		Long:  "Send a signal, named with or without SIG or by number, to the main process of each instance.",
-		Args:  argsBetween(2, 2),
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-			if len(args) == 1 {
-				return []string{"SIGHUP", "SIGUSR1", "SIGUSR2", "SIGTERM", "SIGINT", "SIGQUIT", "SIGKILL", "SIGSTOP", "SIGCONT"}, cobra.ShellCompDirectiveNoFileComp
-			}
-			return a.completeTargets(true, 1)(cmd, args, typed)
-		},
+		Example: `  nines signal web HUP
+  nines signal web/0 SIGUSR1`,
+		Args: argsBetween(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := parseTarget(args[0])
 			if err != nil {

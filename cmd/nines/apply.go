@@ -26,9 +26,12 @@ wanted stays wanted either way.
 
 With --confirm D it is undone by itself D after apply has returned, also if the
 supervisor or the machine died in between, unless "nines confirm" comes in time.
+Another apply meanwhile takes its place.
 
 What was applied holds until the next apply, also over a boot as long as the
 files that nines-init was started with are as they were.`,
+		Example: `  nines apply
+  nines apply -f nines.hcl --confirm 5m`,
 		Args: argsBetween(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			req := ipc.ApplyRequest{NoWait: noWait}
@@ -40,7 +43,7 @@ files that nines-init was started with are as they were.`,
 				req.ConfirmSeconds = d.Seconds()
 			}
 			var err error
-			if req.Files, err = a.readSpec(files); err != nil {
+			if req.Files, err = a.readSpec("apply", files); err != nil {
 				return err
 			}
 			return a.apply(cmd.Context(), req)
@@ -68,6 +71,7 @@ func (a *app) apply(parent context.Context, req ipc.ApplyRequest) error {
 	if err != nil {
 		return a.rejected("apply", cause(ctx, err))
 	}
+	a.warn(res.Warnings)
 	return a.write([]byte(printable(res.Message) + "\n"))
 }
 
@@ -94,6 +98,7 @@ func newConfirmCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:               "confirm",
 		Short:             `Keep what "nines apply --confirm" has applied`,
+		Example:           `  nines confirm`,
 		Args:              argsBetween(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"nines/cgroups"
 	"nines/ipc"
 	"nines/supervisor"
 	"nines/supervisor/journal"
@@ -20,12 +21,13 @@ import (
 
 // backend answers the control API from the supervisor.
 type backend struct {
-	sup       *supervisor.Supervisor
-	change    *changer
-	about     ipc.Supervisor // what does not change
-	logSocket string
-	machine   bool // nines is its init
-	usage     usageCache
+	sup        *supervisor.Supervisor
+	change     *changer
+	about      ipc.Supervisor // what does not change
+	logSocket  string
+	machine    bool // nines is its init
+	usage      usageCache
+	inspecting sync.Mutex // one inspection at a time
 }
 
 func newBackend(sup *supervisor.Supervisor, ch *changer, about ipc.Supervisor, runtimeDir string, machine bool) *backend {
@@ -53,10 +55,12 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 	}
 	wall := b.sup.Wall()
 	out := &ipc.Status{Supervisor: b.about, Services: make([]ipc.Service, 0, len(st.Services))}
+	out.Supervisor.Warnings = append(slices.Clip(out.Supervisor.Warnings), *b.change.warnings.Load()...)
 	if why := b.sup.Journal().Trouble(); why != "" {
-		out.Supervisor.Warnings = append(slices.Clip(out.Supervisor.Warnings), why)
+		out.Supervisor.Warnings = append(out.Supervisor.Warnings, why)
 	}
-	used := b.usage.read(st.Instances)
+	out.Supervisor.Warnings = append(out.Supervisor.Warnings, b.sup.Warnings()...)
+	used := b.usage.read(&st)
 	all := make([]ipc.Instance, len(st.Instances))
 	next := 0
 	for i := range st.Services {
@@ -66,7 +70,13 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 		for k := range mine {
 			in := &st.Instances[next+k]
 			mine[k] = instance(in, used[in.PID], wall)
-			mine[k].Cgroup = st.Cgroups[in.Slot]
+			if g := st.Groups[in.Slot]; g != nil {
+				mine[k].Cgroup = g.Path()
+			}
+			if held := st.Memory[in.Slot]; held > 0 {
+				// What its memory block is judged by, so that people see the same.
+				mine[k].MemoryBytes = held
+			}
 		}
 		next += len(v.Slots)
 		out.Services = append(out.Services, ipc.Service{
@@ -76,6 +86,28 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 			Update:    ipc.Update{State: "idle", From: v.Revision, To: v.Revision},
 			Instances: mine, Quarantine: []ipc.Quarantined{},
 		})
+		for k := range st.Quarantine {
+			if q := &st.Quarantine[k]; q.Service == v.Name {
+				s := &out.Services[i]
+				s.Quarantine = append(s.Quarantine, quarantined(q, wall))
+			}
+		}
+	}
+	return out, nil
+}
+
+func (b *backend) Incidents(ctx context.Context, service string) ([]ipc.Incident, error) {
+	list, err := b.sup.Incidents(ctx, service)
+	if err != nil {
+		return nil, ended(err)
+	}
+	out := make([]ipc.Incident, 0, len(list))
+	for _, i := range list {
+		x := ipc.Incident{Service: i.Service, Instance: i.Instance, Cause: i.Cause, Start: i.Start, Ending: i.Ending}
+		if end := i.End; !end.IsZero() {
+			x.End = &end
+		}
+		out = append(out, x)
 	}
 	return out, nil
 }
@@ -130,11 +162,34 @@ func (b *backend) Shutdown(ctx context.Context, by ipc.Caller, r ipc.ShutdownReq
 	if r.Action != "" && !b.machine {
 		return ipc.Result{}, &ipc.Error{
 			Code: ipc.CodeConflict, Message: "cannot " + r.Action + ": nines is not the init of this machine",
-			Hint: "`nines shutdown` alone stops all services and ends nines",
+			Hint: `"nines shutdown" alone stops all services and ends nines`,
 		}
 	}
 	a, err := b.sup.Shutdown(ctx, "nines shutdown by "+caller(by), 0, r.Action, !r.NoWait)
 	return answer(a, err)
+}
+
+func (b *backend) Upgrade(ctx context.Context, r ipc.UpgradeRequest) (ipc.Upgrade, error) {
+	within, probation := r.Times()
+	u, err := b.sup.Upgrade(ctx, supervisor.UpgradeRequest{Keeper: r.Keeper, Path: r.Path, Within: within, Probation: probation})
+	return upgradeAnswer(u, err)
+}
+
+func (b *backend) UpgradeState(ctx context.Context, wait bool) (ipc.Upgrade, error) {
+	u, err := b.sup.UpgradeState(ctx, wait)
+	return upgradeAnswer(u, err)
+}
+
+func upgradeAnswer(u supervisor.Upgrade, err error) (ipc.Upgrade, error) {
+	var no *supervisor.ErrUpgrade
+	if errors.As(err, &no) {
+		code := ipc.CodeFailed
+		if no.Refused {
+			code = ipc.CodeConflict
+		}
+		return ipc.Upgrade{}, &ipc.Error{Code: code, Message: no.Error(), Hint: "what ran before runs"}
+	}
+	return ipc.Upgrade{ID: u.ID, What: u.What, State: u.State, From: u.From, Path: u.Path, Why: u.Why}, ended(err)
 }
 
 func caller(by ipc.Caller) string { return "uid " + strconv.FormatUint(uint64(by.UID), 10) }
@@ -181,7 +236,7 @@ func (b *backend) Logs(ctx context.Context, q ipc.LogQuery, fn func(ipc.LogLine)
 	})
 }
 
-// usage is what an instance's main process uses.
+// usage is what an instance uses.
 type usage struct {
 	memory uint64
 	cpu    time.Duration
@@ -191,30 +246,54 @@ type usage struct {
 // processes takes longer than all the rest of a status.
 const usageFresh = time.Second
 
-// usageCache reads /proc when somebody asks, at most once in usageFresh.
+// usageCache reads what is used when somebody asks, at most once in usageFresh:
+// from an instance's cgroup all that it has used, as far as that tells (memory
+// only where the memory controller is); the rest from /proc, of its main process
+// alone.
 type usageCache struct {
-	mu   sync.Mutex
-	at   time.Time
-	used map[int]usage
+	mu      sync.Mutex
+	at      time.Time
+	used    map[int]usage
+	sampler *cgroups.Sampler
 }
 
-func (c *usageCache) read(instances []policy.SlotView) map[int]usage {
+// read returns the usage by main process; it is nobody's to change.
+func (c *usageCache) read(st *supervisor.State) map[int]usage {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.at) < usageFresh {
 		return c.used
 	}
-	used := make(map[int]usage, len(instances))
-	for i := range instances {
-		pid := instances[i].PID
-		if pid == 0 {
+	if c.sampler == nil {
+		c.sampler = cgroups.NewSampler()
+	}
+	const want = cgroups.MemoryPart | cgroups.CPUPart
+	used := make(map[int]usage, len(st.Instances))
+	for i := range st.Instances {
+		in := &st.Instances[i]
+		if in.PID == 0 {
 			continue
 		}
-		rss, cpu, _, err := proc.ReadStat(pid)
-		if err != nil {
-			continue // it has just ended
+		var u usage
+		var s cgroups.Stats
+		if g := st.Groups[in.Slot]; g != nil {
+			// An error: it has just ended. What was read stands in s.
+			_ = c.sampler.Read(g, want, &s)
 		}
-		used[pid] = usage{rss, cpu}
+		u.memory, u.cpu = s.Memory, s.CPU.Usage
+		if s.Has&want != want {
+			rss, cpu, _, err := proc.ReadStat(in.PID)
+			if err != nil {
+				continue // it has just ended
+			}
+			if s.Has&cgroups.MemoryPart == 0 {
+				u.memory = rss
+			}
+			if s.Has&cgroups.CPUPart == 0 {
+				u.cpu = cpu
+			}
+		}
+		used[in.PID] = u
 	}
 	c.used, c.at = used, time.Now()
 	return used

@@ -2,18 +2,13 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"maps"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"nines/ipc"
@@ -35,15 +30,33 @@ import (
 // confirmed is kept with it, so that it is undone also by a supervisor that was
 // not there when it was applied; a boot undoes it at once.
 type changer struct {
-	sup    *supervisor.Supervisor
-	log    *slog.Logger
-	paths  []string // of the files that nines-init was started with
-	keepAt []string // where the state is kept
+	sup     *supervisor.Supervisor
+	log     *slog.Logger
+	paths   []string // of the files that nines-init was started with
+	keepAt  []string // where the state is kept
+	enforce *enforcer
 
 	mu    sync.Mutex
 	state applied.State
 	spec  *spec.Spec  // that state.Now is
 	timer *time.Timer // undoes what is not confirmed
+	seen  string      // Digest of the files at paths when they were last looked at
+
+	// warnings is of spec. It is read without mu, which is held while the disk is
+	// written to: a slow one must not hold up who only looks.
+	warnings atomic.Pointer[[]string]
+}
+
+// newChanger goes on with what run says.
+func newChanger(run *running, paths []string, enforce *enforcer, log *slog.Logger) *changer {
+	c := &changer{log: log, paths: paths, keepAt: run.keepAt, enforce: enforce, state: run.state, spec: run.spec, seen: run.state.Boot}
+	c.warn(run.spec, run.diags)
+	return c
+}
+
+func (c *changer) warn(sp *spec.Spec, diags load.Diagnostics) {
+	list := c.warningsOf(sp, diags)
+	c.warnings.Store(&list)
 }
 
 // undoAgain is after how long an undo that failed is tried again.
@@ -58,82 +71,9 @@ type change struct {
 	only    uint64 // only while the unconfirmed change of that number is what runs; 0: always
 }
 
-// loaded is a specification as it would run here.
-type loaded struct {
-	spec    *spec.Spec
-	diags   load.Diagnostics
-	digests map[string]string
-}
-
-// loadFiles validates files. An error is fit for the caller.
-func loadFiles(files []load.File) (*loaded, error) {
-	sp, diags := load.LoadFiles(files, load.Options{})
-	if diags.HasErrors() {
-		var b strings.Builder
-		if err := diags.Write(&b, false); err != nil {
-			return nil, err
-		}
-		n := 0
-		for i := range diags {
-			if diags[i].Severity == load.SeverityError {
-				n++
-			}
-		}
-		return nil, &ipc.Error{
-			Code: ipc.CodeFailed, Message: fmt.Sprintf("the spec has %s; nothing was changed", count(n, "error")),
-			Hint: "correct what is shown above", Detail: b.String(),
-		}
-	}
-	return &loaded{sp, diags, digestsOf(sp)}, nil
-}
-
-// digestsOf is what the services' processes would run with. Where an env_file
-// differs from instance to instance, that of the first stands for all.
-func digestsOf(sp *spec.Spec) map[string]string {
-	d := make(map[string]string, len(sp.Services))
-	host, hostErr := load.ThisHost()
-	for _, s := range sp.Services {
-		held := ""
-		if s.Process.EnvFile != "" {
-			sc := &load.Scope{Service: s.Name, Env: os.LookupEnv, Host: host}
-			path, err := load.String(s.Process.EnvFile, sc)
-			if err == nil && hostErr == nil {
-				held = heldDigest(strings.TrimPrefix(path, "-"))
-			}
-			// Else its start will say what is wrong with it.
-		}
-		d[s.Name] = diff.Digest(s, held)
-	}
-	return d
-}
-
-// heldDigest is of what an env_file says, not of its layout.
-func heldDigest(path string) string {
-	env, err := load.EnvFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "none"
-	case err != nil:
-		return "unreadable"
-	}
-	h := sha256.New()
-	for _, k := range slices.Sorted(maps.Keys(env)) {
-		fmt.Fprintf(h, "%d %d %s%s", len(k), len(env[k]), k, env[k])
-	}
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-func specFiles(files []ipc.SpecFile) []load.File {
-	list := make([]load.File, len(files))
-	for i, f := range files {
-		list[i] = load.File(f)
-	}
-	return list
-}
-
 // plan says what applying files would do now.
 func (c *changer) plan(ctx context.Context, files []load.File) (*ipc.Plan, error) {
-	next, err := loadFiles(files)
+	next, err := c.loadFiles(files)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +90,7 @@ func (c *changer) plan(ctx context.Context, files []load.File) (*ipc.Plan, error
 		}
 	}
 	after := diff.Side{Spec: next.spec, Digests: next.digests}
-	p := &ipc.Plan{Services: []ipc.PlanService{}, Warnings: []string{}}
+	p := &ipc.Plan{Services: []ipc.PlanService{}}
 	for _, ch := range diff.Services(before, after) {
 		p.Services = append(p.Services, ipc.PlanService{
 			Name: ch.Service, Action: string(ch.Action), Why: append([]string{}, ch.Why...), From: ch.From, To: ch.To, Destructive: ch.Destructive,
@@ -158,15 +98,13 @@ func (c *changer) plan(ctx context.Context, files []load.File) (*ipc.Plan, error
 	}
 	now, later := diff.Supervisor(before.Spec, after.Spec)
 	p.InEffect, p.AfterRestart = append([]string{}, now...), append([]string{}, later...)
-	for _, d := range next.diags {
-		p.Warnings = append(p.Warnings, fmt.Sprintf("%s:%d: %s", d.File, d.Line, d.Summary))
-	}
+	p.Warnings = c.warningsOf(next.spec, next.diags)
 	return p, nil
 }
 
 // apply makes a change. A specification with errors changes nothing.
 func (c *changer) apply(ctx context.Context, ch change) (ipc.Result, error) {
-	next, err := loadFiles(ch.files)
+	next, err := c.loadFiles(ch.files)
 	if err != nil {
 		c.rejected(ch.by, err)
 		return ipc.Result{}, err
@@ -208,21 +146,28 @@ func (c *changer) apply(ctx context.Context, ch change) (ipc.Result, error) {
 		}
 		c.armConfirm()
 	}
+	begun := !locked
+	if begun {
+		c.warn(next.spec, next.diags)
+	}
 	unlock()
-	if ch.confirm > 0 && a.Code == "" {
-		c.count(now.Number)
+	more := ""
+	if unkept != nil {
+		more += "; it does not hold over a boot: " + unkept.Error()
+	}
+	if ch.confirm > 0 && begun && c.count(now.Number) {
+		more += fmt.Sprintf("; undone in %s unless \"nines confirm\" comes", ch.confirm)
 	}
 	res, err := answer(a, err)
-	if err != nil {
-		return res, err
+	var failed *ipc.Error
+	switch {
+	case err == nil:
+		res.Message += more
+		res.Warnings = c.warningsOf(next.spec, next.diags)
+	case begun && errors.As(err, &failed):
+		failed.Message += more // it is what runs all the same
 	}
-	if unkept != nil {
-		res.Message += "; it does not hold over a boot: " + unkept.Error()
-	}
-	if ch.confirm > 0 {
-		res.Message += fmt.Sprintf("; undone in %s unless `nines confirm` comes", ch.confirm)
-	}
-	return res, nil
+	return res, err
 }
 
 func (c *changer) rejected(by string, err error) {
@@ -269,12 +214,13 @@ func (c *changer) bootDigest() string {
 	return applied.Digest(files)
 }
 
-// count begins to count the time to confirm the change of that number.
-func (c *changer) count(number uint64) {
+// count begins to count the time to confirm the change of that number, and says
+// whether that one still waits for it.
+func (c *changer) count(number uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state.Now.Number != number || c.state.Confirm == nil {
-		return
+		return false
 	}
 	c.state.Confirm.Deadline = proc.Monotonic() + int64(c.state.Confirm.Within)
 	if _, err := c.keep(&c.state); err != nil {
@@ -282,6 +228,7 @@ func (c *changer) count(number uint64) {
 		c.log.Error(err.Error())
 	}
 	c.armConfirm()
+	return true
 }
 
 func (c *changer) disarm() {
@@ -351,7 +298,7 @@ func (c *changer) confirm(by string) (ipc.Result, error) {
 	defer c.mu.Unlock()
 	if c.state.Confirm == nil {
 		return ipc.Result{}, &ipc.Error{
-			Code: ipc.CodeConflict, Message: "cannot confirm: nothing waits for it (it may have been undone already)", Hint: "nines events shows what was applied and undone",
+			Code: ipc.CodeConflict, Message: "cannot confirm: nothing waits for it (it may have been undone already)", Hint: `"nines events" shows what was applied and undone`,
 		}
 	}
 	st := c.state
@@ -365,16 +312,23 @@ func (c *changer) confirm(by string) (ipc.Result, error) {
 	return ipc.Result{Message: "confirmed"}, nil
 }
 
-// reread applies the files that nines-init was started with.
+// reread applies the files that nines-init was started with; unless force, only
+// when they say something else than when they were last looked at: what somebody
+// has applied from other files must not be undone by a change to none of them.
 func (c *changer) reread(by string, force bool) {
 	files, diags := load.Read(c.paths)
+	digest := ""
+	if !diags.HasErrors() {
+		digest = applied.Digest(files)
+	}
+	c.mu.Lock()
+	same := digest != "" && (digest == c.seen || digest == applied.Digest(c.state.Now.Files))
+	c.seen = digest
+	c.mu.Unlock()
 	if diags.HasErrors() {
 		c.rejected(by, errors.New(diags[0].File+": "+diags[0].Summary))
 		return
 	}
-	c.mu.Lock()
-	same := applied.Digest(files) == applied.Digest(c.state.Now.Files)
-	c.mu.Unlock()
 	if same && !force {
 		return
 	}

@@ -17,9 +17,11 @@ func newCheckCmd(a *app) *cobra.Command {
 		Short: "Say what is wrong with a spec",
 		Long: `Read a spec (files, or folders of *.hcl; default ` + defaultSpecs + `) and say everything
 that is wrong with it. Exit 1 if there are errors; warnings alone exit 0.`,
+		Example: `  nines check nines.hcl
+  nines check --json /etc/nines`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				if err := needDefaultSpecs(); err != nil {
+				if err := needDefaultSpecs("check"); err != nil {
 					return err
 				}
 				args = []string{defaultSpecs}
@@ -42,15 +44,15 @@ that is wrong with it. Exit 1 if there are errors; warnings alone exit 0.`,
 	return cmd
 }
 
-// needDefaultSpecs says what to do where no spec is named and there is none at
-// the default place.
-func needDefaultSpecs() error {
+// needDefaultSpecs says what to do where command ("plan -f") names no spec and
+// there is none at the default place.
+func needDefaultSpecs(command string) error {
 	if _, err := os.Stat(defaultSpecs); !errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	f := &failure{code: exitFailed, what: "cannot read " + defaultSpecs, why: "there is no such folder", todo: "name a spec: nines check PATH"}
+	f := &failure{code: exitFailed, what: "cannot read " + defaultSpecs, why: "there is no such folder", todo: "name a spec: " + quote("nines "+command+" PATH")}
 	if _, err := os.Stat(localSpec); err == nil {
-		f.todo = "did you mean " + quote("nines check "+localSpec) + "?"
+		f.todo = "did you mean " + quote("nines "+command+" "+localSpec) + "?"
 	}
 	return f
 }

@@ -12,8 +12,10 @@ func newEventsCmd(a *app) *cobra.Command {
 	var follow, asJSON bool
 	var since string
 	cmd := &cobra.Command{
-		Use:               "events",
-		Short:             "Show what happened, and with -f what happens",
+		Use:   "events",
+		Short: "Show what happened, and with -f what happens",
+		Example: `  nines events --since 1h
+  nines events -f --json`,
 		Args:              argsBetween(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -71,7 +73,7 @@ func (a *app) eventLine(out *output, e *ipc.Event) error {
 	if y, m, d := a.now().Date(); t.Year() != y || t.Month() != m || t.Day() != d {
 		layout = "2006-01-02 15:04:05.000"
 	}
-	return out.line(paint(a.outColor, dim, t.Format(layout)), "  ", paint(a.outColor, eventColor(e.Kind), pad(e.Kind, 16)), "  ",
+	return out.line(paint(a.outColor, dim, t.Format(layout)), "  ", paint(a.outColor, eventColor(e.Kind), pad(e.Kind, 20)), "  ",
 		paint(a.outColor, bold, pad(printable(who), 12)), "  ", msg)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"time"
@@ -25,6 +26,8 @@ func newExplainCmd(a *app) *cobra.Command {
 		Long: `Say why a service or an instance is in the state it is in, what it waits for, what
 happens next and when, what to do, and what led to it: a timeline, in which what
 happened again and again is one line. It is worded to go into an incident report.`,
+		Example: `  nines explain web
+  nines explain web/0 --since 30d`,
 		Args:              argsBetween(1, 1),
 		ValidArgsFunction: a.completeTargets(true, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -56,6 +59,9 @@ happened again and again is one line. It is worded to go into an incident report
 				return a.explain("explain "+t.String(), err)
 			}
 			x := c.explain()
+			if x.Incidents, err = incidentsOf(cmd.Context(), client, t, x.Instance); err != nil {
+				return a.explain("explain "+t.String(), err)
+			}
 			if asJSON {
 				b, err := json.Marshal(x)
 				if err != nil {
@@ -71,19 +77,45 @@ happened again and again is one line. It is worded to go into an incident report
 	return cmd
 }
 
+// explainIncidents bounds the incidents for people.
+const explainIncidents = 10
+
+// incidentsOf are those of the service, or of one instance.
+func incidentsOf(ctx context.Context, client *ipc.Client, t target, instance string) ([]ipc.Incident, error) {
+	list, err := client.Incidents(ctx, t.service)
+	if err != nil {
+		return nil, err
+	}
+	out := []ipc.Incident{}
+	for _, i := range list {
+		if instance == "" || i.Instance == instance {
+			out = append(out, i)
+		}
+	}
+	return out, nil
+}
+
+func incidentLine(i *ipc.Incident, now time.Time) string {
+	if i.End == nil {
+		return clockText(i.Start, now) + " –  " + i.Instance + "  open for " + age(now.Sub(i.Start)) + ": crash loop: " + i.Cause
+	}
+	return clockText(i.Start, now) + " – " + clockText(*i.End, now) + "  " + i.Instance + "  " + age(i.End.Sub(i.Start)) + ": crash loop: " + i.Cause + "; " + i.Ending
+}
+
 // explanation is what `nines explain --json` prints. Times are null where they
 // do not apply.
 type explanation struct {
-	Service  string     `json:"service"`
-	Instance string     `json:"instance"` // id; "": the whole service
-	State    string     `json:"state"`
-	Since    *time.Time `json:"since"` // it is in this state, as far as the timeline tells
-	Why      []string   `json:"why"`   // the nearest cause first
-	Next     string     `json:"next"`
-	NextAt   *time.Time `json:"next_at"`
-	Advice   []advice   `json:"advice"`
-	From     time.Time  `json:"from"` // where the timeline begins
-	Timeline []chapter  `json:"timeline"`
+	Service   string         `json:"service"`
+	Instance  string         `json:"instance"` // id; "": the whole service
+	State     string         `json:"state"`
+	Since     *time.Time     `json:"since"` // it is in this state, as far as the timeline tells
+	Why       []string       `json:"why"`   // the nearest cause first
+	Next      string         `json:"next"`
+	NextAt    *time.Time     `json:"next_at"`
+	Advice    []advice       `json:"advice"`
+	From      time.Time      `json:"from"` // where the timeline begins
+	Timeline  []chapter      `json:"timeline"`
+	Incidents []ipc.Incident `json:"incidents"` // all that are kept, the oldest first
 }
 
 // advice is a command to give or a thing to change, and what for.
@@ -124,6 +156,16 @@ func (x *explanation) text(now time.Time, color bool) []byte {
 		do = append(do, pad(d.Do, width)+"  "+d.For)
 	}
 	part("To do", do...)
+
+	if n := len(x.Incidents); n > 0 {
+		b.WriteString("\n" + paint(color, dim, "Incidents") + "\n")
+		if left := n - explainIncidents; left > 0 {
+			b.WriteString("  " + count(left, "earlier one") + " left out: --json has all\n")
+		}
+		for _, i := range x.Incidents[max(0, n-explainIncidents):] {
+			b.WriteString("  " + printable(incidentLine(&i, now)) + "\n")
+		}
+	}
 
 	zone, _ := now.Zone()
 	b.WriteString("\n" + paint(color, dim, "Timeline from "+x.From.In(now.Location()).Format(time.DateTime)+" on, "+zone) + "\n")

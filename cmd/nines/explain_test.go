@@ -74,7 +74,7 @@ func TestExplanation(t *testing.T) {
 	}{
 		"healthy": {"web", func(s *tale) {
 			s.service("web", "running", "", ready)
-			s.at(50*time.Minute, "", "supervisor_started", "supervisor started: 1 services")
+			s.at(50*time.Minute, "", "supervisor_started", "supervisor started: 1 service")
 			s.at(50*time.Minute, "", "spec_applied", "specification applied: 1 service")
 			s.at(50*time.Minute, "web/0", "starting", "started")
 			s.at(50*time.Minute, "web/0", "ready", "ready after 12ms")
@@ -165,8 +165,8 @@ func TestExplanation(t *testing.T) {
 			s.at(50*time.Minute, "web/0", "ready", "ready after 1ms")
 			s.at(50*time.Minute, "web/1", "starting", "started")
 			s.at(50*time.Minute, "web/1", "ready", "ready after 1ms")
-			s.at(time.Minute, "", "supervisor_started", "supervisor started: 1 services")
-			s.at(time.Minute, "", "supervisor_recovered", "the supervisor before this one ended: 2 instances go on undisturbed")
+			s.at(time.Minute, "", "supervisor_started", "supervisor started: 1 service")
+			s.at(time.Minute, "", "supervisor_recovered", "the supervisor before this one ended: 2 instances undisturbed")
 			s.at(40*time.Second, "web/1", "exited", "exited with code 0")
 			s.at(40*time.Second, "web/1", "backoff", "exited with code 0; started again after 100ms (retry 1)", "delay_ms", "100")
 			s.at(30*time.Second, "web/1", "starting", "started again (automatic restart 1)", "count", "1")

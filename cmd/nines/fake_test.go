@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"time"
@@ -100,6 +102,18 @@ func (b *fakeBackend) Events(ctx context.Context, q ipc.EventQuery, fn func(ipc.
 	return nil
 }
 
+func (b *fakeBackend) Incidents(_ context.Context, service string) ([]ipc.Incident, error) {
+	if service != "loop" {
+		return nil, nil
+	}
+	start := time.Now().Add(-time.Hour)
+	end := start.Add(10 * time.Minute)
+	return []ipc.Incident{
+		{Service: "loop", Instance: "loop/0", Cause: "3 ends within 1m", Start: start, End: &end, Ending: "ready for 1m: its crash loop is over"},
+		{Service: "loop", Instance: "loop/0", Cause: "5 ends within 1m", Start: end},
+	}, nil
+}
+
 func (b *fakeBackend) Logs(ctx context.Context, q ipc.LogQuery, fn func(ipc.LogLine) error) error {
 	b.note("logs %s lines=%d follow=%v since=%v", strings.Join(append(q.Services, q.Instances...), ","), q.Lines, q.Follow, !q.Since.IsZero())
 	for i, l := range []ipc.LogLine{
@@ -186,4 +200,50 @@ func fakeStatus(now time.Time) *ipc.Status {
 			{Name: "none", Type: "service", Mode: "active-active", State: "stopped", Desired: "running", Instances: []ipc.Instance{}},
 		},
 	}
+}
+
+// The instances in quarantine are "web/0.17" and no other.
+func (b *fakeBackend) Quarantine(_ context.Context, _ ipc.Caller, id, verb string) (ipc.Result, error) {
+	if id != "web/0.17" {
+		return ipc.Result{}, &ipc.Error{Code: ipc.CodeNoSuchInstance, Message: "cannot find " + id}
+	}
+	return ipc.Result{Message: verb + " " + id}, nil
+}
+
+func (b *fakeBackend) Inspect(_ context.Context, id string) (json.RawMessage, error) {
+	if id != "web/0.17" {
+		return nil, &ipc.Error{Code: ipc.CodeNoSuchInstance, Message: "cannot find " + id}
+	}
+	return json.RawMessage(`{"id":"web/0.17"}`), nil
+}
+
+func (b *fakeBackend) Core(_ context.Context, id string) (ipc.Core, error) {
+	if id != "web/0.17" {
+		return nil, &ipc.Error{Code: ipc.CodeNoSuchInstance, Message: "cannot find " + id}
+	}
+	return fakeCore{}, nil
+}
+
+// fakeCore says that it is longer than it is where it is short.
+type fakeCore struct{ short bool }
+
+func (c fakeCore) Close() error { return nil }
+
+func (c fakeCore) Length() int64 { return 4 }
+
+func (c fakeCore) WriteTo(w io.Writer) (int64, error) {
+	text := "core"
+	if c.short {
+		text = "co"
+	}
+	n, err := io.WriteString(w, text)
+	return int64(n), err
+}
+
+func (f *fakeBackend) Upgrade(context.Context, ipc.UpgradeRequest) (ipc.Upgrade, error) {
+	return ipc.Upgrade{}, nil
+}
+
+func (f *fakeBackend) UpgradeState(context.Context, bool) (ipc.Upgrade, error) {
+	return ipc.Upgrade{}, nil
 }

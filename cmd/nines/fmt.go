@@ -24,12 +24,14 @@ for "nines check".
 Without -w the files that differ are listed, nothing is written, and the exit
 status is 1 if there are any. With -w they are rewritten, each whole or not at
 all, and listed. "-" formats stdin to stdout.`,
+		Example: `  nines fmt
+  nines fmt -w nines.hcl`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 1 && args[0] == "-" {
 				return a.fmtStdin()
 			}
 			if len(args) == 0 {
-				if err := needDefaultSpecs(); err != nil {
+				if err := needDefaultSpecs("fmt"); err != nil {
 					return err
 				}
 				args = []string{defaultSpecs}

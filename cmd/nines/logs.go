@@ -22,8 +22,12 @@ func newLogsCmd(a *app) *cobra.Command {
 		Short: "Show the last lines that services wrote, and with -f what they write",
 		Long: `Show the last lines that services wrote. Lines of several instances are
 prefixed with whose they are, those of a stderr that is told apart
-(log.streams = "split") with :err behind it, or err alone. -n counts for each instance; 0 is none, -1 all
-that is kept, which is also what --since without -n shows.`,
+(log.streams = "split") with :err behind it, or err alone. -n counts for each
+instance; 0 is none, -1 all that is kept, which is also what --since without -n
+shows.`,
+		Example: `  nines logs -f
+  nines logs web/0 -n 20
+  nines logs web db --since 10m --json`,
 		ValidArgsFunction: a.completeTargets(true, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			targets, err := parseTargets(args)

@@ -16,10 +16,6 @@ import (
 // version is set by the build (-ldflags "-X main.version=…").
 var version string
 
-func main() {
-	os.Exit(run(os.Args[1:]))
-}
-
 // run is main without the exit.
 func run(args []string) int {
 	a := &app{

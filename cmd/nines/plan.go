@@ -23,9 +23,11 @@ which attributes are the reason. What takes something away that serves now is
 marked with "!". Nothing is changed.
 
 The running supervisor compares, so that the plan is what apply would do.`,
+		Example: `  nines plan
+  nines plan -f nines.hcl --json`,
 		Args: argsBetween(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := a.readSpec(files)
+			list, err := a.readSpec("plan", files)
 			if err != nil {
 				return err
 			}
@@ -42,6 +44,7 @@ The running supervisor compares, so that the plan is what apply would do.`,
 			if asJSON {
 				return a.printJSON(p)
 			}
+			a.warn(p.Warnings)
 			return a.printPlan(p)
 		},
 	}
@@ -55,10 +58,10 @@ func specFlag(cmd *cobra.Command, files *[]string) {
 }
 
 // readSpec reads the files that are to be planned or applied. They are read here,
-// as who calls, and sent as text.
-func (a *app) readSpec(paths []string) ([]ipc.SpecFile, error) {
+// as who calls, and sent as text. command is what is asked for.
+func (a *app) readSpec(command string, paths []string) ([]ipc.SpecFile, error) {
 	if len(paths) == 0 {
-		if err := needDefaultSpecs(); err != nil {
+		if err := needDefaultSpecs(command + " -f"); err != nil {
 			return nil, err
 		}
 		paths = []string{defaultSpecs}
@@ -88,6 +91,13 @@ func (a *app) rejected(what string, err error) error {
 	return a.explain(what, err)
 }
 
+// warn tells what people should know of a specification.
+func (a *app) warn(list []string) {
+	for _, w := range list {
+		a.say(a.err, "%s: %s\n", paint(a.errColor, yellow, "warning"), printable(w))
+	}
+}
+
 // printPlan prints a row for each service that changes.
 func (a *app) printPlan(p *ipc.Plan) error {
 	width, _ := terminalSize(a.out)
@@ -101,6 +111,9 @@ func (a *app) printPlan(p *ipc.Plan) error {
 			continue
 		}
 		mark := ""
+		if a.outTTY {
+			mark = " " // for people a "-" would mean that it is taken away
+		}
 		if s.Destructive {
 			mark = "!"
 			destructive++

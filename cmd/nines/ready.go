@@ -15,6 +15,8 @@ func newReadyCmd(a *app) *cobra.Command {
 		Short: "Succeed when all wanted services (or these) are ready",
 		Long: `Exit 0 when all services that are wanted, or the named ones, are ready; else
 exit 1 and name those which are not. A task is ready when it has completed.`,
+		Example: `  nines ready
+  nines ready web db`,
 		ValidArgsFunction: a.completeTargets(false, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, s := range args {

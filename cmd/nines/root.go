@@ -10,6 +10,14 @@ func newRootCmd(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "nines",
 		Short: "A process supervisor that mends itself, and can prove that it does",
+		Long: `nines keeps services running: it starts them in order, restarts what dies with growing
+delays, ends everything that a stopped one has started, and says in plain words what
+it did and why. "nines up" supervises in the foreground; nines-init does on a machine
+or in a container. All other commands talk to the supervisor by its control socket.`,
+		Example: `  nines up -f nines.hcl
+  nines status
+  nines logs web -f
+  nines explain web`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return unknownCommand(cmd, args[0])
@@ -29,7 +37,11 @@ func newRootCmd(a *app) *cobra.Command {
 		if name := firstWord(cmd, a.args); cmd == root && name != "" {
 			return unknownCommand(root, name)
 		}
-		return usageError("%s: %v: see %q", cmd.Name(), err, cmd.CommandPath()+" --help")
+		what, _, _ := strings.Cut(err.Error(), ": strconv.") // which is Go's word, not ours
+		if cmd != root {
+			what = cmd.Name() + ": " + what
+		}
+		return usageError("%s: see %q", what, cmd.CommandPath()+" --help")
 	})
 	f := root.PersistentFlags()
 	f.StringVar(&a.flags.socket, "socket", "", "the supervisor's control `socket` (NINES_SOCKET)")
@@ -48,10 +60,11 @@ func newRootCmd(a *app) *cobra.Command {
 		}
 	}
 	group("run", newUpCmd(a), newSuperviseCmd(a), newCheckCmd(a), newFmtCmd(a), newShutdownCmd(a))
-	group("look", newStatusCmd(a), newReadyCmd(a), newLogsCmd(a), newEventsCmd(a), newExplainCmd(a))
-	group("act", newPlanCmd(a), newApplyCmd(a), newConfirmCmd(a), newStartCmd(a), newStopCmd(a), newRestartCmd(a), newReloadCmd(a), newScaleCmd(a), newSignalCmd(a))
+	group("look", newStatusCmd(a), newReadyCmd(a), newLogsCmd(a), newEventsCmd(a), newExplainCmd(a), newQuarantineCmd(a))
+	group("act", newPlanCmd(a), newApplyCmd(a), newConfirmCmd(a), newStartCmd(a), newStopCmd(a), newRestartCmd(a), newReloadCmd(a), newScaleCmd(a), newSignalCmd(a), newUpgradeCmd(a))
 	root.AddCommand(newVersionCmd(a), newCompletionCmd(a))
 	root.SetHelpCommand(newHelpCmd(root))
+	a.completeAll(root)
 	return root
 }
 
@@ -86,8 +99,9 @@ func firstWord(root *cobra.Command, args []string) string {
 // newHelpCmd is cobra's, but an unknown topic is an error.
 func newHelpCmd(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
-		Use:   "help [COMMAND]",
-		Short: "Show the help of a command",
+		Use:     "help [COMMAND]",
+		Short:   "Show the help of a command",
+		Example: `  nines help status`,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			var names []string
 			for _, c := range root.Commands() {

@@ -14,6 +14,8 @@ func newShutdownCmd(a *app) *cobra.Command {
 		Long: `Stop all services in order, then end the supervisor and its keeper, and wait
 until it is gone. Where nines-init is the init of a machine, that powers it off;
 --reboot and --halt choose otherwise.`,
+		Example: `  nines shutdown
+  nines shutdown --reboot`,
 		Args:              argsBetween(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -19,6 +19,10 @@ func newStatusCmd(a *app) *cobra.Command {
 On a terminal: a table, or with SERVICE or SERVICE/N its details. In a pipe: the
 same rows without a header, columns separated by tabs, "-" where there is
 nothing: NAME STATE READY RESTARTS PID UPTIME MEMORY REASON.`,
+		Example: `  nines status
+  nines status web/0
+  nines status --watch
+  nines status --json`,
 		Args:              argsBetween(0, 1),
 		ValidArgsFunction: a.completeTargets(true, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -99,7 +99,7 @@ func instanceReason(in *ipc.Instance, now time.Time) string {
 
 // lastExitText says how an incarnation ended.
 func lastExitText(e *ipc.LastExit) string {
-	how := "exited with " + strconv.Itoa(e.Code)
+	how := "exited with code " + strconv.Itoa(e.Code)
 	if e.Signal != "" {
 		how = "killed by " + e.Signal
 	}

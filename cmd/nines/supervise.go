@@ -14,11 +14,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"nines/cgroups"
 	"nines/ipc"
 	"nines/spec"
 	"nines/spec/load"
@@ -33,9 +33,12 @@ func newSuperviseCmd(a *app) *cobra.Command {
 	var files []string
 	var watch bool
 	cmd := &cobra.Command{
-		Use:   "supervise [-f PATH]... [--watch]",
+		Use:   "supervise [-f PATH]… [--watch]",
 		Short: "Supervise (run by nines-init)",
-		Args:  argsBetween(0, 0),
+		Long: `Supervise the services of a spec (default ` + defaultSpecs + `). The keeper, nines-init, runs this and
+keeps it alive; people run nines-init, or "nines up".`,
+		Example: `  nines supervise -f /etc/nines        # by nines-init: by hand it finds no keeper`,
+		Args:    argsBetween(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if len(files) == 0 {
 				files = []string{defaultSpecs}
@@ -64,10 +67,11 @@ const handBackPatience = 10 * time.Second
 // supervise is what the keeper runs. It returns the exit status; the keeper
 // learns by X_NINES_END that it is meant.
 func supervise(a *app, files []string, watch bool) int {
+	nameSelf()
 	log := slog.New(slog.NewTextHandler(a.err, nil))
 	fd, err := strconv.Atoi(a.getenv("NINES_KEEPER_FD"))
 	if err != nil || fd < 3 {
-		a.complain("cannot supervise: there is no keeper: start nines-init, which runs this, or `nines up`")
+		a.complain("cannot supervise: there is no keeper: start nines-init, which runs this, or \"nines up\"")
 		return exitUsage
 	}
 	conn, err := notify.NewConn(fd)
@@ -77,6 +81,9 @@ func supervise(a *app, files []string, watch bool) int {
 	}
 	generation := max(atoiOr(a.getenv("NINES_GENERATION"), 1), 1)
 	code, err := superviseWith(a, files, watch, conn, generation, log)
+	if errors.Is(err, supervisor.ErrHandedOver) {
+		return 0 // the keeper knows, and starts the one that takes over
+	}
 	if err != nil {
 		a.complain("%v", err)
 		if generation > 1 {
@@ -118,6 +125,10 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 		return 1, err
 	}
 	past, err := supervisor.ReadPast(values)
+	if err != nil && past.OnTrial() {
+		// What it does not understand it would take for leftovers, and end.
+		return 1, fmt.Errorf("cannot take over: %w", err)
+	}
 	if err != nil {
 		log.Warn(err.Error())
 	}
@@ -134,12 +145,12 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 		}
 	}
 	if diags.HasErrors() {
-		return 1, errors.New("the spec is wrong: nothing was started: correct what is shown above (`nines check` shows it again)")
+		return 1, errors.New("the spec is wrong: nothing was started: correct what is shown above (\"nines check\" shows it again)")
 	}
 	sp := run.spec
 	about := ipc.Supervisor{
 		Version: buildVersion(), PID: os.Getpid(), KeeperPID: keeperPID, StartedAt: time.Now().UTC().Truncate(time.Millisecond),
-		Restarts: generation - 1, Warnings: []string{},
+		Restarts: atoiOr(a.getenv("NINES_RESTARTS"), generation-1), Warnings: []string{},
 	}
 	socket, err := a.socketPath()
 	if err != nil {
@@ -154,20 +165,29 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 		log.Warn("logs are not written to files", "err", err)
 	}
 	events := openJournal(a, sp.Supervisor.StateDir, log)
-	tree := openCgroups(a, runtimeDir, &about)
-	for _, d := range diags {
-		about.Warnings = append(about.Warnings, fmt.Sprintf("%s:%d: %s", d.File, d.Line, d.Summary))
+	enforce := openCgroups(a, runtimeDir, keeperPID, &about)
+	tree := enforce.tree
+	if diags := enforce.required(sp); len(diags) > 0 && generation == 1 {
+		// Later, services run: what cannot be limited any more is not started again,
+		// which is said of each.
+		if err := diags.Write(a.err, a.errColor); err != nil {
+			log.Warn("cannot write the diagnostics", "err", err)
+		}
+		return 1, errors.New("limits that the spec requires cannot be enforced here: nothing was started")
+	}
+	for _, text := range enforce.warnings(sp) {
+		log.Warn(text)
 	}
 	machine := a.getenv("NINES_MACHINE") == "1"
 	container := keeperPID == 1 && !machine
-	ch := &changer{log: log, paths: files, keepAt: run.keepAt, state: run.state, spec: sp}
+	ch := newChanger(run, files, enforce, log)
 	sup, err := supervisor.New(supervisor.Config{
 		Change: run.begin(), Before: run.before, Next: run.next, Hangup: func() { ch.reread("SIGHUP", true) },
 		Keeper: conn, KeeperPID: keeperPID, RuntimeDir: runtimeDir, LogDir: logDir,
-		Shim: beside("nines-exec"), Environ: os.Environ(),
+		Shim: a.beside("nines-exec"), Environ: os.Environ(),
 		InheritEnv: container || a.getenv("NINES_UP") == "1",
 		Stdout:     container || a.getenv("NINES_LOG_STDOUT") == "1",
-		Past:       past, Sockets: sockets, Cgroups: tree, Seed: seed(), Journal: events, Log: log,
+		Past:       past, Sockets: sockets, Cgroups: tree, Seed: seed(), Journal: events, Log: log, Version: buildVersion(),
 		Watchdog: time.Duration(atoiOr(a.getenv("WATCHDOG_USEC"), 0)) * time.Microsecond,
 	})
 	if err != nil {
@@ -220,7 +240,7 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 	}
 	cancel()
 	<-told
-	if tree != nil {
+	if tree != nil && !errors.Is(err, supervisor.ErrHandedOver) {
 		if e := tree.Remove(end); e != nil {
 			log.Warn("cannot remove cgroup", "cgroup", tree.Path(), "err", e)
 		}
@@ -331,27 +351,6 @@ func (a *app) isDefaultRuntime(dir string) bool {
 	return err == nil && dir == def
 }
 
-// openCgroups opens our part of the cgroup tree, or says why there is none.
-func openCgroups(a *app, runtimeDir string, about *ipc.Supervisor) *cgroups.Tree {
-	h := cgroups.Detect()
-	about.Cgroups = string(h.Level)
-	if h.Level == cgroups.None {
-		about.Warnings = append(about.Warnings, "cgroups: "+h.Why)
-		return nil
-	}
-	name := "nines"
-	if !a.isDefaultRuntime(runtimeDir) {
-		name = "nines-" + supervisor.Mark(runtimeDir)[:8]
-	}
-	t, err := h.Open(h.Base(a.getenv("NINES_CGROUP"), name))
-	if err != nil {
-		about.Cgroups = string(cgroups.None)
-		about.Warnings = append(about.Warnings, "cgroups: "+err.Error())
-		return nil
-	}
-	return t
-}
-
 func seed() uint64 {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails since Go 1.24: it ends the program instead
@@ -365,11 +364,26 @@ func atoiOr(s string, or int) int {
 	return or
 }
 
-// beside is a program of ours: the four are installed side by side.
-func beside(name string) string {
+// beside is a program of ours: the four are installed side by side. One that
+// was upgraded alone has the others where the keeper was installed.
+func (a *app) beside(name string) string {
 	self, err := os.Executable()
 	if err != nil {
-		return name
+		self = ""
 	}
-	return filepath.Join(filepath.Dir(self), name)
+	path := filepath.Join(filepath.Dir(self), name)
+	if dir := a.getenv("NINES_KEEPER_DIR"); dir != "" && !executable(path) {
+		return filepath.Join(dir, name)
+	}
+	return path
+}
+
+// nameSelf gives the process the name that people know, where the keeper has
+// executed it by a descriptor because its path leads elsewhere by now.
+func nameSelf() {
+	b, err := os.ReadFile("/proc/self/comm")
+	if _, e := strconv.Atoi(strings.TrimSpace(string(b))); err == nil && e == nil {
+		// It is for people alone.
+		_ = os.WriteFile("/proc/self/comm", []byte("nines"), 0)
+	}
 }

@@ -1,12 +1,8 @@
 package main
 
 import (
-	"context"
 	"strconv"
 	"strings"
-	"time"
-
-	"github.com/spf13/cobra"
 )
 
 // target is SERVICE or SERVICE/N.
@@ -52,41 +48,4 @@ func parseTargets(args []string) ([]target, error) {
 		}
 	}
 	return out, nil
-}
-
-// completionPatience bounds what a press of the tab key waits for.
-const completionPatience = 300 * time.Millisecond
-
-// completeTargets completes the names of services, and of instances once a
-// slash was typed. most bounds the number of arguments; < 0: any.
-func (a *app) completeTargets(instances bool, most int) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-		if most >= 0 && len(args) >= most {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		c, err := a.client()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), completionPatience)
-		defer cancel()
-		st, err := c.Status(ctx)
-		if err != nil { // nothing to complete with; an error message would tear the line
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		var out []string
-		for i := range st.Services {
-			svc := &st.Services[i]
-			if instances && strings.HasPrefix(typed, svc.Name+"/") {
-				for j := range svc.Instances {
-					out = append(out, svc.Instances[j].ID)
-				}
-				continue
-			}
-			if strings.HasPrefix(svc.Name, typed) {
-				out = append(out, svc.Name)
-			}
-		}
-		return out, cobra.ShellCompDirectiveNoFileComp
-	}
 }

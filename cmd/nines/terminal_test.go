@@ -97,7 +97,7 @@ func TestBytesText(t *testing.T) {
 
 func TestLastExitText(t *testing.T) {
 	for want, e := range map[string]ipc.LastExit{
-		"exited with 3":               {Reason: "exited", Code: 3},
+		"exited with code 3":          {Reason: "exited", Code: 3},
 		"killed by SIGKILL":           {Reason: "signaled", Signal: "SIGKILL"},
 		"out of memory":               {Reason: "oom", Signal: "SIGKILL"},
 		"not ready in time":           {Reason: "start_timeout"},
@@ -105,7 +105,7 @@ func TestLastExitText(t *testing.T) {
 		"too much memory":             {Reason: "memory"},
 		"stopped (killed by SIGTERM)": {Reason: "stop", Signal: "SIGTERM"},
 		"something new":               {Reason: "something_new"},
-		"exited with 0":               {},
+		"exited with code 0":          {},
 	} {
 		if got := lastExitText(&e); got != want {
 			t.Errorf("%+v: %q, want %q", e, got, want)

@@ -24,6 +24,8 @@ func newUpCmd(a *app) *cobra.Command {
 		Short: "Supervise in the foreground, without root where it can",
 		Long: `Supervise in the foreground: events and the services' output on the terminal,
 Ctrl-C stops all in order. Without -f: ./` + localSpec + `, else ` + defaultSpecs + `.`,
+		Example: `  nines up
+  nines up -f web.hcl -f db.hcl`,
 		Args: argsBetween(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if len(files) == 0 {

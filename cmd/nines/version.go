@@ -23,8 +23,10 @@ func buildVersion() string {
 func newVersionCmd(a *app) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:               "version",
-		Short:             "Print the version",
+		Use:   "version",
+		Short: "Print the version",
+		Example: `  nines version
+  nines version --json`,
 		Args:              argsBetween(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {

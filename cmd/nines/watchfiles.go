@@ -27,8 +27,8 @@ type fileWatch struct {
 	changed func()
 }
 
-// watchFiles calls changed, in one goroutine, each time that something happened to
-// the files that paths name and then nothing more for settle. It ends when stop is
+// watchFiles calls changed, in one goroutine, after settle and then each time that
+// something happened to the files that paths name and nothing more for settle. It ends when stop is
 // called.
 func watchFiles(paths []string, settle time.Duration, log *slog.Logger, changed func()) (stop func(), err error) {
 	w, err := fsnotify.NewWatcher()
@@ -77,8 +77,8 @@ func (f *fileWatch) add() error {
 }
 
 func (f *fileWatch) run() {
-	timer := time.NewTimer(time.Hour)
-	timer.Stop()
+	// Once at the start: something may have happened while nobody watched.
+	timer := time.NewTimer(f.settle)
 	for {
 		select {
 		case ev, ok := <-f.watcher.Events:

@@ -35,6 +35,7 @@ func TestWatchFiles(t *testing.T) {
 	stop, err := watchFiles([]string{dir + "/specs", dir + "/one.hcl", dir + "/link.hcl"}, time.Millisecond, slog.New(slog.DiscardHandler), func() { changed <- struct{}{} })
 	try(err)
 	defer stop()
+	<-changed // it looks once at the start
 	for _, step := range []struct {
 		name string
 		do   func()

@@ -92,7 +92,12 @@ func attributes() []attribute {
 		{"needs", false, func(s *spec.Service) any { return s.Needs }},
 		{"after", false, func(s *spec.Service) any { return s.After }},
 		{"essential", false, func(s *spec.Service) any { return s.Essential }},
-		{"available_at_least", false, func(s *spec.Service) any { return [2]any{s.AvailableAtLeast, s.AvailableSet} }},
+		{"available_at_least", false, func(s *spec.Service) any {
+			if !s.AvailableSet {
+				return nil // it follows from instances: nobody has changed it
+			}
+			return [1]int{s.AvailableAtLeast} // 0 is not the absence of it
+		}},
 		{"start", false, func(s *spec.Service) any { return s.StartTimeout }},
 		{"stop", false, func(s *spec.Service) any { return s.Stop }},
 		{"reload", false, func(s *spec.Service) any { return s.Reload }},
@@ -105,10 +110,19 @@ func attributes() []attribute {
 		{"update", false, func(s *spec.Service) any { return s.Update }},
 		{"standby", false, func(s *spec.Service) any { return s.Standby }},
 		{"isolate", false, func(s *spec.Service) any { return s.Isolate }},
-		{"log", false, func(s *spec.Service) any { return s.Log }},
+		{"log", false, func(s *spec.Service) any {
+			l := s.Log
+			l.Streams = ""
+			return l
+		}},
+		{logStreams, false, func(s *spec.Service) any { return s.Log.Streams }},
 		{"data", false, func(s *spec.Service) any { return s.Data }},
 	}
 }
+
+// logStreams is the one attribute of what is applied in place that what runs does
+// not follow: its pipes are made.
+const logStreams = "log.streams"
 
 // text is a value as canonical text; "" for what was not given.
 func text(v any) string {
@@ -228,6 +242,9 @@ func compare(old, s *spec.Service, before, after *Side) Change {
 		c.Action = Restart
 	case len(c.Why) > 0:
 		c.Action = InPlace
+	}
+	if i := slices.Index(c.Why, logStreams); i >= 0 && c.Action == InPlace && c.From > 0 {
+		c.Why[i] += " (of each instance from its next start on)"
 	}
 	return c
 }

@@ -56,6 +56,10 @@ func TestServices(t *testing.T) {
 		{"enabled", off, plain, Start, "enabled", "0 1", false},
 		{"disabled, another command", off, func(s *spec.Service) { off(s); command(s) }, InPlace, "command", "0 0", false},
 		{"in place", plain, delay, InPlace, "restart", "1 1", false},
+		{"log", plain, func(s *spec.Service) { s.Log.Keep = 9 }, InPlace, "log", "1 1", false},
+		{"streams", plain, func(s *spec.Service) { s.Log.Keep, s.Log.Streams = 9, "split" }, InPlace, "log log.streams (of each instance from its next start on)", "1 1", false},
+		{"streams and command", plain, func(s *spec.Service) { command(s); s.Log.Streams = "split" }, Restart, "command log.streams", "1 1", false},
+		{"streams of nothing", none, func(s *spec.Service) { none(s); s.Log.Streams = "split" }, InPlace, "log.streams", "0 0", false},
 		{"both", plain, func(s *spec.Service) { delay(s); command(s) }, Restart, "command restart", "1 1", false},
 	} {
 		var before, after []*spec.Service
@@ -76,6 +80,28 @@ func TestServices(t *testing.T) {
 	}
 }
 
+// TestDerived: what follows from instances by itself is no reason of its own.
+func TestDerived(t *testing.T) {
+	three := func(s *spec.Service) { s.Instances, s.AvailableAtLeast, s.Update.Canary = 3, 2, 1 }
+	none := func(s *spec.Service) { s.Instances, s.Update.Canary = 0, 1 }
+	given := func(s *spec.Service) { three(s); s.AvailableSet = true }
+	zero := func(s *spec.Service) { given(s); s.AvailableAtLeast = 0 }
+	for _, tc := range []struct {
+		from, to func(*spec.Service)
+		why      string
+	}{
+		{three, none, "[instances]"},
+		{none, three, "[instances]"},
+		{three, given, "[available_at_least]"},
+		{given, zero, "[available_at_least]"},
+		{zero, three, "[available_at_least]"},
+	} {
+		if c := Services(side(service("web", tc.from)), side(service("web", tc.to)))[0]; fmt.Sprint(c.Why) != tc.why {
+			t.Errorf("%v, and not %s", c.Why, tc.why)
+		}
+	}
+}
+
 func TestScaledAndEnvFile(t *testing.T) {
 	before, after := side(service("web"), service("job")), side(service("job"), service("web"))
 	before.Instances = map[string]int{"web": 3}
@@ -91,7 +117,8 @@ func TestScaledAndEnvFile(t *testing.T) {
 // TestEveryFieldCounts changes each field of a service by reflection: whatever a
 // service says must have a row in the table, or a change of it would go unseen.
 func TestEveryFieldCounts(t *testing.T) {
-	unseen := map[string]bool{"Name": true, "Pos": true}
+	// available_at_least without AvailableSet follows from instances (TestDerived).
+	unseen := map[string]bool{"Name": true, "Pos": true, "AvailableAtLeast": true}
 	var visit func(path string, get func(*spec.Service) reflect.Value, typ reflect.Type)
 	visit = func(path string, get func(*spec.Service) reflect.Value, typ reflect.Type) {
 		if typ.Kind() == reflect.Struct {

@@ -113,8 +113,46 @@ func (b *block) memory() *spec.Memory {
 	b.ascending("restart_above", m.RestartAbove, "max", m.Max)
 	if *m == (spec.Memory{For: m.For, Window: m.Window, OnLeak: m.OnLeak, Required: m.Required}) {
 		b.d.warnAt("ineffective", b.def, "this memory block limits nothing", "Give it one of low, swap, high, max, restart_above and growth.")
+	} else {
+		b.judged(m)
 	}
 	return m
+}
+
+// judged says what keeps restart_above and growth from ever doing what they say.
+func (b *block) judged(m *spec.Memory) {
+	warn := func(attr, summary, detail string) { b.d.warnAt("ineffective", b.at(attr), summary, detail) }
+	shown := func(attr string, v any) string { return b.shown(b.path+"."+attr, v) }
+	memory := b.d.host().Memory
+	high, most, above := m.High.Resolve(memory), m.Max.Resolve(memory), m.RestartAbove.Resolve(memory)
+	switch {
+	case above == 0:
+	case most > 0 && above == most:
+		warn("restart_above", fmt.Sprintf("restart_above (%s) is max: the kernel kills the instance before it can be replaced", shown("restart_above", m.RestartAbove)), "Lower restart_above, or raise max.")
+	case high > 0 && above >= high && (most == 0 || above < most):
+		warn("restart_above", fmt.Sprintf("restart_above (%s) is not below high (%s), above which the kernel slows the instance down: it may never come so far", shown("restart_above", m.RestartAbove), shown("high", m.High)), "Lower restart_above, or raise high.")
+	}
+	if m.RestartAbove.IsZero() && b.has("for") {
+		warn("for", "for belongs to restart_above, which is not given", "Write for example: restart_above = \"180MiB\"")
+	}
+	if m.Growth.Count == 0 {
+		for _, attr := range []string{"window", "on_leak"} {
+			if b.has(attr) {
+				warn(attr, attr+" belongs to growth, which is not given or zero", "Write for example: growth = \"10MiB/1m\"")
+			}
+		}
+		if b.has("growth") {
+			warn("growth", "growth is zero: no growth is taken for a leak", "Leave it out, or write for example: growth = \"1MiB/1h\"")
+		}
+		return
+	}
+	if m.Window < spec.MinLeakWindow {
+		warn("window", fmt.Sprintf("window (%s) is too short to tell a leak from noise", shown("window", m.Window)), fmt.Sprintf("%s are looked at. A window is to be longer than it takes until memory is given back.", spec.MinLeakWindow))
+	}
+	window := max(m.Window, spec.MinLeakWindow)
+	if grown := float64(m.Growth.Count) * window.Seconds() / m.Growth.Per.Seconds(); most > 0 && grown > float64(most) {
+		warn("growth", fmt.Sprintf("what grows by %s for a window of %s has passed max (%s): a leak is not found before that", shown("growth", spec.FormatBytes(m.Growth.Count)+"/"+m.Growth.Per.String()), shown("window", m.Window), shown("max", m.Max)), "Lower growth or window, or raise max.")
+	}
 }
 
 // ascending checks that one size is not above another. A share and an absolute

@@ -67,6 +67,8 @@ type report struct {
 	order map[string]int // of the files
 	list  Diagnostics
 	seen  map[string]int // by severity
+
+	tokens int // what the files may still hold: see maxTokens
 }
 
 func (r *report) add(d Diagnostic) {

@@ -1,6 +1,8 @@
 package load
 
 import (
+	"fmt"
+
 	"github.com/hashicorp/hcl/v2/hclwrite"
 )
 
@@ -14,6 +16,11 @@ func Format(f File) (string, Diagnostics) {
 	var list []*source
 	src := &source{name: f.Name, data: []byte(f.Text)}
 	if !d.addSource(&list, src) || len(list) == 0 || !d.parse(src) {
+		return "", d.finish()
+	}
+	if mostTokens(src.data) > maxTokens/(hclTokens+1) { // HCL's formatter keeps them all
+		d.errorFile("too_large", src.name, fmt.Sprintf("the file holds more than %d signs and words", maxTokens/(hclTokens+1)),
+			"Split it: a folder's *.hcl files are read in name order and merged.")
 		return "", d.finish()
 	}
 	text := src.data

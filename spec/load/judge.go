@@ -15,6 +15,7 @@ func (b *block) judge(s *spec.Service) {
 	}
 	b.judgeMode(s)
 	b.judgeRecycle(s)
+	b.judgeMemory(s)
 	b.judgeUpdate(s)
 	b.judgeReady(s)
 	b.judgeChecks(s)
@@ -73,6 +74,20 @@ func (b *block) judgeRecycle(s *spec.Service) {
 	}
 }
 
+// judgeMemory says what keeps an instance that is too large from being replaced.
+func (b *block) judgeMemory(s *spec.Service) {
+	m := s.Limits.Memory
+	if m == nil || m.RestartAbove.IsZero() && (m.Growth.Count == 0 || m.OnLeak != "restart") {
+		return
+	}
+	if s.AvailableSet && s.Instances > 0 && s.AvailableAtLeast >= s.Instances {
+		b.d.warnAt("ineffective", b.place("memory", ""), fmt.Sprintf("no instance that is ready is ever replaced because of its memory: available_at_least keeps all %s ready", b.instances(s)), "Lower available_at_least, or raise instances.")
+	}
+	if s.Restart.Policy == spec.RestartNever {
+		b.d.warnAt("ineffective", b.place("memory", ""), `an instance that uses too much memory is ended and not started again: restart.policy is "never"`, `Write restart { policy = "on-failure" }, or on_leak = "alert" and no restart_above.`)
+	}
+}
+
 func (b *block) judgeMode(s *spec.Service) {
 	switch {
 	case s.Mode == spec.ActivePassive && s.Instances < 2 && s.Type != spec.TypeTask:
@@ -91,16 +106,13 @@ func (b *block) judgeMode(s *spec.Service) {
 func (b *block) judgeUpdate(s *spec.Service) {
 	u := b.subBlock("update")
 	if u == nil {
-		// The default canary of a service with no instances is none.
-		s.Update.Canary = min(s.Update.Canary, s.Instances)
 		return
 	}
 	c := b.d.newBlock(b, u)
-	switch {
-	case c.has("canary") && s.Update.Canary > s.Instances:
+	// The default may exceed instances: what people scale to bounds it, not what
+	// the specification says.
+	if c.has("canary") && s.Update.Canary > s.Instances {
 		c.errorAt("canary", "conflict", fmt.Sprintf("canary is %s, and there are only %s instances", b.shown("service.update.canary", s.Update.Canary), b.instances(s)), "Lower canary, or raise instances.")
-	default:
-		s.Update.Canary = min(s.Update.Canary, s.Instances)
 	}
 	if c.has("max_parallel") && s.Update.MaxParallel > max(1, s.Instances) {
 		b.d.warnAt("ineffective", c.at("max_parallel"), fmt.Sprintf("max_parallel is %s, and there are only %s instances", b.shown("service.update.max_parallel", s.Update.MaxParallel), b.instances(s)), "All are updated at once.")

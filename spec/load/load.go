@@ -114,7 +114,7 @@ func newDecoder(o Options) *decoder {
 		environ = os.Environ()
 	}
 	d := &decoder{
-		report:    report{files: map[string]*source{}, order: map[string]int{}, seen: map[string]int{}},
+		report:    report{files: map[string]*source{}, order: map[string]int{}, seen: map[string]int{}, tokens: maxTokens},
 		environ:   make(map[string]string, len(environ)),
 		hostGiven: o.Host,
 		functions: functions(),

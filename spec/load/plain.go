@@ -19,11 +19,13 @@ const maxPlain = maxNesting / 2
 // and the whole file is read again by HCL's, which knows how to say what is
 // wrong.
 type plain struct {
-	file  string
+	name  string // of the file
 	data  []byte
 	names map[string]string // one string for each name, however often it stands
 	items []span            // of the outermost body: whole lines
 	place
+
+	foreignLeft int // tokens that HCL's parser may still be given
 }
 
 // place is where the plain reader is.
@@ -33,11 +35,15 @@ type place struct {
 	depth     int
 }
 
-// parsePlain returns the body of a file, and where its attributes and blocks
-// stand; nil where it gives up. The data is valid UTF-8. Unlike HCL's, the body
-// as a whole has no range.
-func parsePlain(file string, data []byte) (*hclsyntax.Body, []span) {
-	p := &plain{file: file, data: data, names: map[string]string{}, place: place{line: 1}}
+// newPlain reads a file. foreign is how many tokens HCL's parser may be given.
+func newPlain(name string, data []byte, foreign int) *plain {
+	return &plain{name: name, data: data, names: map[string]string{}, foreignLeft: foreign, place: place{line: 1}}
+}
+
+// file returns the body of the file, and where its attributes and blocks stand;
+// nil where it gives up, at p.line. The data is valid UTF-8. Unlike HCL's, the
+// body as a whole has no range.
+func (p *plain) file() (*hclsyntax.Body, []span) {
 	body, ok := p.body(true)
 	if !ok {
 		return nil, nil
@@ -64,7 +70,7 @@ func (p *plain) here() hcl.Pos {
 }
 
 func (p *plain) since(from hcl.Pos) hcl.Range {
-	return hcl.Range{Filename: p.file, Start: from, End: p.here()}
+	return hcl.Range{Filename: p.name, Start: from, End: p.here()}
 }
 
 // take reads one byte of punctuation.
@@ -234,7 +240,7 @@ func (p *plain) block(kind string, rng hcl.Range) *hclsyntax.Block {
 	if !oneLine {
 		x.Body.SrcRange = hcl.RangeBetween(x.OpenBraceRange, x.CloseBraceRange)
 	}
-	x.Body.EndRange = hcl.Range{Filename: p.file, Start: x.Body.SrcRange.End, End: x.Body.SrcRange.End}
+	x.Body.EndRange = hcl.Range{Filename: p.name, Start: x.Body.SrcRange.End, End: x.Body.SrcRange.End}
 	return x
 }
 

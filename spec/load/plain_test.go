@@ -26,7 +26,7 @@ func samePlain(t *testing.T, data []byte) bool {
 	if !utf8.Valid(data) || strings.ContainsRune(string(data), 0) {
 		return false
 	}
-	got, items := parsePlain(src.name, data)
+	got, items := newPlain(src.name, data, maxTokens).file()
 	if got == nil {
 		return false
 	}

@@ -66,7 +66,7 @@ func (p *plain) text() hclsyntax.Expression {
 	n.template.Parts = n.parts[:]
 	n.parts[0] = &n.literal
 	n.literal.Val = cty.StringVal(string(text))
-	n.literal.SrcRange = hcl.Range{Filename: p.file, Start: inward(rng.Start, 1), End: inward(rng.End, -1)}
+	n.literal.SrcRange = hcl.Range{Filename: p.name, Start: inward(rng.Start, 1), End: inward(rng.End, -1)}
 	if len(text) == 0 { // HCL puts what is not there behind the quotes
 		n.literal.SrcRange.Start, n.literal.SrcRange.End = rng.End, rng.End
 	}
@@ -261,7 +261,11 @@ func (p *plain) foreign(oneLine bool) hclsyntax.Expression {
 	if !s.skip() || s.wide && oneLine {
 		return nil
 	}
-	e, diags := parseExpression(bytes.TrimRight(p.data[from.Byte:p.pos], " \t"), p.file, from)
+	text := bytes.TrimRight(p.data[from.Byte:p.pos], " \t")
+	if p.foreignLeft -= mostTokens(text); p.foreignLeft < 0 {
+		return nil
+	}
+	e, diags := parseExpression(text, p.name, from)
 	if len(diags) > 0 {
 		return nil
 	}

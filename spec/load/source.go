@@ -52,10 +52,14 @@ func (s *source) secret(i int) bool {
 	}
 	spans, known := s.secrets[part]
 	if data := s.data[text.start:text.end]; !known && bytes.Contains(data, []byte("env")) {
-		start := hcl.InitialPos
-		start.Byte = text.start
-		tokens, _ := hclsyntax.LexConfig(data, s.name, start)
-		spans = s.keepSecrets(part, secretSpans(tokens))
+		if mostTokens(data) > maxSecretTokens {
+			spans = s.keepSecrets(part, []span{text})
+		} else {
+			start := hcl.InitialPos
+			start.Byte = text.start
+			tokens, _ := hclsyntax.LexConfig(data, s.name, start)
+			spans = s.keepSecrets(part, secretSpans(tokens))
+		}
 	}
 	_, is := find(spans, i)
 	return is
@@ -201,7 +205,9 @@ func (r *report) tooLarge(name string) {
 // only for a file without any syntax error: half a block would bring errors
 // that are not there.
 func (r *report) parse(src *source) bool {
-	tooMany := mostTokens(src.data) > maxTokens
+	n := mostTokens(src.data)
+	r.tokens -= n
+	tooMany := r.tokens < 0
 	if tooMany { // what is secret in it cannot be found out
 		src.keepSecrets(0, []span{{0, len(src.data)}})
 	}
@@ -215,12 +221,21 @@ func (r *report) parse(src *source) bool {
 		return false
 	}
 	if tooMany {
-		r.errorFile("too_large", src.name, fmt.Sprintf("the file holds more than %d signs and words", maxTokens), "Split it: a folder's *.hcl files are read in name order and merged.")
+		r.errorFile("too_large", src.name, fmt.Sprintf("the files up to here hold more than %d signs and words", maxTokens), "Split what they describe over several supervisors.")
 		return false
 	}
-	if src.body, src.items = parsePlain(src.name, src.data); src.body != nil {
+	given := r.tokens / hclTokens
+	p := newPlain(src.name, src.data, given)
+	if src.body, src.items = p.file(); src.body != nil {
+		r.tokens -= hclTokens * (given - p.foreignLeft)
 		return true
 	}
+	if n > given {
+		src.keepSecrets(0, []span{{0, len(src.data)}})
+		r.tooMuchForHCL(src, p.line)
+		return false
+	}
+	r.tokens -= hclTokens * n
 	if rng, what := scanTokens(src); what != "" {
 		r.errorAt("too_deep", rng, what, "Split the expression: give its parts names in a locals block.")
 		return false
@@ -234,6 +249,14 @@ func (r *report) parse(src *source) bool {
 	}
 	src.body = file
 	return true
+}
+
+// tooMuchForHCL: something is wrong in a file, or more than the plain reader
+// reads, and all of it is too large for HCL's parser. line is about where.
+func (r *report) tooMuchForHCL(src *source, line int) {
+	r.errorFile("too_large", src.name, fmt.Sprintf("something is wrong or unusual near line %d, and the file is too large to say what", line),
+		fmt.Sprintf("What is more than names, strings, numbers, lists and maps counts %d times, and all may count %d signs and words. Split the file into smaller ones: a folder's *.hcl files are read in name order and merged.",
+			hclTokens+1, maxTokens))
 }
 
 // parseConfig runs HCL's parser. A panic in it is a bug of it and must not end

@@ -20,8 +20,16 @@ const (
 	// exponent: HCL writes numbers out in full when it makes strings of them.
 	maxNumber   = 64
 	maxExponent = 300
-	// maxTokens bounds what HCL's own lexer makes of a file: 200 MB.
-	maxTokens = 2_000_000
+	// maxTokens bounds all files of one Load together, so that reading them takes
+	// at most some 300 MB: a token takes the plain reader up to 90 bytes, and
+	// HCL's lexer and parser up to 420. Ten thousand services as people write
+	// them have 2.6 million.
+	maxTokens = 3_500_000
+	// hclTokens is what a token that HCL's parser is given counts besides.
+	hclTokens = 5
+	// maxSecretTokens is how large a block or an attribute may be for its
+	// secrets to be told from the rest of it. All of a larger one is secret.
+	maxSecretTokens = 100_000
 )
 
 // scanTokens looks at the tokens of a file before HCL's parser does. It says

@@ -7,8 +7,9 @@ import (
 )
 
 // given is filled in by nines_start, before Go's runtime begins: 1 if it ran,
-// the ignored signals, the blocked ones. See given_amd64.s.
-var given [3]set
+// the ignored signals, the blocked ones, and those that were pending. See
+// given_amd64.s.
+var given [4]set
 
 const (
 	sigDefault = 0
@@ -52,4 +53,15 @@ func asGiven() (ignored, blocked set) {
 		}
 	}
 	return ignored, sigmask(unix.SIG_BLOCK, 0)
+}
+
+// RaisePending sends us again what was pending, and blocked, when we were
+// executed; it is called once. Handlers must be there. Without nines_start there is nothing left.
+func RaisePending() {
+	for sig := unix.Signal(1); sig <= maxSignal; sig++ {
+		if given[3].has(sig) && sig != unix.SIGCHLD {
+			// It cannot fail: we may always signal ourselves.
+			_ = unix.Kill(unix.Getpid(), sig)
+		}
+	}
 }

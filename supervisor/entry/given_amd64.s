@@ -3,8 +3,10 @@
 // nines_start is where the program begins when it was linked with
 // -E=nines_start. It notes which signals are ignored and blocked, because
 // nobody can tell any more once Go's runtime has put its handlers in their
-// place, and goes on to where Go programs begin. There is no Go stack and no g
-// yet; the kernel's stack must be left as it is.
+// place; takes those that are pending and blocked, because the runtime unblocks
+// some before it can handle them, which would end us; and goes on to where Go
+// programs begin. There is no Go stack and no g yet; the kernel's stack must be
+// left as it is.
 TEXT nines_start(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	SUBQ	$64, SP
 	MOVQ	$1, BX		// signal
@@ -33,6 +35,24 @@ not:
 	MOVQ	$·given+16(SB), DX
 	MOVQ	$8, R10
 	SYSCALL
+	MOVQ	$-1, 0(SP)	// all signals
+	MOVQ	$0, 8(SP)	// no time
+	MOVQ	$0, 16(SP)
+	XORQ	R12, R12	// those pending
+take:
+	MOVQ	$128, AX	// rt_sigtimedwait(SP, 0, SP+8, 8)
+	MOVQ	SP, DI
+	XORQ	SI, SI
+	LEAQ	8(SP), DX
+	MOVQ	$8, R10
+	SYSCALL
+	CMPQ	AX, $0
+	JLE	none
+	LEAQ	-1(AX), CX
+	BTSQ	CX, R12
+	JMP	take
+none:
+	MOVQ	R12, ·given+24(SB)
 	MOVQ	$1, ·given+0(SB)
 	ADDQ	$64, SP
 	JMP	_rt0_amd64_linux(SB)

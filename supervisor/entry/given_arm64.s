@@ -32,6 +32,27 @@ not:
 	MOVD	$8, R3
 	MOVD	$135, R8
 	SVC
+	MOVD	$-1, R4
+	MOVD	R4, 0(RSP)	// all signals
+	MOVD	ZR, 8(RSP)	// no time
+	MOVD	ZR, 16(RSP)
+	MOVD	$0, R20		// those pending
+take:
+	MOVD	RSP, R0		// rt_sigtimedwait(RSP, 0, RSP+8, 8)
+	MOVD	$0, R1
+	ADD	$8, RSP, R2
+	MOVD	$8, R3
+	MOVD	$137, R8
+	SVC
+	CMP	$0, R0
+	BLE	none
+	SUB	$1, R0, R5
+	MOVD	$1, R6
+	LSL	R5, R6, R6
+	ORR	R6, R20, R20
+	B	take
+none:
+	MOVD	R20, 24(R19)
 	MOVD	$1, R4
 	MOVD	R4, 0(R19)
 	ADD	$64, RSP

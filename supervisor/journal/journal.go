@@ -59,6 +59,13 @@ const (
 	// KindListenFailed: a socket that nobody is about to be started with.
 	KindListenFailed policy.Kind = "listen_failed"
 	KindLost         policy.Kind = "log_lost"
+	// KindUpgraded, KindReverted: how an upgrade of nines itself ended.
+	KindUpgraded policy.Kind = "supervisor_upgraded"
+	KindReverted policy.Kind = "supervisor_reverted"
+	// KindLimit: the kernel refused a limit, and the instance runs without it.
+	KindLimit policy.Kind = "limit_refused"
+	// KindForkRefused: the kernel refused an instance more processes, by pids.max.
+	KindForkRefused policy.Kind = "fork_refused"
 	// Of the journal itself: it cannot be written; it can be again; its file was
 	// set aside or is gone.
 	KindJournalFailed    policy.Kind = "journal_failed"

@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -40,6 +41,9 @@ type child struct {
 	barkAt     time.Time     // zero: not armed
 	complaint  string        // the last failed start
 	complained time.Time     // when that was said
+	programs   programs
+	replacing  bool // its exit is meant: another program follows
+	crashes    int  // exits that were not meant
 }
 
 func (c *child) ready() bool { return !c.readyAt.IsZero() }
@@ -73,7 +77,10 @@ func (k *keeper) launch(c *child) (int, *link, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	pid, err := k.sys.spawn(c.argv(), childEnv(k.env, c.generation+1, k.tellPulse(c)), theirs)
+	argv := slices.Clone(c.argv())
+	program := c.pick(argv[0])
+	argv[0] = program.path
+	pid, err := k.sys.spawn(program, argv, childEnv(k.env, c.generation+1, c.crashes, k.tellPulse(c)), theirs)
 	if err != nil {
 		link.close()
 		return 0, nil, err
@@ -83,6 +90,9 @@ func (k *keeper) launch(c *child) (int, *link, error) {
 }
 
 func (k *keeper) notStarted(c *child, err error) {
+	if k.trialNotStarted(c, err) {
+		return
+	}
 	now := k.sys.now()
 	delay := c.backoff.next(0)
 	c.startAt = now.Add(delay)
@@ -181,12 +191,17 @@ func (k *keeper) pat(c *child) {
 	}
 }
 
-// bark: the child has missed its time. SIGABRT makes the Go runtime print where
-// every goroutine is; SIGCONT, because a stopped process handles no signal; and
-// if it can do neither, SIGKILL.
+// bark: the child has missed its time.
 func (k *keeper) bark(c *child) {
 	c.barkAt = time.Time{}
 	k.say(c.name + " (pid " + strconv.Itoa(c.pid) + ") has not said WATCHDOG=1 for " + c.watchdog.String() + ": it is aborted")
+	k.abort(c)
+}
+
+// abort ends a child that hangs. SIGABRT makes the Go runtime print where every
+// goroutine is; SIGCONT, because a stopped process handles no signal; and if it
+// can do neither, SIGKILL.
+func (k *keeper) abort(c *child) {
 	k.signal(c, unix.SIGABRT)
 	k.signal(c, unix.SIGCONT)
 	k.killLater(c, dumpPatience, "it did not end after SIGABRT")
@@ -214,13 +229,23 @@ func (k *keeper) ended(c *child, status unix.WaitStatus) time.Duration {
 	if c.ready() {
 		ready = k.sys.now().Sub(c.readyAt)
 	}
+	if ready >= backoffForget && c.programs.trial == nil {
+		c.programs.lived()
+	}
 	c.readyAt, c.killAt, c.retryAt, c.barkAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	k.note(c.name + " " + howEnded(status))
 	return ready
 }
 
+// replaced arranges the next start after an exit that was meant.
+func (k *keeper) replaced(c *child) {
+	c.replacing = false
+	c.startAt = k.sys.now()
+}
+
 // again arranges the next start after a crash.
 func (k *keeper) again(c *child, pid int, status unix.WaitStatus, ready time.Duration) {
+	c.crashes++
 	delay := c.backoff.next(ready)
 	c.startAt = k.sys.now().Add(delay)
 	when := "at once"

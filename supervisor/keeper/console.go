@@ -19,24 +19,45 @@ const (
 type console struct {
 	verbose bool
 	lines   chan string
+	marks   chan chan struct{} // closed when all before it is written
 	done    chan struct{}
 	dropped atomic.Int64
 }
 
 func newConsole(fd int, verbose bool) *console {
-	c := &console{verbose: verbose, lines: make(chan string, consoleQueue), done: make(chan struct{})}
+	c := &console{verbose: verbose, lines: make(chan string, consoleQueue), marks: make(chan chan struct{}), done: make(chan struct{})}
 	go c.run(fd)
 	return c
 }
 
 func (c *console) run(fd int) {
 	defer close(c.done)
-	for line := range c.lines {
-		if n := c.dropped.Swap(0); n > 0 {
-			WriteLine(fd, strconv.FormatInt(n, 10)+" messages were lost: stderr did not take them")
+	for {
+		select {
+		case line, open := <-c.lines:
+			if !open {
+				return
+			}
+			c.write(fd, line)
+		case written := <-c.marks:
+			for more := true; more; {
+				select {
+				case line := <-c.lines:
+					c.write(fd, line)
+				default:
+					more = false
+				}
+			}
+			close(written)
 		}
-		WriteLine(fd, line)
 	}
+}
+
+func (c *console) write(fd int, line string) {
+	if n := c.dropped.Swap(0); n > 0 {
+		WriteLine(fd, strconv.FormatInt(n, 10)+" messages were lost: stderr did not take them")
+	}
+	WriteLine(fd, line)
 }
 
 // say queues one line.
@@ -84,5 +105,23 @@ func WriteLine(fd int, line string) {
 		default:
 			return
 		}
+	}
+}
+
+// flush waits until what was said so far is written; false: not in time.
+func (c *console) flush(patience time.Duration) bool {
+	written := make(chan struct{})
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case c.marks <- written:
+	case <-late.C:
+		return false
+	}
+	select {
+	case <-written:
+		return true
+	case <-late.C:
+		return false
 	}
 }

@@ -22,6 +22,16 @@
 //   - Malformed messages cost a line on stderr and their descriptors. A panic
 //     costs the event that it was about, and the loop goes on.
 //
+// # Another program
+//
+// A supervisor asks for another in its place (see upgrade.go): it makes way, the
+// new one is tried, and what ran before runs again if that one is not ready in
+// time, cannot be started, or ends three times. Programs are held open (see
+// program.go), so what became of their paths does not matter. The keeper itself
+// becomes another program by exec (see reexec.go), and goes back the same way; not
+// where it is the init of a machine, or has armed a hardware watchdog. Signals are
+// kept meanwhile but for moments: see heldSignals.
+//
 // The children get no parent-death signal. If the keeper is killed, the
 // supervisor reads the end of its socket and decides; the kernel killing it
 // would take away the one process that knows how to stop the services in

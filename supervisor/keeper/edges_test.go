@@ -221,7 +221,7 @@ func TestKernelSpawns(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := openFDs(t)
-	_, err = kernel{}.spawn([]string{"/nonexistent/x"}, nil, theirs)
+	_, err = kernel{}.spawn(openProgram("/nonexistent/x"), []string{"/nonexistent/x"}, nil, theirs)
 	if !errors.Is(err, unix.ENOENT) || err.Error() != "exec /nonexistent/x: no such file or directory" {
 		t.Errorf("spawn of nothing: %v", err)
 	}
@@ -233,7 +233,7 @@ func TestKernelSpawns(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	pid, err := kernel{}.spawn([]string{"/bin/sh", "-c", `read x
+	pid, err := kernel{}.spawn(openProgram("/bin/sh"), []string{"/bin/sh", "-c", `read x
 		for i in $(seq 0 300); do [ -e /proc/$$/fd/$i ] && fds="$fds $i"; done; echo "$X$fds" >&3; exit 3`}, []string{"X=y", "PATH=/bin:/usr/bin"}, theirs)
 	notify.CloseAll([]int{theirs})
 	if err != nil {

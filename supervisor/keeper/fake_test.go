@@ -44,13 +44,25 @@ type fake struct {
 	signals    []sent
 	cgroups    []string // killed
 	panics     bool     // at the next reaping
+	held       int      // signals
+	became     [][]string
+	atHold     func() // what comes just before the signals are looked at
+	states     []*oldState
 }
 
 func (f *fake) now() time.Time { return f.clock }
 
-func (f *fake) spawn(argv, env []string, fd int) (int, error) {
+func (f *fake) spawn(p *program, argv, env []string, fd int) (int, error) {
 	if f.fail != nil {
 		return 0, f.fail
+	}
+	f.nextPID++
+	if len(argv) > 1 && argv[1] == CheckFlag {
+		if _, err := readState(fd); err != nil {
+			f.t.Errorf("the state cannot be read: %v", err)
+		}
+		f.started = append(f.started, started{name: argv[0], pid: f.nextPID, at: f.clock.Sub(f.began)})
+		return f.nextPID, nil
 	}
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -60,9 +72,37 @@ func (f *fake) spawn(argv, env []string, fd int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	f.nextPID++
 	f.started = append(f.started, started{argv[0], getenv(env, "NINES_GENERATION"), f.nextPID, f.clock.Sub(f.began), conn, own})
 	return f.nextPID, nil
+}
+
+func (f *fake) hold() { f.held++ }
+
+func (f *fake) settle() {
+	if f.atHold != nil {
+		f.atHold()
+		f.atHold = nil
+	}
+}
+
+func (f *fake) release() { f.held-- }
+func (f *fake) become(p *program, argv []string, fds []int) error {
+	f.became = append(f.became, argv)
+	if f.held == 0 {
+		f.t.Error("signals are not held")
+	}
+	state, _, _ := strings.Cut(argv[2], " ")
+	s, err := readState(atoi(state))
+	if err != nil {
+		f.t.Error(err)
+	}
+	for _, fd := range append(s.fds, atoi(state)) {
+		if !slices.Contains(fds, fd) {
+			f.t.Errorf("descriptor %d, of which the state speaks, is not kept", fd)
+		}
+	}
+	f.states = append(f.states, s)
+	return unix.ENOEXEC
 }
 
 func (f *fake) monotonic() int64 { return f.clock.Sub(f.began).Nanoseconds() }
@@ -113,7 +153,7 @@ func newRig(t *testing.T, env ...string) *rig {
 	t.Helper()
 	base := time.Unix(1e9, 0)
 	f := &fake{t: t, clock: base, began: base, nextPID: 100}
-	con := &console{verbose: true, lines: make(chan string, 8192)}
+	con := &console{verbose: true, lines: make(chan string, 8192), marks: make(chan chan struct{})}
 	k := newKeeper(Options{
 		Supervisor: func() []string { return []string{"sup"} },
 		Log:        func() []string { return []string{"log"} },
@@ -128,8 +168,9 @@ func newRig(t *testing.T, env ...string) *rig {
 			}
 		}
 		for _, s := range f.started {
-			// A test may have closed it.
-			_ = s.conn.Close()
+			if s.conn != nil {
+				_ = s.conn.Close() // a test may have done it
+			}
 		}
 		for _, e := range k.store.fds {
 			notify.CloseAll([]int{e.fd})
@@ -182,10 +223,10 @@ func (r *rig) tellRaw(name string, b []byte, fds []int) {
 }
 
 func (r *rig) child(name string) *child {
-	if name == "sup" {
-		return &r.sup
+	if strings.HasSuffix(name, "log") {
+		return &r.log
 	}
-	return &r.log
+	return &r.sup
 }
 
 // hear reads one message of the keeper.

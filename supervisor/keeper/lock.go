@@ -61,6 +61,9 @@ func readPID(fd int) string {
 	return " (pid " + line + ")"
 }
 
+// Dir is the folder that this program is in.
+func Dir() string { return filepath.Dir(executable()) }
+
 // executable is where this program is.
 func executable() string {
 	if path, err := os.Executable(); err == nil {

@@ -25,6 +25,12 @@ type keeper struct {
 	console *console
 	machine *Machine // nil: no machine's init
 	env     []string // for the children, without what belongs to one generation
+	dir     string   // of our programs, as they were installed
+	runtime string   // the runtime directory
+	lockFD  int
+	version string
+	args    []string       // our own command line
+	mask    *unix.Sigset_t // of the children's signals; nil: ours
 	store   *store
 	manager *manager
 	sup     child
@@ -42,6 +48,8 @@ type keeper struct {
 	endSaid    bool          // X_NINES_END: its exit is the end
 	code       int           // and then this is ours
 	finishing  bool          // the supervisor is gone, the log process drains
+	trial      *trial        // of an upgrade; nil: none is under way
+	reexec     *reexec       // of our own; nil: none is under way
 	finishAt   time.Time     // when hurry is next called
 	hurried    int
 	over       bool
@@ -67,15 +75,21 @@ func newKeeper(o Options, sys system, con *console, maxFDs int) *keeper {
 	k := &keeper{
 		sys:      sys,
 		console:  con,
-		machine:  o.Machine,
-		hardware: hardware{dog: o.Hardware, device: o.Device},
-		env:      baseEnv(o.Env, o.RuntimeDir, os.Getpid()),
+		env:      baseEnv(o.Env, o.RuntimeDir, o.Dir, os.Getpid()),
+		dir:      o.Dir,
+		runtime:  o.RuntimeDir,
+		lockFD:   o.lockFD,
+		version:  o.Version,
+		args:     o.Args,
+		mask:     o.mask,
 		store:    newStore(maxFDs),
 		manager:  newManager(getenv(o.Env, "NOTIFY_SOCKET"), con.say, sys.now),
 		wake:     make(chan struct{}, 1),
 		recvBuf:  make([]byte, notify.MaxMessage),
 		sendBuf:  make([]byte, 0, notify.MaxMessage),
 		sendFDs:  make([]int, 0, notify.MaxFDs),
+		machine:  o.Machine,
+		hardware: hardware{dog: o.Hardware, device: o.Device},
 	}
 	if o.Machine != nil {
 		k.env = append(k.env, "NINES_MACHINE=1")
@@ -99,12 +113,16 @@ func newKeeper(o Options, sys system, con *console, maxFDs int) *keeper {
 func (k *keeper) say(line string)  { k.console.say(line) }
 func (k *keeper) note(line string) { k.console.note(line) }
 
-// run starts the children and keeps them until all is over.
-func (k *keeper) run() int {
+// begin starts the children.
+func (k *keeper) begin() {
 	k.guard("reaping", k.reap) // what was there before us
 	k.guard("the hardware watchdog", k.noteHardware)
 	k.guard("a start", func() { k.start(&k.log) })
 	k.guard("a start", func() { k.start(&k.sup) })
+}
+
+// run keeps the children until all is over.
+func (k *keeper) run() int {
 	timer := time.NewTimer(time.Hour)
 	for {
 		k.guard("a deadline", k.deadlines)
@@ -165,6 +183,11 @@ func (k *keeper) reap() {
 			k.sys.reap(pid)
 			k.guard("the log process's exit", func() { k.logEnded(status) })
 		default:
+			if k.reexec != nil && pid == k.reexec.pid {
+				k.guard("a check", func() { k.checked(status) })
+				k.sys.reap(pid)
+				continue
+			}
 			// Not reaped yet: /proc still knows it.
 			k.guard("an orphan's exit", func() { k.orphanEnded(pid, status) })
 			k.sys.reap(pid)
@@ -225,11 +248,18 @@ func (k *keeper) deadlines() {
 	if k.finishing && !k.over && due(k.finishAt, now) {
 		k.guard("the end", k.hurry)
 	}
+	if k.trial != nil && due(k.trial.until, now) {
+		k.guard("an upgrade", k.judge)
+	}
+	if k.reexec != nil && due(k.reexec.until, now) {
+		k.guard("an upgrade", k.reexecDue)
+	}
 	k.mend(now)
 }
 
 // mend puts right what a panic left undone: a child that is down and has no
-// start due would stay down for ever.
+// start due would stay down for ever, and an upgrade that nobody decides would
+// be the last one.
 func (k *keeper) mend(now time.Time) {
 	if k.finishing || k.over {
 		return
@@ -242,6 +272,12 @@ func (k *keeper) mend(now time.Time) {
 		if c.pid == 0 && c.startAt.IsZero() {
 			c.startAt = now.Add(c.backoff.next(0))
 		}
+		if k.trial == nil {
+			c.programs.abandon()
+		}
+	}
+	if k.trial == nil && k.reexec == nil && k.undecided() {
+		k.settle(stateReverted, "internal error")
 	}
 }
 
@@ -254,7 +290,7 @@ func (k *keeper) nextDeadline() time.Time {
 		return k.sys.now()
 	}
 	var next time.Time
-	for _, at := range [...]time.Time{k.manager.retryAt, k.finishAt, k.enforceAt(), k.hardware.petAt,
+	for _, at := range [...]time.Time{k.manager.retryAt, k.finishAt, k.enforceAt(), k.upgradeAt(), k.hardware.petAt,
 		k.log.retryAt, k.log.killAt, k.log.startAt, k.sup.retryAt, k.sup.killAt, k.sup.startAt, k.sup.barkAt} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at

@@ -130,6 +130,9 @@ func (k *keeper) close() {
 			c.link.close()
 			c.link = nil
 		}
+		c.programs.abandon()
+		c.programs.good.close()
+		c.programs.now.close()
 	}
 	for _, log := range []bool{false, true} {
 		for _, e := range k.store.listed(log) {

@@ -173,10 +173,10 @@ func cutKey(entry, key string) (value string, ok bool) {
 // baseEnv is the environment of both children but for their generation. What
 // our own manager told us is for us: a service that found its NOTIFY_SOCKET
 // would speak in our name.
-func baseEnv(env []string, runtimeDir string, pid int) []string {
+func baseEnv(env []string, runtimeDir, dir string, pid int) []string {
 	own := []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
-		"NINES_KEEPER_FD", "NINES_KEEPER_PID", "NINES_GENERATION", "NINES_RUNTIME_DIR", "NINES_MACHINE"}
-	kept := make([]string, 0, len(env)+4)
+		"NINES_KEEPER_FD", "NINES_KEEPER_PID", "NINES_KEEPER_DIR", "NINES_GENERATION", "NINES_RESTARTS", "NINES_RUNTIME_DIR", "NINES_MACHINE"}
+	kept := make([]string, 0, len(env)+5)
 entries:
 	for _, e := range env {
 		for _, key := range own {
@@ -186,13 +186,13 @@ entries:
 		}
 		kept = append(kept, e)
 	}
-	return append(kept, "NINES_KEEPER_FD=3", "NINES_KEEPER_PID="+strconv.Itoa(pid), "NINES_RUNTIME_DIR="+runtimeDir)
+	return append(kept, "NINES_KEEPER_FD=3", "NINES_KEEPER_PID="+strconv.Itoa(pid), "NINES_KEEPER_DIR="+dir, "NINES_RUNTIME_DIR="+runtimeDir)
 }
 
 // childEnv adds what belongs to one generation. The watchdog is told as sd_notify
 // has it, but for WATCHDOG_PID: the pid is not known before the process is.
-func childEnv(base []string, generation int, watchdog time.Duration) []string {
-	env := append(base[:len(base):len(base)], "NINES_GENERATION="+strconv.Itoa(generation))
+func childEnv(base []string, generation, crashes int, watchdog time.Duration) []string {
+	env := append(base[:len(base):len(base)], "NINES_GENERATION="+strconv.Itoa(generation), "NINES_RESTARTS="+strconv.Itoa(crashes))
 	if watchdog > 0 {
 		env = append(env, "WATCHDOG_USEC="+strconv.FormatInt(watchdog.Microseconds(), 10))
 	}

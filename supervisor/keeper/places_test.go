@@ -220,12 +220,13 @@ func TestLockFileHasThePidAlone(t *testing.T) {
 
 func TestChildEnvironment(t *testing.T) {
 	base := baseEnv([]string{"PATH=/bin", "NOTIFY_SOCKET=/s", "WATCHDOG_USEC=1", "WATCHDOG_PID=1", "NINES_KEEPER_FD=9",
-		"NINES_GENERATION=9", "NINES_RUNTIME_DIR=rel", "NINES_STATE_DIR=/s", "NOTIFY_SOCKET_X=kept", "odd"}, "/run/nines", 7)
-	one, two := childEnv(base, 1, 0), childEnv(base, 2, 0)
+		"NINES_GENERATION=9", "NINES_RUNTIME_DIR=rel", "NINES_STATE_DIR=/s", "NOTIFY_SOCKET_X=kept", "odd"}, "/run/nines", "/usr/bin", 7)
+	one, two := childEnv(base, 1, 0, 0), childEnv(base, 2, 1, 0)
 	want := []string{"PATH=/bin", "NINES_STATE_DIR=/s", "NOTIFY_SOCKET_X=kept", "odd",
-		"NINES_KEEPER_FD=3", "NINES_KEEPER_PID=7", "NINES_RUNTIME_DIR=/run/nines", "NINES_GENERATION="}
+		"NINES_KEEPER_FD=3", "NINES_KEEPER_PID=7", "NINES_KEEPER_DIR=/usr/bin", "NINES_RUNTIME_DIR=/run/nines", "NINES_GENERATION=", "NINES_RESTARTS="}
 	for i, got := range [][]string{one, two} {
-		want[len(want)-1] = "NINES_GENERATION=" + strconv.Itoa(i+1)
+		want[len(want)-2] = "NINES_GENERATION=" + strconv.Itoa(i+1)
+		want[len(want)-1] = "NINES_RESTARTS=" + strconv.Itoa(i)
 		if !slices.Equal(got, want) {
 			t.Errorf("environment %q, want %q", got, want)
 		}
@@ -233,8 +234,8 @@ func TestChildEnvironment(t *testing.T) {
 }
 
 func TestPrograms(t *testing.T) {
-	own := filepath.Dir(executable())
-	sup, log, err := Programs("", []string{"-f", "x"})
+	own := Dir()
+	sup, log, err := Programs(own, "", []string{"-f", "x"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +247,7 @@ func TestPrograms(t *testing.T) {
 	}
 	// The log process is looked for beside the given supervisor, at each start.
 	dir := t.TempDir()
-	sup, log, err = Programs(filepath.Join(dir, "other"), nil)
+	sup, log, err = Programs(own, filepath.Join(dir, "other"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,8 @@ type request struct {
 	names           []entry        // with put: one for each descriptor, in order
 	values          []notify.Field // Key and Value as the store has them
 	end             int            // -1: not said
+	upgrade         upgradeRequest // with one or two descriptors
+	reexec          string         // the path of a keeper, with one descriptor
 }
 
 type entry struct {
@@ -73,6 +75,17 @@ func (r *request) read(m notify.Message, n int) error {
 				return refusal("its X_NINES_END is no exit code")
 			}
 			r.end = code
+		case notify.KeyUpgrade:
+			u, ok := parseUpgrade(f.Value)
+			if !ok {
+				return refusal("its X_NINES_UPGRADE is not two times in milliseconds and an absolute path")
+			}
+			r.upgrade = u
+		case notify.KeyReexec:
+			if len(f.Value) < 2 || f.Value[0] != '/' {
+				return refusal("its X_NINES_REEXEC is no absolute path")
+			}
+			r.reexec = f.Value
 		}
 	}
 	switch {
@@ -80,7 +93,11 @@ func (r *request) read(m notify.Message, n int) error {
 		return refusal("it has both FDSTORE=1 and FDSTOREREMOVE=1")
 	case r.put && len(r.names) != n:
 		return refusal("it does not have one FDNAME for each descriptor")
-	case !r.put && n > 0:
+	case r.upgrade.path != "" && (r.reexec != "" || r.put || n < 1 || n > 2):
+		return refusal("its X_NINES_UPGRADE does not stand alone with one or two descriptors")
+	case r.reexec != "" && (r.put || n != 1):
+		return refusal("its X_NINES_REEXEC does not stand alone with one descriptor")
+	case !r.put && n > 0 && r.upgrade.path == "" && r.reexec == "":
 		return refusal("it has descriptors and no FDSTORE=1")
 	case !r.put && !r.remove:
 		for _, e := range r.names {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"nines/supervisor/notify"
 )
 
@@ -16,19 +17,23 @@ type Options struct {
 	Log        func() []string // argv of the log process; asked at each start
 	RuntimeDir string          // absolute; Run fills it in from the place
 	Env        []string        // our own
+	Args       []string        // our own command line, without the program
+	Dir        string          // where our programs were installed
+	Version    string          // our own, for people
 	Watchdog   time.Duration   // the supervisor must say WATCHDOG=1 within it; 0: it need not
 	Verbose    bool
-	Machine    *Machine // nil: not the init of a machine
-	Hardware   Hardware // nil: there is no watchdog that could be opened
-	Device     string   // of Hardware, petted whatever a spec says; "": as a spec says
-	Stderr     int      // descriptor
+	Machine    *Machine       // nil: not the init of a machine
+	Hardware   Hardware       // nil: there is no watchdog that could be opened
+	Device     string         // of Hardware, petted whatever a spec says; "": as a spec says
+	Stderr     int            // descriptor
+	mask       *unix.Sigset_t // of the children's signals; nil: ours
+	lockFD     int
 }
 
 // Programs finds the two programs: beside supervisor if that is given (the log
-// process else beside ourselves), else beside ourselves. args follow
-// "supervise". They are looked for at each start, because they may be replaced.
-func Programs(supervisor string, args []string) (sup, log func() []string, err error) {
-	own := filepath.Dir(executable())
+// process else in own), else in own. args follow "supervise". They are looked
+// for at each start, because they may be replaced.
+func Programs(own, supervisor string, args []string) (sup, log func() []string, err error) {
 	path := filepath.Join(own, "nines")
 	if supervisor != "" {
 		if path, err = filepath.Abs(supervisor); err != nil {
@@ -61,18 +66,33 @@ func Run(o Options, place Place) int {
 		return 1
 	}
 	o.RuntimeDir = place.Path
-	held, err := lock(place.Path, os.Getpid())
-	if err != nil {
+	if o.lockFD, err = lock(place.Path, os.Getpid()); err != nil {
 		WriteLine(o.Stderr, err.Error())
 		return 1
 	}
 	// A machine's keeper may have to begin anew.
-	defer notify.CloseAll([]int{held})
+	defer notify.CloseAll([]int{o.lockFD})
 	con := newConsole(o.Stderr, o.Verbose)
 	defer con.close()
 	if place.Path != wanted {
 		con.say("cannot write to " + wanted + ": the runtime directory is " + place.Path + " (--runtime-dir names another)")
 	}
+	if o.Watchdog, err = watchdog(o.Env); err != nil {
+		con.say(err.Error())
+	}
+	k := o.prepare(con, kernel{mask: o.mask})
+	k.signals, k.children = signals, children
+	k.begin()
+	code := k.run()
+	k.ending()
+	if o.Machine != nil && !o.Machine.Begun {
+		k.close() // another one begins in this process
+	}
+	return code
+}
+
+// prepare makes the keeper of this process.
+func (o *Options) prepare(con *console, sys system) *keeper {
 	if err := becomeSubreaper(); err != nil {
 		con.say("cannot take in orphans: " + err.Error() + ": services that fork twice will not be seen")
 	}
@@ -87,17 +107,7 @@ func Run(o Options, place Place) int {
 	room := max(0, limit-fdReserve)
 	con.say("the limit of " + strconv.Itoa(limit) + " open files allows " + strconv.Itoa(room) +
 		` instances, half as many with log.streams = "split" (ulimit -n, LimitNOFILE=)`)
-	if o.Watchdog, err = watchdog(o.Env); err != nil {
-		con.say(err.Error())
-	}
-	k := newKeeper(o, kernel{}, con, room)
-	k.signals, k.children = signals, children
-	code := k.run()
-	k.ending()
-	if o.Machine != nil && !o.Machine.Begun {
-		k.close() // another one begins in this process
-	}
-	return code
+	return newKeeper(*o, sys, con, room)
 }
 
 // defaultWatchdog is long beside any turn of a supervisor's loop, and its half,

@@ -137,7 +137,8 @@ func (s *store) set(key, value string) error {
 		return nil
 	}
 	size += len(key) + len(value)
-	if size > maxValueBytes || !had && len(s.values) >= maxValues {
+	// An upgrade that could not be decided would be the last one.
+	if (size > maxValueBytes || !had && len(s.values) >= maxValues) && key != keyUpgrade {
 		return refusal("cannot keep value " + key + ": the store is full")
 	}
 	if had {

@@ -29,6 +29,10 @@ func (k *keeper) fromSupervisor(m notify.Message, fds []int) {
 		k.asked = 0 // it knows
 		k.manager.stopping()
 	}
+	if r.end >= 0 && k.onTrial(&k.sup) && !k.sup.ready() {
+		k.say(k.sup.name + " said X_NINES_END before it was ready: one that is tried cannot end what runs")
+		r.end = -1
+	}
 	if r.end >= 0 {
 		k.asked, k.endSaid, k.code = 0, true, r.end
 		k.killLater(&k.sup, endPatience, "it said X_NINES_END and did not exit")
@@ -45,6 +49,15 @@ func (k *keeper) fromSupervisor(m notify.Message, fds []int) {
 		k.strangers = 0 // it has read and deleted them
 		k.manager.ready()
 		k.deliver()
+		if k.onTrial(&k.sup) {
+			k.trial.until = k.sys.now().Add(k.trial.probation)
+		}
+	}
+	switch {
+	case r.upgrade.path != "":
+		k.beginUpgrade(r.upgrade, fds)
+	case r.reexec != "":
+		k.beginReexec(r.reexec, fds[0])
 	}
 }
 
@@ -88,7 +101,7 @@ func (k *keeper) keep(r *request, fds []int) {
 func (k *keeper) fromLog(m notify.Message, fds []int) {
 	r := &k.request
 	err := r.read(m, len(fds))
-	if err == nil && (r.put || r.relog || len(r.values) > 0 || r.end >= 0) {
+	if err == nil && (r.put || r.relog || len(r.values) > 0 || r.end >= 0 || r.upgrade.path != "" || r.reexec != "") {
 		err = refusal("it asks for what is the supervisor's alone")
 	}
 	if err != nil {
@@ -115,6 +128,10 @@ func (k *keeper) supervisorEnded(status unix.WaitStatus) {
 	switch {
 	case k.endSaid:
 		k.finish(k.code)
+	case k.trial != nil && !k.trial.begun:
+		k.handOver()
+	case k.sup.replacing:
+		k.replaced(&k.sup)
 	case k.asked != 0 && k.nothingKept():
 		// It was told to stop before it had begun.
 		code := 0
@@ -123,7 +140,9 @@ func (k *keeper) supervisorEnded(status unix.WaitStatus) {
 		}
 		k.finish(code)
 	default:
-		k.again(&k.sup, pid, status, ready)
+		if !k.trialCrashed(&k.sup, status) {
+			k.again(&k.sup, pid, status, ready)
+		}
 	}
 }
 
@@ -138,7 +157,11 @@ func (k *keeper) logEnded(status unix.WaitStatus) {
 		k.over = true
 		return
 	}
-	k.again(&k.log, pid, status, ready)
+	if k.log.replacing {
+		k.logReplaced(status)
+	} else if !k.trialCrashed(&k.log, status) {
+		k.again(&k.log, pid, status, ready)
+	}
 }
 
 // nothingKept reports whether ending now would leave nothing behind: no
@@ -156,6 +179,7 @@ const (
 // still in the pipes. The supervisor is gone.
 func (k *keeper) finish(code int) {
 	k.code, k.finishing = code, true
+	k.dropTrial()
 	k.sup.startAt = time.Time{}
 	k.manager.stopping()
 	if k.log.pid == 0 {

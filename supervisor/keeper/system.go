@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nines/supervisor/notify"
 	"nines/supervisor/wait"
 )
 
@@ -18,8 +19,8 @@ import (
 type system interface {
 	now() time.Time
 	monotonic() int64 // CLOCK_MONOTONIC in ns, which the supervisor has as well
-	// spawn starts argv with fd as its descriptor 3.
-	spawn(argv, env []string, fd int) (pid int, err error)
+	// spawn starts p as argv with fd as its descriptor 3.
+	spawn(p *program, argv, env []string, fd int) (pid int, err error)
 	kill(pid int, sig unix.Signal) error
 	killCgroup(dir string) error
 	// ended shows one child that ended; pid 0: none now. reap takes it.
@@ -29,6 +30,14 @@ type system interface {
 	hasEnded(pid int) bool
 	// identify tells of a child that ended and was not reaped.
 	identify(pid int) identity
+	// hold blocks signals in this thread, which executes the next program; settle
+	// returns when those that came so far are in their channel. release undoes it.
+	hold()
+	settle()
+	release()
+	// become executes p as argv in this process, which keeps the descriptors
+	// fds. It returns only if that failed, with everything as it was.
+	become(p *program, argv []string, fds []int) error
 }
 
 // threads is how many the keeper makes at start. What can hold one at a time:
@@ -95,25 +104,33 @@ func sealByProc() error {
 }
 
 // kernel is the real system.
-type kernel struct{}
+type kernel struct {
+	mask *unix.Sigset_t // of the signals that children begin with; nil: our own
+}
 
 func (kernel) now() time.Time { return time.Now() }
 
-func (kernel) spawn(argv, env []string, fd int) (int, error) {
+func (s kernel) spawn(p *program, argv, env []string, fd int) (int, error) {
 	null, err := nothing()
 	if err != nil {
 		return 0, err
 	}
-	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
+	defer notify.CloseAll([]int{null})
+	file, done, err := p.file(max(null, fd))
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	defer s.childMask()()
+	pid, err := syscall.ForkExec(file, argv, &syscall.ProcAttr{
 		Env:   env,
 		Files: []uintptr{uintptr(null), 1, 2, uintptr(fd)},
 		// A group of its own: a terminal's Ctrl-C reaches the keeper alone,
 		// which forwards it; and the children never read from the terminal.
 		Sys: &syscall.SysProcAttr{Setpgid: true},
 	})
-	_ = unix.Close(null) // nothing was written to it
 	if err != nil {
-		return 0, &os.PathError{Op: "exec", Path: argv[0], Err: err}
+		return 0, &os.PathError{Op: "exec", Path: p.path, Err: err}
 	}
 	return pid, nil
 }

@@ -99,7 +99,7 @@ func (s *server) serve(ctx context.Context) {
 			// It fits in any socket buffer, so this does not wait; a refused
 			// client that is gone needs no answer.
 			_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
-			_, _ = conn.Write(errorAnswer(fmt.Errorf("cannot read logs: %d readers already: end some `nines logs -f`", maxClients)))
+			_, _ = conn.Write(errorAnswer(fmt.Errorf("cannot read logs: %d readers already: end some \"nines logs -f\"", maxClients)))
 			_ = conn.Close()
 		}
 	}

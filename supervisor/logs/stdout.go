@@ -32,7 +32,7 @@ func (h *hub) console(ctx context.Context, f *os.File, color bool) {
 	defer h.unwatch(r)
 	p := &printer{f: f, color: color, colors: make(map[string]int)}
 	if err := r.follow(ctx, p.emit); err != nil {
-		h.print("cannot write to stdout: " + cause(err) + ": services' lines are not shown there any more; `nines logs` shows them")
+		h.print("cannot write to stdout: " + cause(err) + ": services' lines are not shown there any more; \"nines logs\" shows them")
 	}
 }
 

@@ -106,6 +106,15 @@ func (c *Conn) Close() error {
 	return err
 }
 
+// Descriptor is the number of this end's descriptor, which stays the Conn's; -1:
+// it was closed.
+func (c *Conn) Descriptor() int {
+	n := -1
+	// It fails if it was closed.
+	_ = c.raw.Control(func(fd uintptr) { n = int(fd) })
+	return n
+}
+
 // CloseWrite tells the peer that nothing more comes; receiving goes on.
 func (c *Conn) CloseWrite() error {
 	var failed error

@@ -45,15 +45,17 @@ const (
 	KeyErrno         = "ERRNO"     // decimal
 	KeyExtendTimeout = "EXTEND_TIMEOUT_USEC"
 	KeyMonotonic     = "MONOTONIC_USEC"
-	KeyBarrier       = "BARRIER"       // "1" and one descriptor
-	KeyFDStore       = "FDSTORE"       // "1": the descriptors beside it are to be kept
-	KeyFDStoreRemove = "FDSTOREREMOVE" // "1": those named by FDName are to be dropped
-	KeyFDName        = "FDNAME"        // one line per descriptor, in order
-	KeyLog           = "X_NINES_LOG"   // after an FDName: it is a log pipe, with these settings
-	KeyValue         = "X_NINES_VALUE" // "key value"; an empty value deletes
-	KeyStore         = "X_NINES_STORE" // StoreEnd: all of the store has been handed back
-	KeyEnd           = "X_NINES_END"   // an exit code: the exit that follows is meant
-	KeyExit          = "X_NINES_EXIT"  // "pid starttime status": the keeper reaped an orphan
+	KeyBarrier       = "BARRIER"         // "1" and one descriptor
+	KeyFDStore       = "FDSTORE"         // "1": the descriptors beside it are to be kept
+	KeyFDStoreRemove = "FDSTOREREMOVE"   // "1": those named by FDName are to be dropped
+	KeyFDName        = "FDNAME"          // one line per descriptor, in order
+	KeyLog           = "X_NINES_LOG"     // after an FDName: it is a log pipe, with these settings
+	KeyValue         = "X_NINES_VALUE"   // "key value"; an empty value deletes
+	KeyStore         = "X_NINES_STORE"   // StoreEnd: all of the store has been handed back
+	KeyEnd           = "X_NINES_END"     // an exit code: the exit that follows is meant
+	KeyUpgrade       = "X_NINES_UPGRADE" // "WITHIN PROBATION PATH" (ms) with the new supervisor's file, maybe the new log process's
+	KeyReexec        = "X_NINES_REEXEC"  // the path of the new keeper, with its file
+	KeyExit          = "X_NINES_EXIT"    // "pid starttime status": the keeper reaped an orphan
 )
 
 // StoreEnd is the value of KeyStore that ends the hand-back.

@@ -38,6 +38,12 @@ const (
 	// exit status Exit. It is the last action, in Output.Then; after it the
 	// machine does nothing but refuse commands.
 	ActEnd
+	// ActFreeze has all processes of Ref stand still. In Output.Then only. Answer: Frozen or
+	// FreezeFailed, once, or Exited. It may be asked for again by a successor; one
+	// that stands still already is Frozen.
+	ActFreeze
+	// ActThaw lets what is frozen go on. Answer: Thawed.
+	ActThaw
 )
 
 // Hook names a command of a service that runs beside an instance.
@@ -101,6 +107,7 @@ const (
 	RecordScale                   // ID (service) was scaled to Value; -1: what the spec says counts again
 	RecordStarted                 // ID (service), which the spec disables, was started by a person: Value 1, or no more: 0
 	RecordShutdown                // a shutdown is in progress: exit status Value, ends by Deadline, Action for the machine
+	RecordInmate                  // ID ("web/0.17") is in quarantine: Value 1, and Append gives its memory; or no more: 0
 	RecordRevision                // ID (service) is at revision Value, Append gives RevisionMemory's text; 0: it is no more
 	RecordApplied                 // the specification that Value numbers is the one that runs
 	RecordGroup                   // ID (group) is being restarted: Value says where that is, or no more: 0
@@ -115,6 +122,7 @@ type Record struct {
 	Deadline Time
 
 	slot   *slot
+	inmate *inmate
 	text   string
 	Action string // RecordShutdown: as Shutdown has it
 }
@@ -130,12 +138,13 @@ type Output struct {
 // Notice is one entry of the event stream. Its words are made when somebody
 // reads it (Reason.String), not on the hot path.
 type Notice struct {
-	Kind    Kind
-	Service string
-	Slot    Slot // NoSlot: about the service or the supervisor
-	Ref     Ref
-	PID     int
-	Reason  Reason
+	Kind     Kind
+	Service  string
+	Slot     Slot // NoSlot: about the service or the supervisor
+	Ref      Ref
+	Revision int // that the instance was last started with; 0: it is about none
+	PID      int
+	Reason   Reason
 }
 
 // Kind is the kind of an event, as in the API.
@@ -143,23 +152,26 @@ type Kind string
 
 // The kinds that policy emits now.
 const (
-	KindSpecApplied   Kind = "spec_applied"
-	KindSpecRejected  Kind = "spec_rejected"
-	KindStarting      Kind = "starting"
-	KindReady         Kind = "ready"
-	KindExited        Kind = "exited"
-	KindOOMKilled     Kind = "oom_killed"
-	KindRestarting    Kind = "restarting"
-	KindBackoff       Kind = "backoff"
-	KindCrashLoop     Kind = "crash_loop"
-	KindHeld          Kind = "held"
-	KindStuck         Kind = "stuck"
-	KindShutdown      Kind = "shutdown"
-	KindUpdateStarted Kind = "update_started"
-	KindUpdateDone    Kind = "update_done"
-	KindBudgetWait    Kind = "budget_wait"
-	KindCheckFailed   Kind = "check_failed"
-	KindCheckPassed   Kind = "check_recovered"
-	KindMemoryHigh    Kind = "memory_high"
-	KindLeak          Kind = "leak_suspected"
+	KindSpecApplied     Kind = "spec_applied"
+	KindSpecRejected    Kind = "spec_rejected"
+	KindStarting        Kind = "starting"
+	KindReady           Kind = "ready"
+	KindExited          Kind = "exited"
+	KindOOMKilled       Kind = "oom_killed"
+	KindRestarting      Kind = "restarting"
+	KindBackoff         Kind = "backoff"
+	KindCrashLoop       Kind = "crash_loop"
+	KindHeld            Kind = "held"
+	KindRecovered       Kind = "recovered" // of an instance: what its crash loop had led to is over
+	KindStuck           Kind = "stuck"
+	KindShutdown        Kind = "shutdown"
+	KindUpdateStarted   Kind = "update_started"
+	KindUpdateDone      Kind = "update_done"
+	KindBudgetWait      Kind = "budget_wait"
+	KindCheckFailed     Kind = "check_failed"
+	KindCheckPassed     Kind = "check_recovered"
+	KindMemoryHigh      Kind = "memory_high"
+	KindLeak            Kind = "leak_suspected"
+	KindQuarantined     Kind = "quarantined"
+	KindQuarantineEnded Kind = "quarantine_ended"
 )

@@ -210,10 +210,12 @@ func (m *Machine) change(v *service, digest string, wasDisabled bool) {
 }
 
 // rearm gives what is on its way up the readiness that counts now, and forgets
-// ends that can be part of no crash loop any more.
+// ends that can be part of no crash loop any more; those that were are the reason
+// that people are told.
 func (m *Machine) rearm(v *service) {
 	for _, s := range v.slots {
-		if over := len(s.ends) - max(v.spec.CrashLoop.Failures, 0); over > 0 {
+		gaveUp := s.phase == phaseFailed || s.phase.lives() && s.next == phaseFailed
+		if over := len(s.ends) - max(v.spec.CrashLoop.Failures, 0); over > 0 && !gaveUp {
 			s.ends = s.ends[:copy(s.ends, s.ends[over:])]
 			m.save(s)
 		}
@@ -305,6 +307,10 @@ func (m *Machine) progressApply(v *service) {
 	case awaitLess:
 		ok = v.surplus == 0
 	case awaitDown:
+		if !v.removed && !v.disabled() {
+			m.awaitedFailed(v, v.spec.Name+": a person started it meanwhile")
+			return
+		}
 		ok = v.occupied == 0
 	case awaitNothing:
 		return
@@ -342,7 +348,7 @@ func (m *Machine) applyDone() {
 		if n > most {
 			why += "; and " + strconv.Itoa(n-most) + " more"
 		}
-		done.Failed, done.Message, done.Hint = true, "applied, but not all came up: "+why, "nines status says what runs"
+		done.Failed, done.Message, done.Hint = true, "applied, but not all came up: "+why, `"nines status" says what runs`
 	}
 	m.then(done)
 }

@@ -40,6 +40,7 @@ func (m *Machine) retry(s *slot, how Reason, failedStart, fatal bool, code int) 
 			loop.kind, loop.count = whyNoStart, int32(s.failedStarts)
 		}
 		m.notice(KindCrashLoop, s, loop)
+		s.loop = true
 		switch c.Then {
 		case spec.ThenStop:
 			loop.over = true
@@ -126,6 +127,15 @@ func (m *Machine) forget(s *slot) {
 	s.ends = s.ends[:0]
 	s.held = false
 	m.disarm(s, timerReset)
+	m.endLoop(s, whyAfresh)
+}
+
+// endLoop says that a crash loop is over, if there was one, and why.
+func (m *Machine) endLoop(s *slot, why reasonKind) {
+	if s.loop {
+		s.loop = false
+		m.notice(KindRecovered, s, Reason{kind: why, delay: s.svc.spec.Restart.ResetAfter})
+	}
 }
 
 // draw is a number in [-1, 1).

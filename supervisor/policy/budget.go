@@ -9,11 +9,12 @@ import "nines/spec"
 
 // act is an automatic act that waits.
 type act struct {
-	cause Cause
-	line  line
-	dump  bool
-	told  bool // that it waits
-	why   Reason
+	cause   Cause
+	line    line
+	dump    bool
+	isolate bool
+	told    bool // that it waits
+	why     Reason
 }
 
 // line says in which order acts of a service are looked at. In one line all are
@@ -140,11 +141,25 @@ func (m *Machine) actAsked(e Act) {
 	if s.act != nil && s.act.cause == c {
 		return // told again
 	}
-	m.notice(c.kind(), s, why)
+	if !s.told.has(c) {
+		if c == CauseMemory || c == CauseLeak {
+			s.told |= causeBit(c)
+		}
+		m.notice(c.kind(), s, why)
+	}
 	if e.On != spec.OnFailureAlert {
-		m.ask(s, &act{cause: c, why: why, dump: e.On == spec.OnFailureDump})
+		m.ask(s, &act{cause: c, why: why, dump: e.On == spec.OnFailureDump, isolate: e.On == spec.OnFailureIsolate})
+	} else if c == CauseLeak {
+		s.alert = why
 	}
 }
+
+// causes is a set of causes.
+type causes uint8
+
+func causeBit(c Cause) causes { return 1 << c }
+
+func (s causes) has(c Cause) bool { return s&causeBit(c) != 0 }
 
 // current is the slot of a ref, if it is about the incarnation that runs and is
 // not being ended.
@@ -161,8 +176,12 @@ func (m *Machine) current(ref Ref) *slot {
 
 func (m *Machine) withdraw(e Withdraw) {
 	s := m.current(e.Ref)
-	if s == nil {
+	if s == nil || e.Cause == 0 || e.Cause > CauseRecycle {
 		return
+	}
+	s.told &^= causeBit(e.Cause)
+	if e.Cause == CauseLeak {
+		s.alert = Reason{}
 	}
 	if s.act != nil && s.act.cause == e.Cause {
 		m.dropAct(s)
@@ -270,6 +289,10 @@ func (m *Machine) beginAct(s *slot) {
 	case CauseCheck, CauseOutlier:
 	}
 	m.setTurn(s, t)
+	if a.isolate && s.svc.spec.Isolates() {
+		m.freeze(s, how, a.why)
+		return
+	}
 	s.dump = a.dump
 	m.notice(KindRestarting, s, a.why)
 	m.stop(s, how, a.why)
@@ -335,11 +358,12 @@ func (a *act) waits(why Reason) Reason {
 	return why
 }
 
-// whyActWaits words what the act of s waits for, if there is one.
+// whyActWaits words what the act of s waits for, if there is one; else what is
+// only told of it (memory.on_leak = "alert").
 func (m *Machine) whyActWaits(s *slot) Reason {
 	a := s.act
 	if a == nil {
-		return Reason{}
+		return s.alert
 	}
 	if head := s.svc.gate.head(a.line); head != s {
 		return a.waits(Reason{kind: whyActLine, name: head.name})

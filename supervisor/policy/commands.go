@@ -19,7 +19,7 @@ func (m *Machine) lift(s *slot) {
 	case phaseDown, phaseBackoff, phaseCompleted, phaseFailed:
 		m.disarm(s, timerPhase)
 		s.phase, s.nextAt, s.settled, s.first = phaseDown, 0, false, true
-	case phaseStopping, phaseKilling, phaseClearing, phaseStuck:
+	case phaseStopping, phaseKilling, phaseClearing, phaseStuck, phaseFreezing:
 		s.next, s.nextAt = phaseDown, 0 // what was to come after it does not
 	case phaseSpawning, phaseStarting, phaseReady:
 	}
@@ -134,7 +134,7 @@ func (m *Machine) failStuck(o *operation, s *slot) {
 func (v *service) findStuck(is func(*slot) bool) *slot {
 	if v.stuck > 0 {
 		for _, s := range v.slots {
-			if s.phase == phaseStuck && is(s) {
+			if s.counted.stuck && is(s) {
 				return s
 			}
 		}
@@ -187,7 +187,7 @@ func (m *Machine) progressStop(o *operation) {
 		}
 		return
 	}
-	if s := v.slots[o.index]; !s.phase.lives() {
+	if s := v.slots[o.index]; !s.phase.lives() && !s.counted.occupied {
 		m.done(o, s.name+" is stopped")
 	}
 }
@@ -210,7 +210,7 @@ func (m *Machine) stuckStops() {
 // once that ends.
 func (m *Machine) stopStuck(o *operation) {
 	if o.index >= 0 {
-		if s := o.svc.slots[o.index]; s.phase == phaseStuck {
+		if s := o.svc.slots[o.index]; s.outlives() {
 			m.failStuck(o, s)
 		}
 		return

@@ -40,16 +40,16 @@ const (
 // assess derives what s contributes now.
 func (m *Machine) assess(s *slot) counted {
 	v := s.svc
+	d := m.desired(s)
 	c := counted{
-		occupied: s.phase.lives() && !(s.phase == phaseStuck && m.down.on),
-		stuck:    s.phase == phaseStuck,
+		occupied: s.phase.lives() && !(s.phase == phaseStuck && m.down.on) || m.detained(s, d),
+		stuck:    s.phase == phaseStuck || d.unwanted() && s.outlives(),
 	}
 	if s.index >= v.instances {
 		c.surplus = c.occupied
 		return c
 	}
 	c.outdated = s.phase.lives() && s.revision != v.revision
-	d := m.desired(s)
 	c.waiting = (d == wantRun || d == wantYield) && s.phase == phaseDown
 	task := v.spec.Type == spec.TypeTask
 	switch {
@@ -271,6 +271,9 @@ func (v *service) derive() level {
 // evaluate does what the phase of s and what is wanted of it ask for.
 func (m *Machine) evaluate(s *slot) {
 	d := m.desired(s)
+	if len(s.inmates) > 0 && d.unwanted() {
+		m.endInmates(s, d)
+	}
 	switch decide(s.phase, d) {
 	case tryUp:
 		if s.svc.mayStart() {
@@ -279,6 +282,9 @@ func (m *Machine) evaluate(s *slot) {
 		}
 	case cancel:
 		m.disarm(s, timerPhase)
+		if s.phase == phaseFailed {
+			m.endLoop(s, whyUnwanted)
+		}
 		s.phase, s.first = phaseDown, false
 		m.save(s)
 	case end:

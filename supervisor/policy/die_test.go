@@ -17,13 +17,14 @@ func (c *chaos) die() {
 	for _, s := range c.m.slots {
 		w := s.memory()
 		w.Hook = false // asked again, or its time is over
-		if s.unhealthy || s.act != nil {
+		if s.unhealthy || s.act != nil || s.alert != (Reason{}) {
 			continue // who judges, judges again
 		}
 		if c.kept[s.name] != "" && (s.phase != phaseBackoff || s.nextAt > c.now) {
 			before[s.name] = string(w.Append(nil)) + s.words(c.m)
 		}
 	}
+	inmates := c.inmates()
 	c.m, c.inflight, c.old, c.waiting = New(Config{Seed: c.rng.Uint64()}), nil, nil, map[Request]bool{}
 	past := c.kept.past(c.t)
 	past.Before = c.before
@@ -43,7 +44,15 @@ func (c *chaos) die() {
 			c.t.Fatalf("%s was\n%s\nand is restored as\n%s", s.name, was, is)
 		}
 	}
+	if is := c.inmates(); !due && inmates != is {
+		c.t.Fatalf("in quarantine were\n%s\nand are restored\n%s", inmates, is)
+	}
 	// The driver reports.
+	for _, f := range slices.Clone(c.m.quarantine) {
+		if n := c.rng.IntN(4); n < 2 {
+			c.feed(Exited{Ref: f.ref, Status: Status{Unknown: true}, Empty: n == 0})
+		}
+	}
 	for _, s := range c.m.slots {
 		if !s.phase.lives() {
 			continue
@@ -59,6 +68,16 @@ func (c *chaos) die() {
 			c.feed(Spawned{Ref: s.ref, PID: 7})
 		}
 	}
+}
+
+// inmates is what must be remembered of the quarantine.
+func (c *chaos) inmates() string {
+	var b []byte
+	for _, f := range c.m.quarantine {
+		w := f.remember()
+		b = append(w.Append(append(append(b, f.id()...), ' ')), '\n')
+	}
+	return string(b)
 }
 
 // words is what people are told of a slot, but for who ended it, and what ended

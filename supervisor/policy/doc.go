@@ -65,6 +65,7 @@
 //	Spawned             it was spawning, and there is a process; harmless else
 //	SpawnFailed{Again}  it was spawning, and there is nothing: it is started
 //	                    again at once, and nothing is counted
+//	Frozen              it was being frozen: the Freeze that is asked again is answered
 //	Exited{Status}      it ended meanwhile, and the keeper knows how
 //	Exited{Unknown}     it ended, and nobody knows how: a failure
 //	Ready               it said so, and that was not consumed
@@ -87,6 +88,7 @@
 //
 // A slot may be used again only when the driver has said that nothing of the
 // last incarnation lives (Emptied, or Exited with Empty set, or SpawnFailed).
+// (Or it has left its slot for the quarantine, see there.)
 // After a Kill the driver has KillPatience to say so; then the slot is stuck:
 // an event says it, Kill is asked for again, the slot is not used until Emptied
 // comes after all, and a shutdown proceeds without it. start.timeout counts from
@@ -199,10 +201,38 @@
 // recycled one comes back at once and counts nothing. Both are taken down before
 // the replacement is started.
 //
+// Memory (restart_above, growth) is a judgement as well. It is no crash: it passes
+// the budget, ends by the stop signal, and its exit reason is "memory". But it is
+// an end that nobody asked for, so it counts: one that is too large again as soon
+// as it is up comes back slower each time, and if it is so crash_loop.failures
+// times within crash_loop.within, replacing it does not help, and that is what
+// crash_loop.then is for. One that takes longer than restart.reset_after to get there counts
+// anew each time, and comes back after restart.delay.
+//
 // Not acts are: crashes, starts that time out, what people ask for, a stop in the
 // order of needs, and what a group's strategy takes down with a failed member: the
 // strategy says that the others are worth nothing without it, so to keep them up for
 // a budget would keep up what is broken.
+//
+// # Quarantine
+//
+// A judged instance whose check says isolate is, at its turn, not stopped but
+// frozen (Freeze), where its service can isolate. Frozen says that it stands still:
+// then it leaves its slot, which goes on as after any judged end (backoff, crash
+// loop, group) and is free, so that the replacement waits for nothing. FreezeFailed
+// has it restarted after all; no answer within FreezePatience has it killed.
+//
+// What has left its slot is kept until it is one too many (keep: the oldest goes),
+// too old (ttl, from the freezing), too big (memory_max_total, of its service, and
+// the largest of these of all services together; what it held when it was frozen
+// counts), until a person ends it, until its instance is stopped, scaled away or
+// disabled, or until the shutdown: a stop is not done before it is gone. Its exit
+// is told as any, by its Ref, and only ends the quarantine.
+//
+// A person may let it run on (resume): outside its slot, beside the replacement, for
+// a debugger or to finish what it was at. It is not checked, counted or restarted,
+// does not come back to its slot, whose replacement serves, and the same bounds end
+// it, by SIGKILL. A next supervisor finds it as it was (RecordInmate).
 //
 // # Recycle
 //

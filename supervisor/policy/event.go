@@ -62,7 +62,8 @@ type Past struct {
 	Revisions    map[string]RevisionMemory // by service: where it is not at its first one
 	// Before is what ran before the specification that runs now was applied, if
 	// anybody knows: with it, what that removed and still lives is stopped in order.
-	Before *spec.Spec
+	Before  *spec.Spec
+	Inmates map[string]InmateMemory // by id ("web/0.17"): who is in quarantine
 }
 
 // Tick says that time has passed: every deadline up to now is acted on.
@@ -140,8 +141,11 @@ const (
 // Act asks that something is done about an incarnation that was judged: On says
 // what. Whatever takes it down passes the disruption budget (see budget.go) and
 // may wait; an act is dropped when the incarnation ends before its turn, and
-// Withdraw takes it back. Told again while it waits it changes nothing. Isolate is
-// a restart as long as instances cannot be frozen.
+// Withdraw takes it back. Told again while it waits it changes nothing. A waiting
+// act gives way to a stronger one, and is not asked for again when that is
+// withdrawn: so whoever judges memory tells an Act again with every sample for
+// which it holds; its event is told once, until Withdraw. Isolate is a restart
+// where the service cannot isolate (spec.Service.Isolates).
 type Act struct {
 	Ref
 	Cause  Cause

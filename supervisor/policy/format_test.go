@@ -39,6 +39,12 @@ func (e *env) format(o *Output) string {
 			fmt.Fprintf(&b, "          * stopped %s %d\n", r.ID, r.Value)
 		case RecordScale:
 			fmt.Fprintf(&b, "          * scale %s %d\n", r.ID, r.Value)
+		case RecordInmate:
+			if r.Value == 0 {
+				fmt.Fprintf(&b, "          * inmate %s is no more\n", r.ID)
+			} else {
+				fmt.Fprintf(&b, "          * inmate %s = %s\n", r.ID, r.Append(nil))
+			}
 		case RecordRevision:
 			fmt.Fprintf(&b, "          * revision %s %d: %s\n", r.ID, r.Value, r.Append(nil))
 		case RecordApplied:
@@ -72,6 +78,10 @@ func (e *env) formatAction(a Action) string {
 		return "signal " + e.name(a.Ref) + " " + a.Signal + cont
 	case ActKill:
 		return "kill " + e.name(a.Ref)
+	case ActFreeze:
+		return "freeze " + e.name(a.Ref)
+	case ActThaw:
+		return "thaw " + e.name(a.Ref)
 	case ActHook:
 		kind := map[Hook]string{HookStop: "stop", HookReload: "reload"}[a.Hook]
 		return "hook " + kind + " " + e.name(a.Ref) + " for " + a.Timeout.String()
@@ -130,6 +140,9 @@ func (e *env) snapshot() string {
 			}
 			fmt.Fprintf(&b, "%s\n", colon(w.Reason))
 		}
+	}
+	for _, w := range snap.Quarantine {
+		fmt.Fprintf(&b, "%s %s pid=%d since=%s until=%s %dMiB: %s\n", w.ID, w.State, w.PID, time.Duration(w.Since), time.Duration(w.Expires), w.Memory>>20, w.Why)
 	}
 	return b.String()
 }

@@ -114,7 +114,9 @@ func (m *Machine) groupFailed(s *slot) {
 	case g.state == groupStopping:
 		g.from, g.stopFrom = min(g.from, from), min(g.stopFrom, stopFrom)
 	case g.state == groupStarting:
-		g.from, g.stopFrom = min(g.from, from), stopFrom
+		// What is before at came up, and is not waited for again, whatever became of
+		// it: other instances of this member live, and would be out of order.
+		g.from, g.stopFrom = min(g.at, from), stopFrom
 	}
 	g.cause = s.name
 	m.enterGroup(g, groupStopping, len(g.members)-1)

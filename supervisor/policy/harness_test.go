@@ -96,6 +96,20 @@ func parseService(t testing.TB, line string) *spec.Service {
 			v.CrashLoop.Within = dur(val)
 		case "then":
 			v.CrashLoop.Then = spec.CrashLoopThen(val)
+		case "isolate":
+			v.Isolate = &spec.Isolate{Keep: num(val), TTL: time.Hour, MemoryMaxTotal: spec.Size{Bytes: 1 << 40}}
+		case "ttl":
+			v.Isolate.TTL = dur(val)
+		case "memory_max_total":
+			n, err := spec.ParseBytes(val)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v.Isolate.MemoryMaxTotal = spec.Size{Bytes: n}
+		case "data":
+			v.Data = &spec.Data{Paths: []string{"/data"}}
+		case "port":
+			v.Ports = append(v.Ports, spec.Port{Name: "http", Base: num(val)})
 		case "notify":
 			v.Ready = &spec.Ready{Notify: "systemd"}
 		case "ready_delay":
@@ -320,6 +334,22 @@ func (e *env) event(line string) Event {
 		return c
 	case "act": // act web/0 check restart no answer
 		return Act{Ref: e.ref(arg(1)), Cause: cause(arg(2)), On: spec.OnFailure(arg(3)), Reason: strings.Join(w[4:], " ")}
+	case "frozen": // frozen web/0 64MiB
+		n := uint64(1 << 20)
+		if arg(2) != "" {
+			var err error
+			if n, err = spec.ParseBytes(arg(2)); err != nil {
+				e.t.Fatal(err)
+			}
+		}
+		return Frozen{Ref: e.ref(arg(1)), Memory: n}
+	case "freeze-failed":
+		return FreezeFailed{Ref: e.ref(arg(1)), Cause: strings.Join(w[2:], " ")}
+	case "thawed":
+		return Thawed{Ref: e.ref(arg(1)), Cause: strings.Join(w[2:], " ")}
+	case "kill-inmate", "resume-inmate":
+		e.request++
+		return Inmate{Request: e.request, ID: arg(1), Resume: w[0] == "resume-inmate", By: "ann"}
 	case "withdraw":
 		return Withdraw{Ref: e.ref(arg(1)), Cause: cause(arg(2))}
 	case "clock": // clock 2026-03-28T23:00:00 Europe/Berlin

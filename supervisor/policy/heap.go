@@ -11,6 +11,7 @@ const (
 	timerReset                // ready for long enough to forget failures
 	timerReload               // a reload hook must be done
 	timerRecycle              // it is due to be replaced
+	timerInmates              // of what of it is in quarantine
 	numTimers
 )
 

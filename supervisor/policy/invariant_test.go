@@ -45,7 +45,7 @@ func checkInvariants(t fataler, m *Machine) {
 		}
 		// Whatever waits for an answer of the driver after being told to end is bounded.
 		bounded := s.phase == phaseStopping || s.phase == phaseKilling || s.phase == phaseClearing ||
-			s.phase == phaseStuck || s.phase == phaseBackoff || s.phase == phaseSpawning && s.end != endNone
+			s.phase == phaseStuck || s.phase == phaseFreezing || s.phase == phaseBackoff || s.phase == phaseSpawning && s.end != endNone
 		if bounded && s.timers[timerPhase] == never {
 			t.Fatalf("%s is %s without a deadline", s.name, s.phase)
 		}
@@ -53,6 +53,7 @@ func checkInvariants(t fataler, m *Machine) {
 			t.Fatalf("%s is %s and still has a deadline", s.name, s.phase)
 		}
 	}
+	checkQuarantine(t, m)
 	if occupied != m.occupied {
 		t.Fatalf("occupied is %d, counted %d", occupied, m.occupied)
 	}
@@ -189,6 +190,34 @@ func checkGroup(t fataler, m *Machine, g *group) {
 		case g.state == groupStarting && i == g.at && v.passes(),
 			g.state == groupStopping && i == g.at && v.quiet():
 			t.Fatalf("%s waits for %s in vain (%d)", g.name, v.spec.Name, g.state)
+		}
+	}
+}
+
+// checkQuarantine: every inmate has its place, a bound, and is wanted; no service
+// keeps more than it may.
+func checkQuarantine(t fataler, m *Machine) {
+	t.Helper()
+	n := 0
+	for _, s := range m.slots {
+		n += len(s.inmates)
+		for _, f := range s.inmates {
+			switch {
+			case f.slot != s || !slices.Contains(m.quarantine, f):
+				t.Fatalf("%s is in the wrong place", f.id())
+			case !f.ending && m.desired(s).unwanted() && !m.ended:
+				t.Fatalf("%s is kept, and %s is not wanted", f.id(), s.name)
+			case f.ending && f.at == never, f.at < s.timers[timerInmates], !f.ending && f.expires < s.timers[timerInmates]:
+				t.Fatalf("%s has no deadline", f.id())
+			}
+		}
+	}
+	if n != len(m.quarantine) {
+		t.Fatalf("%d inmates at slots, %d in all", n, len(m.quarantine))
+	}
+	for _, v := range m.services {
+		if i := v.spec.Isolate; i != nil && m.count(func(f *inmate) bool { return f.slot.svc == v }) > i.Keep {
+			t.Fatalf("%s keeps more than %d", v.spec.Name, i.Keep)
 		}
 	}
 }

@@ -82,6 +82,7 @@ func (m *Machine) specChanged(e SpecChanged) {
 		}
 		m.markDirty(v)
 	}
+	m.restoreInmates()
 	m.past.Slots = nil // restored; a slot that a scale makes later is a new one
 }
 

@@ -26,6 +26,9 @@ type Config struct {
 	Settle time.Duration
 	// ShutdownTimeout overrides the specification's, when not 0.
 	ShutdownTimeout time.Duration
+	// Memory of the machine, or of the container, in bytes: what a share in
+	// isolate.memory_max_total is of. 0: not known, and then there is no such bound.
+	Memory uint64
 }
 
 // The defaults of Config.
@@ -78,6 +81,8 @@ type Machine struct {
 	dirtyActs     queue[*service]
 	dirtyOps      queue[*service]
 	dirtyRolls    queue[*service]
+
+	quarantine []*inmate // the oldest first; see quarantine.go
 
 	unsaved []*slot // changed in this step; see save
 	out     Output
@@ -188,6 +193,7 @@ type slot struct {
 	// Memory of failures; see backoff.go.
 	first        bool          // on its way up for the first time since a boot or a person's start
 	held         bool          // in a crash loop that is not given up
+	loop         bool          // a crash loop was declared, and no end of it
 	streak       int           // unrequested ends since the last reset
 	base         float64       // the last delay before it was spread, in nanoseconds; a float, lest rounding adds up
 	spread       float64       // 1+u
@@ -204,11 +210,15 @@ type slot struct {
 	scaling bool // a scale operation waits for it
 
 	// Automatic acts; see budget.go.
-	act       *act // that waits; nil: none
-	turn      turn // an act has taken it down, and its replacement is awaited
-	unhealthy bool // by a check
-	dump      bool // it is to end by SIGABRT
+	act       *act   // that waits; nil: none
+	turn      turn   // an act has taken it down, and its replacement is awaited
+	unhealthy bool   // by a check
+	dump      bool   // it is to end by SIGABRT
+	told      causes // judgements that hold and whose event was told; see Act
+	alert     Reason // one that asks for nothing: status shows it
 	lined     [numLines]bool
+
+	inmates []*inmate // incarnations that have left it for the quarantine
 
 	timers [numTimers]Time
 	at     Time // key in the heap: the least of timers
@@ -250,6 +260,8 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 		switch e := ev.(type) {
 		case Command:
 			m.refuse(e.Request, Conflict, "cannot "+e.Verb.String()+" "+e.Service+": nines has shut down", "")
+		case Inmate:
+			m.refuse(e.Request, Conflict, "cannot do that with "+e.ID+": nines has shut down", "")
 		case SpecChanged:
 			m.refuse(e.Request, Conflict, "cannot apply: nines has shut down", "")
 		case Shutdown:
@@ -287,6 +299,14 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 		m.withdraw(e)
 	case ClockChanged:
 		m.clockChanged(e)
+	case Frozen:
+		m.answer(e.Ref, onFrozen, input{memory: e.Memory})
+	case FreezeFailed:
+		m.answer(e.Ref, onFreezeFailed, input{text: e.Cause})
+	case Thawed:
+		m.answer(e.Ref, onThawed, input{text: e.Cause})
+	case Inmate:
+		m.inmateAsked(e)
 	case Command:
 		m.command(e)
 	case Shutdown:
@@ -311,6 +331,10 @@ func (m *Machine) answer(ref Ref, t trigger, in input) {
 		return
 	}
 	s := m.slots[ref.Slot]
+	if f := s.inmate(ref); f != nil {
+		m.tellInmate(f, t, in)
+		return
+	}
 	if ref.Incarnation != s.ref.Incarnation && bug != 1 || ref.Incarnation == 0 {
 		return
 	}
@@ -370,6 +394,6 @@ func (m *Machine) record(r Record) { m.out.Records = append(m.out.Records, r) }
 
 func (m *Machine) notice(k Kind, s *slot, why Reason) {
 	m.out.Notices = append(m.out.Notices, Notice{
-		Kind: k, Service: s.svc.spec.Name, Slot: s.id, Ref: s.ref, PID: s.pid, Reason: why,
+		Kind: k, Service: s.svc.spec.Name, Slot: s.id, Ref: s.ref, Revision: s.revision, PID: s.pid, Reason: why,
 	})
 }

@@ -309,8 +309,11 @@ func (w *SlotMemory) set(key, value string) (err error) {
 		if w.Cause = string(appendLine(nil, value)); w.Cause != value {
 			err = errMemory
 		}
-	default:
+	case "":
 		err = errMemory
+	default:
+		// Of a newer version. One that may not be passed over comes with another
+		// memoryVersion.
 	}
 	return err
 }

@@ -67,10 +67,13 @@ func (k kept) take(t fataler, m *Machine, o *Output) {
 func (k kept) value(r *Record) {
 	key := fmt.Sprintf("%d:%s", r.Kind, r.ID)
 	k[key] = fmt.Sprintf("%d %d", r.Value, r.Deadline)
+	if r.Kind == RecordInmate {
+		k[key] = string(r.Append(nil))
+	}
 	if r.Kind == RecordRevision {
 		k[key] = string(r.Append(nil))
 	}
-	if r.Value == 0 && (r.Kind == RecordStopped || r.Kind == RecordStarted || r.Kind == RecordRevision || r.Kind == RecordGroup) ||
+	if r.Value == 0 && (r.Kind == RecordInmate || r.Kind == RecordStopped || r.Kind == RecordStarted || r.Kind == RecordRevision || r.Kind == RecordGroup) ||
 		r.Value < 0 && r.Kind == RecordScale {
 		delete(k, key)
 	}
@@ -87,7 +90,7 @@ func (k kept) String() string {
 		n, _ := strconv.Atoi(kind) // value made it
 		fmt.Fprintf(&b, "%s %s = %s\n", [...]string{
 			RecordIncarnations: "incarnations", RecordStopped: "stopped", RecordScale: "scale", RecordStarted: "started", RecordShutdown: "shutdown",
-			RecordRevision: "revision", RecordApplied: "applied", RecordGroup: "group",
+			RecordRevision: "revision", RecordApplied: "applied", RecordGroup: "group", RecordInmate: "inmate",
 		}[n], id, k[key])
 	}
 	return b.String()
@@ -99,7 +102,7 @@ func (k kept) past(t fataler) Past {
 	p := Past{
 		Slots: map[string]SlotMemory{}, Incarnations: map[string]uint64{},
 		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{},
-		Revisions: map[string]RevisionMemory{}, Groups: map[string]int64{},
+		Revisions: map[string]RevisionMemory{}, Groups: map[string]int64{}, Inmates: map[string]InmateMemory{},
 	}
 	for key, text := range k {
 		kind, id, other := strings.Cut(key, ":")
@@ -109,6 +112,14 @@ func (k kept) past(t fataler) Past {
 				t.Fatalf("%s: %v", key, err)
 			}
 			p.Slots[key] = w
+			continue
+		}
+		if kind == strconv.Itoa(int(RecordInmate)) {
+			w, err := ParseInmateMemory(text)
+			if err != nil {
+				t.Fatalf("%s: %v", key, err)
+			}
+			p.Inmates[id] = w
 			continue
 		}
 		value, deadline, _ := strings.Cut(text, " ")
@@ -212,7 +223,7 @@ func TestMemoryRefused(t *testing.T) {
 		"1 ready 1 next=ready", "1 ready 1 base=NaN", "1 ready 1 base=-1", "1 ready 1 base=+Inf", "1 ready 1 ends=", "1 ready 1 ends=5,-1",
 		"1 ready 1 ends=" + strings.Repeat("1,", MaxEnds) + "1", "1 ready 1 ends=9223372036854775807,1",
 		"1 ready 1 exit=oom", "1 ready 1 exit=why:1::", "1 ready 1 exit=oom:x::", "1 ready 1 exit=oom:1::z", "1 ready 1 exit=oom:1:" + strings.Repeat("S", 25) + ":",
-		"1 ready 1 why=so", "1 ready 1 turn=left", "1 ready 1 turn=", "1 ready 1 what=1", "1 ready 1 cause=a\tb", "1 ready 1 cause=" + strings.Repeat("x", MaxMemory),
+		"1 ready 1 why=so", "1 ready 1 turn=left", "1 ready 1 turn=", "1 ready 1 cause=a\tb", "1 ready 1 cause=" + strings.Repeat("x", MaxMemory),
 	} {
 		_, err := ParseSlotMemory(text)
 		if err == nil || !strings.HasPrefix(err.Error(), "cannot read the memory of an instance: ") {

@@ -17,6 +17,7 @@ const (
 	phaseKilling  // Kill was asked, the main process is not known to have ended; timerPhase: stuck
 	phaseClearing // the main process has ended, Kill was asked for the rest; timerPhase: stuck
 	phaseStuck    // KillPatience is over; timerPhase: Kill is asked again
+	phaseFreezing // judged, Freeze was asked; timerPhase: Kill
 	numPhases
 )
 
@@ -25,7 +26,7 @@ const (
 func (p phase) String() string {
 	return [...]string{
 		"down", "backoff", "completed", "failed", "spawning", "starting", "ready",
-		"stopping", "killing", "clearing", "stuck",
+		"stopping", "killing", "clearing", "stuck", "freezing",
 	}[p]
 }
 
@@ -55,12 +56,16 @@ const (
 	onEmptied
 	onHookDone // the stop hook is done
 	onTimer    // timerPhase
+	onFrozen
+	onFreezeFailed
+	onThawed
 	numTriggers
 )
 
 func (t trigger) String() string {
 	return [...]string{
 		"spawned", "spawn failed", "spawn again", "ready", "exited", "emptied", "hook done", "timer",
+		"frozen", "freeze failed", "thawed",
 	}[t]
 }
 
@@ -71,6 +76,7 @@ type input struct {
 	text   string
 	status Status
 	empty  bool
+	memory uint64
 }
 
 // entry says what a trigger does in a phase: do, or nothing, and then why.
@@ -89,10 +95,20 @@ const (
 	notAsked    = "no kill was asked for this incarnation, so nothing can be empty yet"
 	noHook      = "the hook ran for nothing: there is no process left to signal, or it was killed"
 	noDeadline  = "this phase has no deadline"
+	noFreeze    = "no freeze is in progress: a late or doubled answer"
+	noInmate    = "it is not in quarantine: a late or doubled answer"
 )
 
 // transition is the whole table: every trigger in every phase.
 func transition(p phase, t trigger) entry {
+	switch {
+	case p >= numPhases:
+		return entry{}
+	case t == onThawed:
+		return entry{ignored: noInmate}
+	case p != phaseFreezing && (t == onFrozen || t == onFreezeFailed):
+		return entry{ignored: noFreeze}
+	}
 	switch p {
 	case phaseDown, phaseCompleted, phaseFailed:
 		if t == onTimer {
@@ -202,6 +218,25 @@ func transition(p phase, t trigger) entry {
 		case onTimer:
 			return entry{do: (*Machine).patienceOver}
 		}
+	case phaseFreezing:
+		switch t {
+		case onSpawned, onSpawnFailed, onSpawnAgain:
+			return entry{ignored: doubled}
+		case onReady:
+			return entry{ignored: tooLate}
+		case onExited:
+			return entry{do: (*Machine).mainExited}
+		case onEmptied:
+			return entry{ignored: notAsked}
+		case onHookDone:
+			return entry{ignored: noHook}
+		case onTimer:
+			return entry{do: (*Machine).freezeTimeout}
+		case onFrozen:
+			return entry{do: (*Machine).frozen}
+		case onFreezeFailed:
+			return entry{do: (*Machine).freezeFailed}
+		}
 	}
 	return entry{}
 }
@@ -224,6 +259,7 @@ func (m *Machine) fire(s *slot, t timer) {
 		}
 	case timerReset:
 		if s.phase == phaseReady {
+			m.endLoop(s, whyLasted)
 			m.forget(s)
 			m.touch(s)
 		}
@@ -231,6 +267,8 @@ func (m *Machine) fire(s *slot, t timer) {
 		m.recycle(s)
 	case timerReload:
 		m.reloadDone(s, false, "its answer did not come in time")
+	case timerInmates:
+		m.inmatesDue(s)
 	}
 }
 
@@ -305,6 +343,7 @@ const (
 //	starting    keep   end     end      end     end     end     end
 //	ready       keep   end     end      end     end     end     end
 //	stopping, killing, clearing, stuck: keep, it is being ended already
+//	freezing: keep, the answer says what follows
 //
 // In backoff, yield keeps: a start before its time would break the promise
 // that a restart never comes before its backoff.
@@ -326,7 +365,7 @@ func decide(p phase, d desire) decision {
 		if d != wantRun {
 			return end
 		}
-	case phaseStopping, phaseKilling, phaseClearing, phaseStuck:
+	case phaseStopping, phaseKilling, phaseClearing, phaseStuck, phaseFreezing:
 	}
 	return keep
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -63,7 +64,58 @@ func (c *chaos) applyAnother() {
 			}
 		}
 	}
+	if r.IntN(4) == 0 {
+		sp.Groups = randomGroups(r, sp.Services)
+	}
 	c.before, c.spec = c.spec, &sp
 	c.request++
+	c.removed, c.removedBy = nil, c.request
+	for _, v := range c.before.Services {
+		if sp.Service(v.Name) == nil {
+			c.removed = append(c.removed, v.Name)
+		}
+	}
 	c.feed(SpecChanged{Spec: &sp, Digests: digests(&sp), Request: c.request, By: "ann", Number: uint64(c.request)})
+}
+
+// checkApply: once an apply is done, nothing of what it removed lives; and what a
+// roll takes down, the disruption budget allows.
+func (c *chaos) checkApply(o *Output) {
+	for _, a := range o.Then {
+		if a.Kind != ActDone || a.Failed || a.Request != c.removedBy {
+			continue
+		}
+		for _, s := range c.m.slots {
+			if s.phase.lives() && slices.Contains(c.removed, s.svc.spec.Name) {
+				c.t.Fatalf("the apply is done, and %s, which it removed, is %s", s.name, s.phase)
+			}
+		}
+	}
+	for _, n := range o.Notices {
+		if n.Kind != KindRestarting || n.Reason.kind != whyUpdate {
+			continue
+		}
+		s := c.m.slots[n.Slot]
+		if v := s.svc; s.wasReady && !s.unhealthy && v.spec.Type == spec.TypeService && v.healthy < v.atLeast() {
+			c.t.Fatalf("%s is replaced, and leaves %d ready; at least %d must stay", s.name, v.healthy, v.atLeast())
+		}
+	}
+}
+
+// randomGroups puts services into groups. Needs point backwards in the order of
+// definition, and so that order is one for groups.
+func randomGroups(r *rand.Rand, services []*spec.Service) (groups []spec.Group) {
+	strategies := [...]spec.Strategy{"one_for_one", "one_for_all", "rest_for_one"}
+	for i := 0; i < len(services); {
+		n := min(1+r.IntN(4), len(services)-i)
+		g := spec.Group{Name: fmt.Sprintf("g%d", i), Strategy: strategies[r.IntN(len(strategies))]}
+		for _, v := range services[i : i+n] {
+			g.Members = append(g.Members, v.Name)
+		}
+		if r.IntN(2) == 0 {
+			groups = append(groups, g)
+		}
+		i += n
+	}
+	return groups
 }

@@ -16,14 +16,16 @@ import (
 // length and from outside; this looks inside.
 type chaos struct {
 	*env
-	rng      *rand.Rand
-	inflight []Event // answers owed
-	old      []Event // answers given: they come again
-	spawns   map[string]bool
-	delays   map[Slot]time.Duration
-	waiting  map[Request]bool
-	ended    bool
-	good     bool // from now on the driver answers everything, and services behave
+	rng       *rand.Rand
+	inflight  []Event // answers owed
+	old       []Event // answers given: they come again
+	spawns    map[string]bool
+	delays    map[Slot]time.Duration
+	waiting   map[Request]bool
+	removed   []string // by the last apply, of request removedBy
+	removedBy Request
+	ended     bool
+	good      bool // from now on the driver answers everything, and services behave
 }
 
 func randomSpec(r *rand.Rand) *spec.Spec {
@@ -63,6 +65,9 @@ func randomSpec(r *rand.Rand) *spec.Spec {
 		if r.IntN(3) == 0 {
 			v.Stop.Command = "x"
 		}
+		if r.IntN(2) == 0 {
+			v.Isolate = &spec.Isolate{Keep: 1 + r.IntN(3), TTL: time.Duration(1+r.IntN(100)) * time.Second, MemoryMaxTotal: spec.Size{Bytes: 100}}
+		}
 		switch r.IntN(3) {
 		case 0:
 			v.Reload = &spec.Reload{Signal: "SIGHUP"}
@@ -81,18 +86,7 @@ func randomSpec(r *rand.Rand) *spec.Spec {
 		}
 		sp.Services = append(sp.Services, v)
 	}
-	// Needs point backwards, and so the order of definition is one for groups.
-	for i := 0; i < len(sp.Services); {
-		n := min(1+r.IntN(4), len(sp.Services)-i)
-		g := spec.Group{Name: fmt.Sprintf("g%d", i), Strategy: spec.Strategy(pick("one_for_one", "one_for_all", "rest_for_one"))}
-		for _, v := range sp.Services[i : i+n] {
-			g.Members = append(g.Members, v.Name)
-		}
-		if r.IntN(2) == 0 {
-			sp.Groups = append(sp.Groups, g)
-		}
-		i += n
-	}
+	sp.Groups = randomGroups(r, sp.Services)
 	return sp
 }
 
@@ -108,6 +102,7 @@ func newChaos(t testing.TB, seed uint64) *chaos {
 func (c *chaos) feed(ev Event) {
 	o := c.m.Step(c.now, ev)
 	checkInvariants(c.t, c.m)
+	c.checkApply(o)
 	c.kept.take(c.t, c.m, o)
 	if _, ok := ev.(SpecChanged); !ok { // it holds pointers, which differ from run to run
 		c.printf("%T %+v\n", ev, ev)
@@ -115,7 +110,7 @@ func (c *chaos) feed(ev Event) {
 	c.printf("%s", c.format(o))
 	if c.ended && len(o.Now)+len(o.Then)+len(o.Records) > 0 {
 		switch ev.(type) {
-		case Command, Shutdown, SpecChanged: // answered, and that is all
+		case Command, Shutdown, SpecChanged, Inmate: // answered, and that is all
 		default:
 			c.t.Fatalf("output after the end: %s", c.format(o))
 		}
@@ -173,6 +168,14 @@ func (c *chaos) carryOut(a Action) {
 			owe(Exited{Ref: a.Ref, Status: Status{Signal: "SIGKILL"}, Empty: c.rng.IntN(2) == 0})
 		}
 		owe(Emptied{Ref: a.Ref})
+	case ActFreeze:
+		if c.rng.IntN(3) > 0 {
+			owe(Frozen{Ref: a.Ref, Memory: c.rng.Uint64N(60)})
+		} else {
+			owe(FreezeFailed{Ref: a.Ref, Cause: "the kernel says no"})
+		}
+	case ActThaw:
+		owe(Thawed{Ref: a.Ref, Cause: [...]string{"", "no"}[c.rng.IntN(2)]})
 	case ActHook:
 		owe(HookDone{Token: a.Token, OK: c.rng.IntN(2) == 0, Cause: "exited with code 1"})
 	default:
@@ -220,6 +223,10 @@ func (c *chaos) behave(a Action) {
 		}
 	case ActKill:
 		c.inflight = append(c.inflight, Exited{Ref: a.Ref, Status: Status{Signal: "SIGKILL"}}, Emptied{Ref: a.Ref})
+	case ActFreeze:
+		c.inflight = append(c.inflight, Frozen{Ref: a.Ref, Memory: 1})
+	case ActThaw:
+		c.inflight = append(c.inflight, Thawed{Ref: a.Ref})
 	case ActHook:
 		c.inflight = append(c.inflight, HookDone{Token: a.Token, OK: true})
 	default:
@@ -269,7 +276,7 @@ func (c *chaos) heal() {
 		}
 		for _, s := range v.slots[:v.instances] {
 			up := s.phase == phaseReady || s.phase == phaseCompleted || s.phase == phaseFailed
-			if m := c.m; m.desired(s) == wantRun && s.phase == phaseReady && s.revision != v.revision && v.standing[standsUp] == v.instances {
+			if m := c.m; m.desired(s) == wantRun && s.phase == phaseReady && s.revision != v.revision && v.standing[standsUp] == v.instances && v.healthy > v.atLeast() {
 				c.t.Fatalf("%s is not of revision %d an hour after the faults stopped\n%s\n%+v", s.name, v.revision, c.snapshot(), v)
 			}
 			if m := c.m; m.desired(s) == wantRun && !up {
@@ -293,7 +300,7 @@ func (c *chaos) once(services int) {
 		c.feed(ev)
 	case n < 12 && len(c.old) > 0:
 		switch ev := c.old[r.IntN(len(c.old))].(type) {
-		case Spawned, SpawnFailed, Ready, Exited, Emptied, HookDone, Tick, Act, Withdraw:
+		case Spawned, SpawnFailed, Ready, Exited, Emptied, HookDone, Tick, Act, Withdraw, Frozen, FreezeFailed, Thawed:
 			c.feed(ev)
 		}
 	case n < 16:
@@ -321,7 +328,7 @@ func (c *chaos) once(services int) {
 	case r.IntN(3) == 0 && len(c.m.slots) > 0:
 		s := c.m.slots[r.IntN(len(c.m.slots))]
 		cause := CauseCheck + Cause(r.IntN(4))
-		on := [...]spec.OnFailure{spec.OnFailureRestart, spec.OnFailureAlert, spec.OnFailureDump}[r.IntN(3)]
+		on := [...]spec.OnFailure{spec.OnFailureRestart, spec.OnFailureAlert, spec.OnFailureDump, spec.OnFailureIsolate, spec.OnFailureIsolate}[r.IntN(5)]
 		switch r.IntN(8) {
 		case 0:
 			c.feed(Withdraw{Ref: s.ref, Cause: cause})
@@ -329,6 +336,14 @@ func (c *chaos) once(services int) {
 			c.feed(ClockChanged{Wall: time.Unix(int64(c.now/1e9)+r.Int64N(400), 0).UTC()})
 		default:
 			c.feed(Act{Ref: s.ref, Cause: cause, Reason: "it says no", On: on})
+		}
+	case r.IntN(4) == 0 && len(c.m.quarantine) > 0:
+		f := c.m.quarantine[r.IntN(len(c.m.quarantine))]
+		if r.IntN(2) == 0 {
+			c.request++
+			c.feed(Inmate{Request: c.request, ID: f.id(), Resume: r.IntN(2) == 0, By: "ann"})
+		} else {
+			c.feed(Exited{Ref: f.ref, Status: Status{Signal: "SIGKILL", OOM: true}, Empty: r.IntN(2) == 0})
 		}
 	case r.IntN(4) == 0:
 		c.die()

@@ -15,7 +15,8 @@ type Reason struct {
 	code  int32
 	count int32
 	delay time.Duration
-	over  bool   // a crash loop: given up
+	over  bool // a crash loop: given up
+	bytes uint64
 	name  string // a service, an instance, a signal, a person, a cause
 	text  string
 }
@@ -73,12 +74,25 @@ const (
 	whyJudged   // text
 	whyActed    // how, text: the exit notice of one that was judged
 	whyPasses   // -
+	// Why a crash loop is over.
+	whyLasted   // delay: it has been ready for so long
+	whyAfresh   // -
+	whyUnwanted // -
 	// What an act (how, delay, text) waits for.
 	whyActBudget   // count: ready; code: at least
 	whyActTurn     // name: the instance that is being replaced
 	whyActFaltered // name: the instance whose replacement is not up
 	whyActNeeds    // name: what it would wait for
 	whyActLine     // name: the instance whose act comes first
+	// Quarantine.
+	whyFrozen      // name: its id; text: why it was judged
+	whyNoFreeze    // name: why it cannot be frozen; text: why it was judged
+	whyReleased    // name: its id; text: why, how: the kind of that
+	whyTooMany     // count: keep
+	whyTooOld      // delay
+	whyTooBig      // bytes
+	whyWasEnding   // -
+	whyInmateStuck // name: its id; delay
 	numReasons
 )
 
@@ -183,6 +197,12 @@ func (r Reason) String() string {
 		return r.act(r.kind)
 	case whyActed:
 		return cmp.Or(r.text, unsaid) + ", so it was stopped: " + r.end(r.how)
+	case whyLasted:
+		return "ready for " + words(r.delay) + ": its crash loop is over"
+	case whyAfresh:
+		return "its failures are forgotten, since a person or another revision has it tried afresh"
+	case whyUnwanted:
+		return "its crash loop is over, since it is not wanted any more"
 	case whyPasses:
 		return "its check passes again"
 	case whyActBudget:
@@ -195,6 +215,22 @@ func (r Reason) String() string {
 		return r.act(r.how) + " waits: it would not come up again before " + cmp.Or(r.name, "what it needs") + " has"
 	case whyActLine:
 		return r.act(r.how) + " waits: " + r.name + " comes first"
+	case whyFrozen:
+		return cmp.Or(r.text, unsaid) + ", so it was frozen as " + r.name + ": nines quarantine inspect " + r.name
+	case whyNoFreeze:
+		return cmp.Or(r.text, unsaid) + "; it cannot be frozen (" + r.name + "), so it is restarted without being kept"
+	case whyReleased:
+		return r.name + " is no longer in quarantine: " + cmp.Or(r.text, "it was ended")
+	case whyTooMany:
+		return "killed: no more than " + itoa(r.count) + " are kept (isolate.keep), and this was the oldest"
+	case whyTooOld:
+		return "killed after " + words(r.delay) + " (isolate.ttl)"
+	case whyTooBig:
+		return "killed: frozen instances held " + strconv.FormatUint(r.bytes>>20, 10) + " MiB (isolate.memory_max_total), and this was the oldest"
+	case whyWasEnding:
+		return "killed: an earlier supervisor had begun to end it"
+	case whyInmateStuck:
+		return r.name + ": something of it still lives " + words(r.delay) + " after SIGKILL"
 	}
 	return "unknown reason"
 }
@@ -216,6 +252,8 @@ func (r Reason) act(k reasonKind) string {
 		return "recycle (it runs for " + words(r.delay) + ")"
 	case whySchedule:
 		return "recycle (schedule " + strconv.Quote(r.text) + ")"
+	case whyUpdate:
+		return "the update"
 	}
 	if r.kind == whyJudged {
 		return cmp.Or(r.text, unsaid)

@@ -22,6 +22,7 @@ func (m *Machine) saveAll() {
 		s.unsaved = false
 		switch {
 		case s.gone():
+			m.endLoop(s, whyUnwanted)
 			m.forgetSlot(s.svc, s.name, s.ref)
 		case s.ref.Incarnation > 0:
 			m.record(Record{Kind: RecordSlot, Ref: s.ref, ID: s.name, Value: 1, slot: s})
@@ -48,10 +49,14 @@ func (m *Machine) forgetSlot(v *service, id string, ref Ref) {
 }
 
 // Append appends the text that a RecordSlot keeps, ParseSlotMemory's, or a
-// RecordRevision, ParseRevisionMemory's; nothing
+// RecordRevision, ParseRevisionMemory's, or a RecordInmate, ParseInmateMemory's; nothing
 // where there is nothing to keep. It tells what is so when it is called: called
 // after another Step, it tells of that too.
 func (r *Record) Append(dst []byte) []byte {
+	if r.inmate != nil {
+		w := r.inmate.remember()
+		return w.Append(dst)
+	}
 	if r.slot == nil {
 		return append(dst, r.text...)
 	}
@@ -93,7 +98,7 @@ func (s *slot) memory() SlotMemory {
 		w.Answered, w.Early, w.WasReady, w.Exited = s.answered, s.early && s.phase == phaseSpawning, s.wasReady, s.exited
 		w.End = s.end.String()
 		switch s.phase {
-		case phaseSpawning, phaseStopping, phaseKilling, phaseClearing:
+		case phaseSpawning, phaseStopping, phaseKilling, phaseClearing, phaseFreezing:
 			w.Deadline = s.timers[timerPhase]
 		}
 		w.Hook = s.phase == phaseStopping && s.hook != 0
@@ -111,6 +116,12 @@ func (s *slot) memory() SlotMemory {
 		w.Why = s.why.kind.word()
 	}
 	return w
+}
+
+// Loops says whether it is in a crash loop, held or given up.
+func (w *SlotMemory) Loops() bool {
+	gaveUp := w.Phase == phaseFailed.String() || w.Next == phaseFailed.String()
+	return w.Held || gaveUp && (w.Why == whyCrashLoop.word() || w.Why == whyNoStart.word() || w.Why == whyFatal.word())
 }
 
 func (e ending) String() string { return [...]string{"", "stop", "timeout", "check", "memory"}[e] }
@@ -140,12 +151,17 @@ func (m *Machine) restore(s *slot, w *SlotMemory) {
 	s.ref.Incarnation = w.Incarnation
 	s.revision = max(w.Revision, 1)
 	s.first, s.held, s.auto = w.First, w.Held, w.Auto
+	s.loop = w.Loops()
 	s.streak, s.failedStarts, s.restarts = max(w.Streak, 0), max(w.FailedStarts, 0), max(w.Restarts, 0)
 	if w.Base >= 0 && w.Spread >= 0 { // not so of what is no number
 		s.base, s.spread = w.Base, w.Spread
 	}
 	s.again = min(max(w.Again, 0), againMaxDelay)
-	for _, at := range w.Ends[max(0, len(w.Ends)-max(v.spec.CrashLoop.Failures, 0)):] {
+	ends := w.Ends
+	if w.Phase != phaseFailed.String() && w.Next != phaseFailed.String() {
+		ends = ends[max(0, len(ends)-max(v.spec.CrashLoop.Failures, 0)):]
+	}
+	for _, at := range ends {
 		s.ends = append(s.ends, min(at, m.now))
 	}
 	s.startedAt, s.readyAt = min(w.StartedAt, m.now), min(w.ReadyAt, m.now)
@@ -237,6 +253,12 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 		if w.Hook {
 			m.stopHookAgain(s)
 		}
+	case phaseFreezing:
+		if s.end != endMemory {
+			s.end, s.endWhy = endCheck, Reason{kind: whyJudged}
+		}
+		m.armAt(s, timerPhase, m.now.Add(FreezePatience))
+		m.then(Action{Kind: ActFreeze, Ref: s.ref})
 	case phaseKilling, phaseClearing, phaseStuck:
 		s.exited = s.phase == phaseClearing || s.phase == phaseStuck && w.Exited
 		s.answered = w.Answered || s.exited

@@ -12,7 +12,7 @@ func (m *Machine) update(v *service, digest string) {
 	m.newRevision(v, digest)
 	v.updating = true
 	m.out.Notices = append(m.out.Notices, Notice{
-		Kind: KindUpdateStarted, Service: v.spec.Name, Slot: NoSlot, Ref: Ref{Slot: NoSlot},
+		Kind: KindUpdateStarted, Service: v.spec.Name, Slot: NoSlot, Ref: Ref{Slot: NoSlot}, Revision: v.revision,
 		Reason: Reason{kind: whyUpdate, count: int32(from), code: int32(v.revision)},
 	})
 	for _, s := range v.slots[:v.instances] {
@@ -98,6 +98,7 @@ func (m *Machine) roll(v *service) {
 		m.replace(next)
 	case whyActBudget:
 		if v.awaited == awaitUp { // all are up: it does not come by itself
+			why.how = whyUpdate
 			m.awaitedFailed(v, next.name+" is not replaced: "+why.String())
 		}
 	}
@@ -122,7 +123,7 @@ func (m *Machine) updated(v *service) {
 	}
 	v.updating = false
 	m.out.Notices = append(m.out.Notices, Notice{
-		Kind: KindUpdateDone, Service: v.spec.Name, Slot: NoSlot, Ref: Ref{Slot: NoSlot},
+		Kind: KindUpdateDone, Service: v.spec.Name, Slot: NoSlot, Ref: Ref{Slot: NoSlot}, Revision: v.revision,
 		Reason: Reason{kind: whyUpdated, code: int32(v.revision)},
 	})
 }

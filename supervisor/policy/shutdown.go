@@ -85,7 +85,7 @@ func (m *Machine) killAll() {
 	m.down.killed = true
 	for _, s := range m.slots {
 		switch s.phase {
-		case phaseSpawning, phaseStarting, phaseReady, phaseStopping:
+		case phaseSpawning, phaseStarting, phaseReady, phaseStopping, phaseFreezing:
 			if s.end == endNone {
 				s.end, s.endWhy = endStop, Reason{kind: whyShutdown, name: m.down.cause}
 			}
@@ -103,9 +103,15 @@ func (m *Machine) finishShutdown() {
 	for len(m.operations) > 0 {
 		m.fail(m.operations[0], "nines has shut down", "")
 	}
+	for _, f := range m.quarantine { // they outlive SIGKILL
+		for _, r := range f.requests {
+			m.then(Action{Kind: ActDone, Request: r, Failed: true, Message: "cannot end " + f.id() + ": nines has shut down"})
+		}
+		f.requests = nil
+	}
 	message := "everything has stopped"
 	for _, s := range m.slots {
-		if s.phase == phaseStuck {
+		if s.outlives() {
 			message = "everything has stopped but " + s.name + ", which outlives SIGKILL"
 			break
 		}

@@ -91,7 +91,8 @@ type LastExit struct {
 // Snapshot is the whole state at one moment; it shares nothing with the
 // machine. Services are in the order of the spec, instances by index.
 type Snapshot struct {
-	Services  []ServiceView
-	Instances []SlotView // in order of Services, then index
-	Shutdown  bool
+	Services   []ServiceView
+	Instances  []SlotView // in order of Services, then index
+	Shutdown   bool
+	Quarantine []InmateView // the oldest first
 }

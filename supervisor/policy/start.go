@@ -23,6 +23,7 @@ func (m *Machine) start(s *slot) {
 	s.startedAt, s.readyAt = 0, 0
 	s.hook = 0
 	s.unhealthy, s.dump = false, false
+	s.told, s.alert = 0, Reason{}
 	s.next, s.nextAt = phaseDown, 0
 	m.then(Action{Kind: ActSpawn, Ref: s.ref, Revision: s.svc.revision})
 	m.notice(KindStarting, s, Reason{kind: whyStarting, count: int32(s.restarts)})

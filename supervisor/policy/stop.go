@@ -61,6 +61,7 @@ func (m *Machine) stopHookDone(s *slot, _ input) {
 // late the driver comes must not decide over a crash loop.
 func (m *Machine) unready(s *slot) {
 	if s.timers[timerReset] <= m.now {
+		m.endLoop(s, whyLasted)
 		m.forget(s)
 	}
 	m.disarm(s, timerReset)
@@ -207,7 +208,7 @@ func (m *Machine) vacate(s *slot) {
 	s.phase = s.next
 	m.save(s)
 	for t := range s.timers {
-		if timer(t) != timerReload { // its hook may still run, and is waited for
+		if timer(t) != timerReload && timer(t) != timerInmates { // its hook may still run, and is waited for
 			m.disarm(s, timer(t))
 		}
 	}

@@ -39,6 +39,7 @@ stopping    keep   keep    keep     keep    keep    keep    keep
 killing     keep   keep    keep     keep    keep    keep    keep
 clearing    keep   keep    keep     keep    keep    keep    keep
 stuck       keep   keep    keep     keep    keep    keep    keep
+freezing    keep   keep    keep     keep    keep    keep    keep
 `
 	names := map[decision]string{keep: "keep", tryUp: "tryUp", cancel: "cancel", end: "end"}
 	seen := 0

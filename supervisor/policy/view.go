@@ -86,9 +86,10 @@ func (m *Machine) whyNeeds(o *service) Reason {
 // Snapshot is the whole state now; it shares nothing with the machine.
 func (m *Machine) Snapshot() Snapshot {
 	snap := Snapshot{
-		Services:  make([]ServiceView, 0, len(m.services)),
-		Instances: make([]SlotView, 0, len(m.slots)),
-		Shutdown:  m.down.on,
+		Services:   make([]ServiceView, 0, len(m.services)),
+		Instances:  make([]SlotView, 0, len(m.slots)),
+		Shutdown:   m.down.on,
+		Quarantine: m.viewInmates(),
 	}
 	ids := make([]Slot, 0, len(m.slots))
 	for _, v := range m.services {
@@ -143,7 +144,7 @@ func (m *Machine) viewSlot(s *slot) SlotView {
 			w.State = Unhealthy
 		}
 		w.Reason = m.whyActWaits(s)
-	case phaseStopping, phaseKilling:
+	case phaseStopping, phaseKilling, phaseFreezing:
 		w.State, w.Reason = Stopping, m.whyEnding(s, d)
 	case phaseClearing:
 		w.State, w.Reason = Stopping, because(Reason{kind: whyClearing}, s.how)
@@ -180,7 +181,7 @@ func (m *Machine) viewService(v *service, list []SlotView) ServiceView {
 		Spec: v.spec, Removed: v.removed,
 	}
 	var ready, completed, failed, held, stopped, lives, others int
-	var waits Reason  // an act of an instance that is ready
+	var waits Reason  // an act of an instance that is ready, or what is told of it
 	var bad *SlotView // the first that says why it is not as wanted
 	for i := range list {
 		s, x := m.slots[list[i].Slot], &list[i]
@@ -193,7 +194,7 @@ func (m *Machine) viewService(v *service, list []SlotView) ServiceView {
 		case x.State == IsReady:
 			ready++
 			wrong = 0
-			if s.act != nil && waits == (Reason{}) {
+			if (s.act != nil || s.alert != Reason{}) && waits == (Reason{}) {
 				waits = x.Reason
 			}
 		case x.State == Completed:

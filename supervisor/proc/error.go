@@ -12,6 +12,7 @@ const (
 	StepLookup      = "lookup"        // Argv[0] in PATH
 	StepClone       = "clone"         // a process, or the descriptors to start it with
 	StepCgroup      = "cgroup"        // being born in CgroupFD
+	StepLimit       = "limit"         // Path: the file of its cgroup, "memory.max"
 	StepShim        = "shim"          // nines-exec itself
 	StepRlimit      = "rlimit"        // Path: its name
 	StepNice        = "nice"          //
@@ -63,6 +64,8 @@ func (e *Error) act() string {
 		return "make a process"
 	case StepCgroup:
 		return "make a process in its cgroup"
+	case StepLimit:
+		return "set its limit " + e.Path
 	case StepShim:
 		return "run " + e.Path
 	case StepUser:

@@ -21,6 +21,15 @@ func StartTime(pid int) (uint64, error) {
 	return st.start, err
 }
 
+// Parent is the parent of a process, 0 if that is not there (any more).
+func Parent(pid int) int {
+	st, err := readStat(pid)
+	if err != nil {
+		return 0
+	}
+	return st.parent
+}
+
 // ReadStat is the resident memory in bytes and the CPU time a process has
 // used, and when it started. The kernel keeps resident memory per CPU, so that
 // it is off by up to some hundred KiB.

@@ -99,22 +99,23 @@ func (s *Spawner) startShim(c *Command, path string) (pid int, confirm func() er
 	if err != nil {
 		return 0, nil, &Error{Step: StepClone, Why: "cannot make a memfd", Err: err}
 	}
-	var pipe [2]int
-	if err = unix.Pipe2(pipe[:], unix.O_CLOEXEC); err == nil {
-		// The read end alone: it is parked in the poller.
-		if err = unix.SetNonblock(pipe[0], true); err != nil {
-			closeAll(pipe[0], pipe[1])
+	// No pipe: see StatusFD.
+	status, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		// Our end alone: it is parked in the poller.
+		if err = unix.SetNonblock(status[0], true); err != nil {
+			closeAll(status[0], status[1])
 		}
 	}
 	if err != nil {
 		closeAll(mem)
-		return 0, nil, &Error{Step: StepClone, Why: "cannot make a pipe", Err: err}
+		return 0, nil, &Error{Step: StepClone, Why: "cannot make a socket pair", Err: err}
 	}
 	sys := &syscall.SysProcAttr{Setsid: true}
 	if c.CgroupFD >= 0 {
 		sys.UseCgroupFD, sys.CgroupFD = true, c.CgroupFD
 	}
-	files := []uintptr{uintptr(s.null), s.file(c.Stdout), s.file(c.Stderr), uintptr(mem), uintptr(pipe[1])}
+	files := []uintptr{uintptr(s.null), s.file(c.Stdout), s.file(c.Stderr), uintptr(mem), uintptr(status[1])}
 	for _, fd := range c.Listen {
 		files = append(files, uintptr(fd))
 	}
@@ -125,13 +126,13 @@ func (s *Spawner) startShim(c *Command, path string) (pid int, confirm func() er
 		Files: files,
 		Sys:   sys,
 	})
-	closeAll(mem, pipe[1])
+	closeAll(mem, status[1])
 	if err != nil {
-		closeAll(pipe[0])
+		closeAll(status[0])
 		return 0, nil, s.diagnoseShim(c, err)
 	}
-	status := os.NewFile(uintptr(pipe[0]), "status of nines-exec")
-	return pid, func() error { return s.confirm(c, path, status) }, nil
+	says := os.NewFile(uintptr(status[0]), "status of nines-exec")
+	return pid, func() error { return s.confirm(c, path, says) }, nil
 }
 
 // closeAll closes descriptors that nothing was written to: that it fails

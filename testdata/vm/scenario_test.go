@@ -204,47 +204,6 @@ zombies=$(cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z ' || :)
 	t.Logf("%s\n%s%d lines", r.Output, r.Files["asked"], said)
 }
 
-// TestOutOfMemory: the kernel kills one instance; nines sees it and starts
-// another, and its siblings do not notice.
-func TestOutOfMemory(t *testing.T) {
-	t.Parallel()
-	r := Run(t, Machine{Spec: `
-service "leak" {
-  command = ["sh", "-c", "until [ -e /tmp/go ]; do sleep 0.1; done; rm /tmp/go; exec misbehave leak 1048576 1073741824"]
-  restart {
-    delay = "0s"
-  }
-}
-service "sibling" {
-  command = ["sleep", "1000"]
-}
-`, Script: `
-up leak sibling
-nines status --json >/out/before.json
-g=$(nines status --json | sed 's/.*"cgroup":"\([^"]*\/leak\/[^"]*\)".*/\1/')
-for d in /sys/fs/cgroup /sys/fs/cgroup/nines /sys/fs/cgroup/nines/leak; do echo +memory >$d/cgroup.subtree_control; done
-echo 32M >$g/memory.max
-echo 1 >$g/memory.oom.group
-touch /tmp/go
-again() { nines status --json | grep -q '"id":"leak/0".*"state":"ready".*"restarts":1'; }
-await 60 again
-nines status --json >/out/after.json
-dmesg >/out/dmesg
-`})
-	before, after := status(t, r, "before.json"), status(t, r, "after.json")
-	if pids(before, "sibling")["sibling/0"] != pids(after, "sibling")["sibling/0"] {
-		t.Errorf("the sibling: %v became %v", pids(before, "sibling"), pids(after, "sibling"))
-	}
-	for _, s := range after.Services {
-		if s.Name == "leak" && (s.Instances[0].LastExit == nil || s.Instances[0].LastExit.Signal != "SIGKILL") {
-			t.Errorf("leak: %+v", s.Instances[0].LastExit)
-		}
-	}
-	if !strings.Contains(string(r.Files["dmesg"]), "Memory cgroup out of memory") {
-		t.Errorf("the kernel's log has no such kill:\n%s", r.Files["dmesg"])
-	}
-}
-
 // TestForkBomb: stop ends all of it, sessions of its own or not.
 func TestForkBomb(t *testing.T) {
 	t.Parallel()

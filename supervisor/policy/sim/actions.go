@@ -12,7 +12,7 @@ func (k *checker) after(ev policy.Event, out *policy.Output) {
 	case policy.Command:
 		own = ev.Request
 		k.requests = append(k.requests, request{cmd: ev})
-	case policy.Shutdown:
+	case policy.Shutdown, policy.Inmate:
 		k.requests = append(k.requests, request{})
 	}
 	// A new command supersedes older ones: first these are over, then it counts.
@@ -71,6 +71,7 @@ func (k *checker) after(ev policy.Event, out *policy.Output) {
 	k.advance()
 	k.started()
 	k.bounded()
+	k.cages()
 }
 
 func refuses(out *policy.Output, r policy.Request) bool {
@@ -98,9 +99,20 @@ func (k *checker) notice(n *policy.Notice) {
 			k.over(inc, policy.Status{Signal: "SIGKILL"}, false, false)
 			inc.told.reaped = true
 		}
+	case policy.KindQuarantined:
+		k.quarantined(n.Ref)
+	case policy.KindQuarantineEnded:
+		k.quarantineEnded(n.Ref)
+	case policy.KindMemoryHigh:
+		k.told(n.Ref, policy.CauseMemory)
+	case policy.KindLeak:
+		k.told(n.Ref, policy.CauseLeak)
 	case policy.KindBudgetWait:
 		k.w.marks[MarkBudgetWait]++
 	case policy.KindStuck:
+		if inc := k.w.incs[n.Ref]; inc != nil && inc.cage.in {
+			return
+		}
 		if sl := k.slotOf(n.Slot); sl != nil {
 			sl.falters() // nothing waits for it
 		}
@@ -134,6 +146,9 @@ func (k *checker) action(a *policy.Action, out *policy.Output) {
 		k.fail("end", "something follows the end")
 		return
 	}
+	if !reply && a.Kind != policy.ActEnd && k.actsOnInmate(a) {
+		return
+	}
 	switch a.Kind {
 	case policy.ActSpawn:
 		k.spawn(a.Ref, out)
@@ -159,7 +174,15 @@ func (k *checker) action(a *policy.Action, out *policy.Output) {
 				inc.told.killed, inc.told.killedAt = true, k.w.now
 			}
 		}
+	case policy.ActFreeze:
+		if inc := k.target(a.Ref, "freeze"); inc != nil {
+			k.ask(inc)
+			inc.freezing = true
+		}
+	case policy.ActThaw:
+		k.fail("stale", "%s is thawed, which is not in quarantine", k.name(a.Ref))
 	case policy.ActEnd:
+		k.freed()
 		k.ends(a)
 	}
 }
@@ -206,7 +229,7 @@ func (k *checker) spawn(ref policy.Ref, out *policy.Output) {
 		if ref.Incarnation <= prev.ref.Incarnation {
 			k.fail("1", "%s is spawned as incarnation %d after %d", sl.id, ref.Incarnation, prev.ref.Incarnation)
 		}
-		if !prev.told.empty || prev.alive() {
+		if !prev.told.empty || prev.alive() && !prev.cage.in {
 			k.fail("1", "%s.%d is spawned, but it is not known that nothing of %s lives", sl.id, ref.Incarnation, prev.name())
 		}
 	}
@@ -272,7 +295,7 @@ func (k *checker) leaves(a *policy.Action) {
 // a process begins to.
 func (k *checker) alone(inc *incarnation) {
 	for _, o := range k.w.order {
-		if o != inc && o.slot == inc.slot && o.alive() {
+		if o != inc && o.slot == inc.slot && o.alive() && !(o.cage.in && (o.iced || o.cage.resumed)) {
 			k.fail("1", "%s and %s live at once", o.name(), inc.name())
 		}
 	}

@@ -60,6 +60,20 @@ func (k *checker) withdrawn(ev policy.Withdraw) {
 	if inc.judged == ev.Cause {
 		inc.judged = 0
 	}
+	inc.noted[ev.Cause] = false
+}
+
+// told checks that a judgement on memory, which is told again with every sample,
+// has one event for as long as it holds.
+func (k *checker) told(ref policy.Ref, c policy.Cause) {
+	inc := k.w.incs[ref]
+	if inc == nil {
+		return
+	}
+	if inc.noted[c] {
+		k.fail("twice", "the event of a judgement on %s is told again although it was not taken back", inc.name())
+	}
+	inc.noted[c] = true
 }
 
 // due says whether inc may be recycled now, by the words of the specification.
@@ -187,7 +201,11 @@ func (w *world) judge(j *Judge) {
 		return
 	}
 	w.marks[MarkJudged]++
-	w.deliver(policy.Act{Ref: inc.ref, Cause: j.Cause, Reason: "it does not answer", On: j.On})
+	ev := policy.Act{Ref: inc.ref, Cause: j.Cause, Reason: "it does not answer", On: j.On}
+	w.deliver(ev)
+	if j.Cause == policy.CauseMemory || j.Cause == policy.CauseLeak {
+		w.deliver(ev) // with the next sample
+	}
 }
 
 // tellClock says what the wall clock shows.

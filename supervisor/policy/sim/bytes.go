@@ -43,7 +43,7 @@ func (s *Scenario) act(now time.Duration, what, whom int) Act {
 	index := whom / len(s.Spec.Services) % 6
 	cmd := policy.Command{Service: svc.Name, Instance: index - 1, By: "root (uid 0)"} // -1 is all
 	a := Act{At: now, Command: &cmd}
-	switch what % 15 {
+	switch what % 16 {
 	case 0, 1, 2:
 		cmd.Verb = policy.VerbStart
 	case 3, 4, 5:
@@ -59,8 +59,10 @@ func (s *Scenario) act(now time.Duration, what, whom int) Act {
 	case 10:
 		return Act{At: now, Crash: &Crash{Service: svc.Name, Instance: index, Status: policy.Status{Code: what / 15}}}
 	case 13:
-		on := [...]spec.OnFailure{spec.OnFailureRestart, spec.OnFailureDump, spec.OnFailureAlert}[what/15%3]
+		on := [...]spec.OnFailure{spec.OnFailureRestart, spec.OnFailureDump, spec.OnFailureAlert, spec.OnFailureIsolate}[what/16%4]
 		return Act{At: now, Judge: &Judge{Service: svc.Name, Instance: index, Cause: policy.CauseCheck + policy.Cause(what/45%4), On: on, Withdraw: what > 200}}
+	case 15:
+		return Act{At: now, Inmate: &InmateAct{Service: svc.Name, Resume: what > 128}}
 	case 14:
 		return Act{At: now, Clock: wait(whom) * time.Duration(1-what/15%2*2)}
 	case 12:

@@ -24,7 +24,8 @@ type checker struct {
 	shutdown *shutdown
 	ticked   policy.Time // the newest Tick
 	ended    bool
-	delayed  []*slot // their next start has been, or will be, scheduled
+	caged    []*incarnation // who is or was in quarantine, in that order
+	delayed  []*slot        // their next start has been, or will be, scheduled
 	failure  *Failure
 }
 

@@ -25,7 +25,7 @@ func (w *world) dieSupervisor(d *Death) {
 	w.lost = nil
 	w.q.drop(func(it *item) bool {
 		switch it.kind {
-		case itAnswer, itReplay, itDurable:
+		case itAnswer, itReplay, itDurable, itFreezes:
 			return true
 		}
 		return false
@@ -85,6 +85,14 @@ func (j *journal) past(w *world) policy.Past {
 		}
 		p.Slots[id] = m
 	}
+	p.Inmates = map[string]policy.InmateMemory{}
+	for id, text := range j.inmates {
+		m, err := policy.ParseInmateMemory(text)
+		if err != nil {
+			w.check.fail("intent", "the memory of %s cannot be read again: %v", id, err)
+		}
+		p.Inmates[id] = m
+	}
 	if j.end != nil {
 		p.Shutdown = &policy.Shutdown{Code: int(j.end.Value), Deadline: j.end.Deadline, Cause: "the shutdown before"}
 	}
@@ -129,6 +137,7 @@ func (w *world) back() {
 		m := past.Slots[found[i].id]
 		w.found(found[i], &m, &c)
 	}
+	w.foundInmates()
 	w.tellClock()
 }
 
@@ -195,6 +204,7 @@ type model struct {
 	services []serviceModel
 	groups   []group
 	shutdown *shutdown
+	cages    map[*incarnation]cage // of those who are or were in one
 	ticked   policy.Time
 	at       policy.Time
 }
@@ -223,6 +233,12 @@ func (k *checker) save() *model {
 			if sl.cur != nil {
 				sm.told[n], sm.doomed[n] = sl.cur.told, sl.cur.doomed
 			}
+		}
+	}
+	if len(k.caged) > 0 {
+		m.cages = make(map[*incarnation]cage, len(k.caged))
+		for _, inc := range k.caged {
+			m.cages[inc] = inc.cage
 		}
 	}
 	for _, g := range k.groups {
@@ -258,12 +274,17 @@ func (k *checker) recall(m *model) {
 			if sl.cur != nil {
 				sl.cur.told, sl.cur.doomed = sm.told[n], sm.doomed[n]
 				sl.cur.judged, sl.cur.unhealthy = 0, false // who judges, judges again
+				sl.cur.noted = [policy.CauseRecycle]bool{}
 			}
 			if sl.delayed {
 				k.delayed = append(k.delayed, sl)
 			}
 		}
 	}
+	for _, inc := range k.caged {
+		inc.cage = m.cages[inc]
+	}
+	k.caged = slices.DeleteFunc(k.caged, func(inc *incarnation) bool { return !inc.cage.in })
 	for i := range k.requests {
 		k.requests[i].accepted, k.requests[i].answered = true, true
 	}

@@ -34,7 +34,9 @@
 // those of the list of guarantees.
 //
 //	1        no two incarnations of a slot live at once, nor is one asked for
-//	         before the machine knows that nothing of the last one lives
+//	         before the machine knows that nothing of the last one lives, or that it
+//	         stands still in quarantine
+//	2        nothing in quarantine outlives a stop
 //	3        no start before its backoff is over; delays never shrink before
 //	         reset_after
 //	12       what is wanted and may start is asked for in the same step; what
@@ -48,6 +50,7 @@
 //	done     what has ended for good (a task, above all) is not started again
 //	         without a person's word, nor is a task of whose end nothing is known
 //	loop     a crash loop is declared when, and only when, there is one
+//	keep     no more are kept in quarantine than isolate.keep, nor for longer than ttl
 //	intent   a spawn leaves after the record of its intent is durable; the records
 //	         can be read again, and keep nothing of instances that are no more
 //	stale    no action names an incarnation that is over

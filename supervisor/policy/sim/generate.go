@@ -121,6 +121,12 @@ func generateService(c *chance, i int) *spec.Service {
 	if c.of(200) {
 		svc.AvailableAtLeast, svc.AvailableSet = c.below(svc.Instances+1), true
 	}
+	if c.of(500) {
+		svc.Isolate = &spec.Isolate{
+			Keep: pick(c, 1, 1, 2, 3), TTL: pick(c, time.Second, 10*time.Second, time.Minute, time.Hour),
+			MemoryMaxTotal: spec.Size{Bytes: pick(c, uint64(50), 100, 1<<40)},
+		}
+	}
 	return svc
 }
 

@@ -21,6 +21,7 @@ type journal struct {
 	started map[string]bool
 	scale   map[string]int
 	groups  map[string]int64
+	inmates map[string]string
 	end     *policy.Record
 }
 
@@ -112,6 +113,10 @@ func (j *journal) keep(box *outbox) {
 		case policy.RecordGroup:
 			if j.groups[r.ID] = r.Value; r.Value == 0 {
 				delete(j.groups, r.ID)
+			}
+		case policy.RecordInmate:
+			if j.inmates[r.ID] = box.texts[i]; r.Value == 0 {
+				delete(j.inmates, r.ID)
 			}
 		case policy.RecordShutdown:
 			j.end = &r

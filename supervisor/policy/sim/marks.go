@@ -7,53 +7,57 @@ type Mark uint8
 
 // The marks.
 const (
-	MarkSettled         Mark = iota // everything converged after the faults had stopped
-	MarkReplay                      // an answer came again
-	MarkLateAnswer                  // an answer came late
-	MarkLateTick                    // a deadline was seen late
-	MarkLost                        // an answer was lost until calm
-	MarkJump                        // time leapt
-	MarkSlowRecord                  // a record was slow to become durable
-	MarkSpawnFailed                 // a spawn failed
-	MarkKilledInSpawn               // a spawn was killed before it came back
-	MarkLeftovers                   // something outlived its main process
-	MarkDeaf                        // a stop signal was ignored
-	MarkStuck                       // a kill took longer than KillPatience
-	MarkHookFailed                  // a command failed
-	MarkHookHung                    // a command ran until its timeout
-	MarkStale                       // an answer came for an incarnation that was over
-	MarkBackoff                     // a start waited for its backoff
-	MarkReset                       // counters were forgotten after reset_after
-	MarkUnmetNeed                   // a start waited for a need
-	MarkStopOrder                   // a stop waited for a dependent
-	MarkTaskDone                    // a task completed
-	MarkCrashLoop                   // a crash loop was held
-	MarkGaveUp                      // a service failed for good
-	MarkStartTimeout                // an instance was not ready in time
-	MarkShutdownKill                // a shutdown killed what had not stopped
-	MarkEssential                   // a service's end shut everything down
-	MarkRefused                     // a command was refused
-	MarkDone                        // a command was done
-	MarkScaledDown                  // an instance ended by scaling
-	MarkDeath                       // a supervisor died
-	MarkUnrecorded                  // … with records that were not durable
-	MarkAdopted                     // what lived was taken up by the next one
-	MarkFound                       // … and had been spawning
-	MarkNotFound                    // what had been spawning was not there
-	MarkMeanwhile                   // an instance ended while no supervisor watched
-	MarkUnknown                     // … and nobody knows how
-	MarkReadyMeanwhile              // it became ready while no supervisor watched
-	MarkDeathInBackoff              // a backoff continued
-	MarkDeathInShutdown             // a shutdown continued
-	MarkGroup                       // a member's end took others of its group with it
-	MarkGroupOrder                  // … and one waited for those after it
-	MarkJudged                      // an instance was judged
-	MarkActed                       // … and taken down for it
-	MarkRecycled                    // an instance was recycled
-	MarkBudgetWait                  // an act waited
-	MarkClock                       // the wall clock was set
-	MarkDeathInGroup                // a restart of a group continued
-	MarkDeathInTurn                 // a replacement was awaited over a death
+	MarkSettled           Mark = iota // everything converged after the faults had stopped
+	MarkReplay                        // an answer came again
+	MarkLateAnswer                    // an answer came late
+	MarkLateTick                      // a deadline was seen late
+	MarkLost                          // an answer was lost until calm
+	MarkJump                          // time leapt
+	MarkSlowRecord                    // a record was slow to become durable
+	MarkSpawnFailed                   // a spawn failed
+	MarkKilledInSpawn                 // a spawn was killed before it came back
+	MarkLeftovers                     // something outlived its main process
+	MarkDeaf                          // a stop signal was ignored
+	MarkStuck                         // a kill took longer than KillPatience
+	MarkHookFailed                    // a command failed
+	MarkHookHung                      // a command ran until its timeout
+	MarkStale                         // an answer came for an incarnation that was over
+	MarkBackoff                       // a start waited for its backoff
+	MarkReset                         // counters were forgotten after reset_after
+	MarkUnmetNeed                     // a start waited for a need
+	MarkStopOrder                     // a stop waited for a dependent
+	MarkTaskDone                      // a task completed
+	MarkCrashLoop                     // a crash loop was held
+	MarkGaveUp                        // a service failed for good
+	MarkStartTimeout                  // an instance was not ready in time
+	MarkShutdownKill                  // a shutdown killed what had not stopped
+	MarkEssential                     // a service's end shut everything down
+	MarkRefused                       // a command was refused
+	MarkDone                          // a command was done
+	MarkScaledDown                    // an instance ended by scaling
+	MarkDeath                         // a supervisor died
+	MarkUnrecorded                    // … with records that were not durable
+	MarkAdopted                       // what lived was taken up by the next one
+	MarkFound                         // … and had been spawning
+	MarkNotFound                      // what had been spawning was not there
+	MarkMeanwhile                     // an instance ended while no supervisor watched
+	MarkUnknown                       // … and nobody knows how
+	MarkReadyMeanwhile                // it became ready while no supervisor watched
+	MarkDeathInBackoff                // a backoff continued
+	MarkDeathInShutdown               // a shutdown continued
+	MarkGroup                         // a member's end took others of its group with it
+	MarkGroupOrder                    // … and one waited for those after it
+	MarkJudged                        // an instance was judged
+	MarkActed                         // … and taken down for it
+	MarkRecycled                      // an instance was recycled
+	MarkBudgetWait                    // an act waited
+	MarkClock                         // the wall clock was set
+	MarkDeathInGroup                  // a restart of a group continued
+	MarkDeathInTurn                   // a replacement was awaited over a death
+	MarkQuarantined                   // an instance was frozen and left its slot
+	MarkFreezeFailed                  // … or could not be
+	MarkResumed                       // one in quarantine was let run on
+	MarkDeathInQuarantine             // one was taken up by the next supervisor
 	marks
 )
 
@@ -66,7 +70,7 @@ var markNames = [marks]string{
 	"task done", "crash loop", "gave up", "start timeout", "shutdown kill", "essential", "refused", "done", "scaled down",
 	"death", "records lost", "adopted", "found spawned", "not found", "ended meanwhile", "ended unknown", "ready meanwhile",
 	"backoff continued", "shutdown continued", "group", "group order", "judged", "acted", "recycled", "budget wait",
-	"clock set", "group continued", "turn continued",
+	"clock set", "group continued", "turn continued", "quarantined", "freeze failed", "resumed", "quarantine continued",
 }
 
 func (m Mark) String() string { return markNames[m] }

@@ -38,7 +38,12 @@ type incarnation struct {
 	doomed    bool // there was reason to end it before the machine knew that it exists
 	restarted bool // … and a restart was under way
 
-	judged    policy.Cause // an act was asked for
+	iced     bool // it stands still
+	freezing bool // … or was asked to
+	cage     cage
+
+	judged    policy.Cause              // an act was asked for
+	noted     [policy.CauseRecycle]bool // by cause: the event of a judgement that holds was told
 	unhealthy bool
 
 	told told
@@ -207,6 +212,9 @@ func (w *world) signal(a *policy.Action) {
 
 // obey lets the main process end because it was asked to.
 func (w *world) obey(inc *incarnation) {
+	if inc.iced {
+		return
+	}
 	if inc.plan.obey < 0 && !w.calm {
 		w.marks[MarkDeaf]++
 		return

@@ -26,6 +26,7 @@ const (
 	itReplay                      // ev reaches the machine again
 	itDurable                     // out's records are durable
 	itExists                      // inc's process exists, its exec succeeded
+	itFreezes                     // inc stands still, or cannot be made to
 	itDies                        // inc's main process ends by itself or by a signal
 	itKilled                      // a kill of inc takes effect
 	itScript                      // script[n] happens

@@ -68,6 +68,8 @@ func (a *Act) what() string {
 		return fmt.Sprintf("shutdown, code %d", a.Shutdown.Code)
 	case a.Death != nil:
 		return fmt.Sprintf("the supervisor dies; the next one is there after %v (%d permille of the ends unknown)", a.Death.Down, a.Death.Unknown)
+	case a.Inmate != nil:
+		return fmt.Sprintf("a person asks for the oldest of %s in quarantine (resume: %v)", a.Inmate.Service, a.Inmate.Resume)
 	case a.Judge != nil:
 		j := a.Judge
 		what := "is judged (" + string(j.On) + ")"

@@ -23,25 +23,26 @@ type Scenario struct {
 
 // Faults says how often things go wrong, in permille of the cases.
 type Faults struct {
-	SpawnFails int // no process: the service's fault (ENOENT, EACCES) …
-	SpawnAgain int // … or the machine's, and passing (EAGAIN, ENOMEM)
-	SpawnHangs int // the spawn takes up to a minute
-	Crash      int // the main process ends by itself, soon …
-	Fatal      int // … and those ends that carry a fatal code
-	Leftovers  int // something outlives the main process
-	NeverReady int // no readiness comes
-	Deaf       int // the stop signal is ignored
-	SlowKill   int // a kill takes long …
-	Stuck      int // … or longer than KillPatience
-	HookFails  int // a stop or reload command fails …
-	HookHangs  int // … or runs until its timeout
-	Lost       int // an answer that a deadline bounds never comes
-	Slow       int // an answer, a record or a tick comes late
-	Replays    int // most times that an answer comes again, 0 to 3 and at random below that
+	SpawnFails  int // no process: the service's fault (ENOENT, EACCES) …
+	SpawnAgain  int // … or the machine's, and passing (EAGAIN, ENOMEM)
+	SpawnHangs  int // the spawn takes up to a minute
+	Crash       int // the main process ends by itself, soon …
+	Fatal       int // … and those ends that carry a fatal code
+	Leftovers   int // something outlives the main process
+	NeverReady  int // no readiness comes
+	Deaf        int // the stop signal is ignored
+	SlowKill    int // a kill takes long …
+	Stuck       int // … or longer than KillPatience
+	HookFails   int // a stop or reload command fails …
+	HookHangs   int // … or runs until its timeout
+	Lost        int // an answer that a deadline bounds never comes
+	FreezeFails int // a freeze is refused
+	Slow        int // an answer, a record or a tick comes late
+	Replays     int // most times that an answer comes again, 0 to 3 and at random below that
 }
 
 // Act is something that happens to the world at a moment. Exactly one of
-// Command, Shutdown, Crash, Death, Judge, Clock and Jump is set.
+// Command, Shutdown, Crash, Death, Judge, Inmate, Clock and Jump is set.
 type Act struct {
 	At       time.Duration
 	Command  *policy.Command // Request is given by the world
@@ -49,6 +50,7 @@ type Act struct {
 	Crash    *Crash
 	Death    *Death
 	Judge    *Judge
+	Inmate   *InmateAct
 	Clock    time.Duration // the wall clock is set by so much
 	Jump     time.Duration // the driver does not come to run for so long
 }
@@ -104,7 +106,8 @@ func generateFaults(c *chance) Faults {
 		SpawnFails: often(200), SpawnAgain: often(200), SpawnHangs: often(100),
 		Crash: often(900), Fatal: often(100), Leftovers: often(600),
 		NeverReady: often(300), Deaf: often(500), SlowKill: often(500), Stuck: often(100),
-		HookFails: often(500), HookHangs: often(300),
+		FreezeFails: often(300),
+		HookFails:   often(500), HookHangs: often(300),
 		Lost: often(100), Slow: often(300), Replays: 3,
 	}
 }
@@ -126,6 +129,8 @@ func generateScript(c *chance, s *Scenario) []Act {
 				acts = append(acts, Act{At: at, Judge: generateJudge(c, s.Spec)})
 				at += c.spread(time.Millisecond, 10*time.Second)
 			}
+		case c.of(80):
+			acts = append(acts, Act{At: at, Inmate: &InmateAct{Service: s.Spec.Services[c.below(len(s.Spec.Services))].Name, Resume: c.of(500)}})
 		case c.of(250):
 			acts = append(acts, Act{At: at, Crash: generateCrash(c, s.Spec)})
 		default:
@@ -184,7 +189,7 @@ func generateJudge(c *chance, sp *spec.Spec) *Judge {
 	return &Judge{
 		Service: svc.Name, Instance: c.below(max(svc.Instances, 1)), Withdraw: c.of(150),
 		Cause: pick(c, policy.CauseCheck, policy.CauseCheck, policy.CauseOutlier, policy.CauseMemory, policy.CauseLeak),
-		On:    pick(c, spec.OnFailureRestart, spec.OnFailureRestart, spec.OnFailureRestart, spec.OnFailureDump, spec.OnFailureAlert),
+		On:    pick(c, spec.OnFailureRestart, spec.OnFailureRestart, spec.OnFailureRestart, spec.OnFailureDump, spec.OnFailureAlert, spec.OnFailureIsolate, spec.OnFailureIsolate, spec.OnFailureIsolate),
 	}
 }
 

@@ -143,6 +143,26 @@ func (t *trace) event(w *world, ev policy.Event) {
 		t.ref(w, ev.Ref)
 		t.str(" ")
 		t.num(int64(ev.Cause))
+	case policy.Frozen:
+		t.str("frozen ")
+		t.ref(w, ev.Ref)
+	case policy.FreezeFailed:
+		t.str("freeze failed ")
+		t.ref(w, ev.Ref)
+	case policy.Thawed:
+		t.str("thawed ")
+		t.ref(w, ev.Ref)
+		t.str(" ")
+		t.str(ev.Cause)
+	case policy.Inmate:
+		t.str("? ")
+		t.uint(uint64(ev.Request))
+		if ev.Resume {
+			t.str(" resume ")
+		} else {
+			t.str(" end ")
+		}
+		t.str(ev.ID)
 	case policy.ClockChanged:
 		t.str("clock ")
 		t.str(ev.Wall.Format("01-02 15:04:05"))
@@ -215,6 +235,8 @@ func (t *trace) record(w *world, r policy.Record) {
 			t.str(m.Phase)
 		}
 		return
+	case policy.RecordInmate:
+		t.str(" inmate ")
 	case policy.RecordIncarnations:
 		t.str(" incarnations ")
 	case policy.RecordStopped:
@@ -262,6 +284,12 @@ func (t *trace) action(w *world, a *policy.Action) {
 		t.ref(w, a.Ref)
 		t.str(" #")
 		t.uint(a.Token)
+	case policy.ActFreeze:
+		t.str(" freeze ")
+		t.ref(w, a.Ref)
+	case policy.ActThaw:
+		t.str(" thaw ")
+		t.ref(w, a.Ref)
 	case policy.ActRevert:
 		t.str(" revert ")
 		t.str(a.Service)

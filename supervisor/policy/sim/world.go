@@ -148,7 +148,12 @@ func (w *world) take() {
 		w.back()
 	case itExists:
 		w.exists(it.inc)
+	case itFreezes:
+		w.freezes(it.inc)
 	case itDies:
+		if it.inc.iced {
+			return // what stands still does not end by itself
+		}
 		if it.n == ownLife && w.calm && it.inc.svc.spec.Type == taskType {
 			it.inc.status = policy.Status{}
 		} else if it.n == ownLife && w.calm {
@@ -245,6 +250,10 @@ func (w *world) carryOut(a *policy.Action) {
 		w.kill(a.Ref)
 	case policy.ActHook:
 		w.hook(a)
+	case policy.ActFreeze:
+		w.freeze(a.Ref)
+	case policy.ActThaw:
+		w.thaw(a.Ref)
 	case policy.ActEnd:
 		w.end = true
 	}
@@ -255,7 +264,7 @@ func (w *world) act(a *Act) {
 	if a.Death != nil {
 		w.deaths--
 	}
-	if w.calm || w.absent && (a.Command != nil || a.Shutdown != nil || a.Judge != nil) { // nobody hears it
+	if w.calm || w.absent && (a.Command != nil || a.Shutdown != nil || a.Judge != nil || a.Inmate != nil) { // nobody hears it
 		return
 	}
 	switch {
@@ -276,6 +285,8 @@ func (w *world) act(a *Act) {
 		}
 	case a.Judge != nil:
 		w.judge(a.Judge)
+	case a.Inmate != nil:
+		w.askInmate(a.Inmate)
 	case a.Clock != 0:
 		w.marks[MarkClock]++
 		w.offset += a.Clock

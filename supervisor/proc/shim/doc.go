@@ -26,7 +26,7 @@ import "syscall"
 // The descriptors that nines-exec is started with besides 0, 1 and 2.
 const (
 	SettingsFD = 3
-	StatusFD   = 4
+	StatusFD   = 4 // a stream socket: whoever reads it may be gone, and a pipe would then end the service by SIGPIPE
 	ListenFD   = 5 // the first of the listening sockets
 )
 
@@ -54,13 +54,13 @@ type Failure struct {
 	Detail uint32
 }
 
-// The status pipe carries at most one reached and one failed record, each
+// The status socket carries at most one reached and one failed record, each
 // written at once.
 const (
 	recordReached = 'E'
 	recordFailed  = 'F'
 	failedSize    = 10
-	// StatusMax is the most that can come through the status pipe.
+	// StatusMax is the most that can come through the status socket.
 	StatusMax = 1 + failedSize
 )
 
@@ -71,7 +71,7 @@ func appendFailure(b []byte, f Failure) []byte {
 	return appendUint32(b, f.Detail)
 }
 
-// ParseStatus reads all that came through the status pipe: whether the exec
+// ParseStatus reads all that came through the status socket: whether the exec
 // was reached, and what failed, nil if nothing. ok is false when it is neither
 // of what nines-exec writes.
 func ParseStatus(b []byte) (reached bool, failure *Failure, ok bool) {

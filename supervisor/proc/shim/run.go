@@ -18,7 +18,7 @@ const (
 
 // Run is nines-exec: it reads the settings, applies them and execs. It returns
 // only when that failed, with the exit status, after having said on the status
-// pipe what failed.
+// socket what failed.
 func Run() (status int) {
 	// Nice, credentials and the signal mask are a thread's, and the thread that
 	// execs is what the service becomes.
@@ -39,16 +39,26 @@ func Run() (status int) {
 	}
 	// Tells the spawner that what ends the process from here on is no longer
 	// us. If it cannot be told, there is nobody to tell.
-	_, _ = unix.Write(int(say), []byte{recordReached})
+	_ = say.send([]byte{recordReached})
 	return say.fail(Failure{Step: StepExec, Errno: errno(syscall.Exec(s.Path, s.Argv, s.Env))})
 }
 
-// speaker is the descriptor of the status pipe.
+// speaker is the descriptor of the status socket.
 type speaker int
+
+// send says it to whoever still listens. The signals are the service's by then:
+// a SIGPIPE would end it.
+func (say speaker) send(b []byte) error {
+	for {
+		if err := unix.Send(int(say), b, unix.MSG_NOSIGNAL); err != unix.EINTR {
+			return err
+		}
+	}
+}
 
 // fail tells the spawner and gives the exit status.
 func (say speaker) fail(f Failure) int {
-	if _, err := unix.Write(int(say), appendFailure(nil, f)); err == unix.EBADF {
+	if err := say.send(appendFailure(nil, f)); err == unix.EBADF || err == unix.ENOTSOCK {
 		// Not started by the spawner. Any other error means that it is gone,
 		// and there is nobody to tell.
 		_, _ = unix.Write(unix.Stderr, []byte("nines-exec: cannot read its settings: only the supervisor can start it\n"))
@@ -64,7 +74,7 @@ func (say speaker) fail(f Failure) int {
 
 // listen moves the listening sockets from ListenFD to where sd_listen_fds(3)
 // looks for them, and adds LISTEN_PID: our pid is the service's. The status
-// pipe, which is in their way, moves behind them.
+// socket, which is in their way, moves behind them.
 func (s *Settings) listen(say speaker) (speaker, syscall.Errno) {
 	if s.Listen == 0 {
 		return say, 0

@@ -50,6 +50,7 @@ func listen(args []string) {
 		}()
 	}
 	if arg(args, 0, "") == "drain" {
+		bloat(args[1:])
 		term := make(chan os.Signal, 1)
 		signal.Notify(term, syscall.SIGTERM)
 		say()

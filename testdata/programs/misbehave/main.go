@@ -24,7 +24,11 @@
 //	                       they can until there have been N in all, then go on;
 //	                       setsid: each in a session of its own
 //	spin [THREADS]         uses whole CPUs
-//	leak BYTES MAX         takes BYTES every 10 ms and touches them, up to MAX
+//	leak BYTES MAX [EVERY] takes BYTES every 10 ms (EVERY) and touches them, up to
+//	                       MAX
+//	sawtooth LOW HIGH PERIOD
+//	                       grows from LOW to HIGH bytes in that time, gives back
+//	                       what is above LOW, and so on
 //	flood [LINES]          numbered lines as fast as they go; without LINES for
 //	                       ever, else it exits 0 after them
 //	hang                   does nothing at all, not even say its line
@@ -38,17 +42,22 @@
 //	http                   serves on 127.0.0.1:$NINES_PORT_http: / answers JSON
 //	                       with pid, instance, service, incarnation; /exit?code=N
 //	                       exits, /hang does not answer, /status?code=N answers N
-//	listen [drain]         answers a line with a line of words on each socket that
+//	listen [drain [BYTES AFTER]]
+//	                       answers a line with a line of words on each socket that
 //	                       it was given as sd_listen_fds(3) has it: socket NAME,
 //	                       pid, instance, the sockets' names and the descriptor
 //	                       that NINES_FD_NAME says. It checks LISTEN_PID. drain:
-//	                       on SIGTERM it answers whom it has accepted, and exits 0
+//	                       on SIGTERM it answers whom it has accepted, and exits 0;
+//	                       AFTER a time it takes BYTES
 //	ask NETWORK ADDRESS N  connects and asks N times, one after the other, and
 //	                       prints each answer; exits 1 if it was refused
 //	ask NETWORK ADDRESS until FILE
 //	                       goes on until FILE exists, then prints "asked N lost M
 //	                       pids P"; lost are those accepted and not answered.
 //	                       Exits 1 if it was refused
+//	known FOLDER           goes on with a file, sockets, a mapping and a thread whose
+//	                       places are known, see known; it says "misbehave known
+//	                       PID", where it listens and where it is connected from
 //	report FILE [stay]     writes what it was started with (arguments,
 //	                       environment, descriptors, limits, ids, signals, …) to
 //	                       FILE as JSON, see Report; then exits 0, or goes on
@@ -96,6 +105,7 @@ func modes() map[string]func(args []string) {
 		"forkbomb":    forkbomb,
 		"spin":        spin,
 		"leak":        leak,
+		"sawtooth":    sawtooth,
 		"flood":       flood,
 		"hang":        func([]string) { forever() },
 		"stop":        func([]string) { say(); check(unix.Kill(os.Getpid(), unix.SIGSTOP)); forever() },
@@ -105,6 +115,7 @@ func modes() map[string]func(args []string) {
 		"listen":      listen,
 		"ask":         ask,
 		"report":      report,
+		"known":       known,
 		".sleep":      func([]string) { forever() },
 		".daemon":     func([]string) { left(child(false, os.Environ(), ".sleep")) },
 		".bomb":       bomb,
@@ -287,20 +298,4 @@ func spin(args []string) {
 		}()
 	}
 	forever()
-}
-
-func leak(args []string) {
-	step, most := integer(arg(args, 0, "1048576")), integer(arg(args, 1, "268435456"))
-	say()
-	var kept [][]byte
-	for (len(kept)+1)*step <= most {
-		b := make([]byte, step)
-		for i := 0; i < len(b); i += 4096 {
-			b[i] = 1
-		}
-		kept = append(kept, b)
-		time.Sleep(10 * time.Millisecond)
-	}
-	forever()
-	runtime.KeepAlive(kept)
 }

@@ -8,6 +8,8 @@
 //	guest orphans N     leave N children to PID 1, waiting for a signal
 //	guest limit PID nofile N
 //	                    set a process's soft limit of open files
+//	guest container [-ro] CGROUP COMMAND…
+//	                    run it there, in a cgroup namespace of its own
 //	go build …          see gobuild.go
 package main
 
@@ -55,6 +57,8 @@ func run(args []string) error {
 		return loadModules()
 	case "limit":
 		return limit(args[2:])
+	case "container":
+		return container(args[2:])
 	case "orphans":
 		return orphans(args[2:])
 	}
