@@ -456,10 +456,13 @@ func cmdWaitFile(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// pidOf finds a pid by name, and fails where there is none.
+// pidOf waits for it: the log process may just be started again.
 func (r *running) pidOf(ts *testscript.TestScript, name string) int {
-	pid, err := r.findPID(ts, name)
-	ts.Check(err)
+	var pid int
+	r.until(ts, name+" has a process", func() (err error) {
+		pid, err = r.findPID(ts, name)
+		return err
+	})
 	return pid
 }
 

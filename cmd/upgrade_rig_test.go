@@ -68,6 +68,15 @@ func beginUpgrades(t *testing.T, steady int, more string, env ...string) *upgrad
 	go func() { u.done <- u.cmd.Wait() }()
 	waitFor(t, "all are up", func() error { return allUp(u.running, 0) })
 	u.pids = steadyPIDs(t, u.running)
+	waitFor(t, "all who talk have talked", func() error {
+		for i := range 5 {
+			b, err := os.ReadFile(fmt.Sprintf("%s/log/talk/%d.log", dir, i))
+			if n := bytes.Count(b, []byte("\n")); err != nil || n < 10 {
+				return fmt.Errorf("talk/%d has written %d lines, %v", i, n, err)
+			}
+		}
+		return nil
+	})
 	u.asked = visit(t, u.running)
 	return u
 }

@@ -27,8 +27,6 @@ func notYet(path string) (meanwhile string, ok bool) {
 		return "The instance counts as ready when exec succeeded.", true
 	case "service.crash_loop.then=rollback":
 		return "There are no revisions yet to go back to: a crash loop is held.", true
-	case "service.memory", "service.cpu", "service.pids", "service.io":
-		return "The limits are not set.", true
 	case "service.sandbox":
 		return "The service runs without a sandbox.", true
 	case "service.listen.share=reuseport", "service.listen.address=udp":
