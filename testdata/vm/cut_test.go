@@ -12,6 +12,7 @@ import (
 // last, or what had not been acknowledged yet, holds at the next boot; the journal
 // opens and has what was before; a stop is forgotten.
 func TestApplyPowerCut(t *testing.T) {
+	t.Parallel()
 	m := Machine{
 		Disks: []Disk{NewDisk(t, 64, "/var/lib/nines")},
 		Spec:  fmt.Sprintf(cutSpec, 0),

@@ -11,6 +11,7 @@ import (
 // without controllers, and where it may not write. It does what can be done
 // there, and says what cannot.
 func TestDelegation(t *testing.T) {
+	t.Parallel()
 	const web = `
 service "web" {
   command = ["sleep", "1000"]

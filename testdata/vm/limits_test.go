@@ -29,6 +29,7 @@ func instance(t *testing.T, st ipc.Status, id string) ipc.Instance {
 // SIGKILL is not. cpu.max is kept, memory.high and pids.max hold up who passes
 // them alone.
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	r := Run(t, Machine{CPUs: 2, Memory: 1024, Timeout: 5 * time.Minute, Spec: `
 service "all" {
   command = ["sh", "-c", "g=/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup); cd $g; tail -n +1 memory.low memory.high memory.max memory.swap.max memory.oom.group cpu.max pids.max ../cpu.weight ../memory.low >/out/all; [ ! -e ../io.weight ] || cat ../io.weight >/out/io; exec sleep 1000"]

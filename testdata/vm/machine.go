@@ -62,7 +62,7 @@ type Machine struct {
 	// VirtualTime lets the guest's clock jump to the next timer when nothing runs,
 	// so that an hour of waiting takes seconds. It is for one CPU.
 	VirtualTime bool
-	// Timeout is when the machine is killed; 120s.
+	// Timeout is when the machine is killed; four minutes.
 	Timeout time.Duration
 }
 

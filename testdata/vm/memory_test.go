@@ -10,6 +10,7 @@ import (
 // memory killer. A heap that is collected is left alone, and so is a service
 // whose page cache grows: it holds nothing that the kernel could not take.
 func TestMemory(t *testing.T) {
+	t.Parallel()
 	r := Run(t, Machine{CPUs: 2, Memory: 1024, Disks: []Disk{NewDisk(t, 512, "/data")}, Spec: `
 service "leak" {
   command = ["misbehave", "leak", "524288", "1073741824", "250ms"]

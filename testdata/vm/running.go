@@ -121,7 +121,7 @@ func Start(t testing.TB, m Machine) *VM {
 // start starts QEMU; dir is for what it reads and writes.
 func start(m Machine, k *Kernel, dir string) (*VM, error) {
 	if m.Timeout == 0 {
-		m.Timeout = 2 * time.Minute
+		m.Timeout = 4 * time.Minute
 	}
 	if err := m.initramfs(filepath.Join(dir, "initramfs"), k); err != nil {
 		return nil, err

@@ -35,6 +35,20 @@ func pids(st ipc.Status, service string) map[string]int {
 	return all
 }
 
+// envInt is a number from the environment.
+func envInt(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("cannot use %s: %v", name, err)
+	}
+	return n
+}
+
 // TestServices: PID 1 of a machine with every controller, and its orderly end.
 func TestServices(t *testing.T) {
 	t.Parallel()
@@ -107,11 +121,13 @@ grep VmRSS /proc/1/status
 	t.Log(r.Output)
 }
 
-// TestSupervisorKilled: under load, by each signal, and stopped until the
-// watchdog notices. No service notices.
+// TestSupervisorKilled: NINES_VM_KILLS times (4), under load, by each signal, and
+// stopped until the watchdog notices. No service notices, nor does who connects to
+// one, and no line is lost.
 func TestSupervisorKilled(t *testing.T) {
 	t.Parallel()
-	r := Run(t, Machine{CPUs: 2, Env: []string{"NINES_WATCHDOG=3s"}, Spec: `
+	kills := envInt(t, "NINES_VM_KILLS", 4)
+	r := Run(t, Machine{CPUs: 2, Env: []string{"NINES_WATCHDOG=3s"}, Timeout: 4*time.Minute + time.Duration(kills)*10*time.Second, Spec: `
 service "steady" {
   command   = ["sleep", "1000"]
   instances = 10
@@ -130,34 +146,62 @@ service "crash" {
 service "talk" {
   command = ["sh", "-c", "i=0; while sleep 0.02; do i=$((i+1)); echo $i; done"]
 }
-`, Script: `
-up steady talk
+service "door" {
+  command = ["misbehave", "listen"]
+  listen "s" {
+    address = "unix:///tmp/door"
+  }
+}
+`, Script: fmt.Sprintf(`
+up steady talk door
 nines status --json >/out/before.json
+misbehave ask unix /tmp/door until /tmp/enough >/out/asked &
 supervisor() { nines status --json | sed 's/.*"supervisor":{[^}]*"pid":\([0-9]*\).*/\1/'; }
 back() { p=$(supervisor) && [ -n "$p" ] && [ "$p" != "$old" ]; }
-for signal in KILL SEGV ABRT STOP; do
-	old=$(supervisor)
-	kill -$signal $old
-	await 60 back
-	up steady talk
-	echo "$signal $(cut -d' ' -f1 /proc/uptime)"
+n=0
+while [ $n -lt %d ]; do
+	for signal in KILL SEGV ABRT STOP; do
+		sleep 0.$((RANDOM %% 10))
+		old=$(supervisor)
+		kill -$signal $old
+		await 60 back
+		up steady talk door
+		n=$((n+1))
+		echo "$signal $(cut -d' ' -f1 /proc/uptime)"
+	done
 done
+>/tmp/enough
+wait $! || fail "$(cat /out/asked)"
 nines status --json >/out/after.json
 nines logs -n 100000 talk >/out/talk
 zombies=$(cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z ' || :)
 [ "$zombies" = 0 ] || fail "$zombies zombies"
-`})
+`, kills)})
 	before, after := status(t, r, "before.json"), status(t, r, "after.json")
-	for _, service := range []string{"steady", "talk"} {
+	for _, service := range []string{"steady", "talk", "door"} {
 		was, is := pids(before, service), pids(after, service)
 		if len(was) == 0 || fmt.Sprint(was) != fmt.Sprint(is) {
 			t.Errorf("%s: pids %v became %v", service, was, is)
 		}
 	}
-	if after.Supervisor.Restarts != 4 {
-		t.Errorf("supervisor restarts: %d, want 4", after.Supervisor.Restarts)
+	if want := (kills + 3) / 4 * 4; after.Supervisor.Restarts != want {
+		t.Errorf("supervisor restarts: %d, want %d", after.Supervisor.Restarts, want)
 	}
-	t.Log(r.Output)
+	said := 0
+	for line := range strings.Lines(string(r.Files["talk"])) {
+		text := line[strings.LastIndexByte(strings.TrimSpace(line), ' ')+1:]
+		n, err := strconv.Atoi(strings.TrimSpace(text))
+		if said++; err != nil || n != said {
+			t.Fatalf("line %d of talk is %q", said, line)
+		}
+	}
+	if said == 0 {
+		t.Error("talk has said nothing")
+	}
+	if asked := string(r.Files["asked"]); !strings.Contains(asked, " lost 0 pids 1") {
+		t.Errorf("asking at a listener: %q", asked)
+	}
+	t.Logf("%s\n%s%d lines", r.Output, r.Files["asked"], said)
 }
 
 // TestForkBomb: stop ends all of it, sessions of its own or not.
@@ -194,13 +238,7 @@ up sibling
 // NINES_VM_INSTANCES says, and the next one takes them all as they are.
 func TestManyAdopted(t *testing.T) {
 	t.Parallel()
-	n := 1000
-	if text := os.Getenv("NINES_VM_INSTANCES"); text != "" {
-		var err error
-		if n, err = strconv.Atoi(text); err != nil {
-			t.Fatalf("cannot use NINES_VM_INSTANCES: %v", err)
-		}
-	}
+	n := envInt(t, "NINES_VM_INSTANCES", 300)
 	m := Machine{CPUs: 2, Memory: 1024 + n/5, Spec: fmt.Sprintf(`
 service "many" {
   command   = ["sleep", "100000"]
