@@ -24,7 +24,7 @@ An instance that fails a check with on_failure = "isolate" is frozen where it
 stands, and another takes its place. It is kept until its isolate block, a stop
 of its service or a person ends it.`,
 		Example: `  nines quarantine
-  nines quarantine inspect web/0.17`,
+  nines quarantine --json`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usageError("quarantine: unknown command %s: list, inspect, kill or resume (see \"nines quarantine --help\")", quote(args[0]))
