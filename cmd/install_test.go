@@ -36,7 +36,7 @@ func TestInstall(t *testing.T) {
 		"share/man/man1/nines.1", "share/man/man5/nines.hcl.5", "share/man/man8/nines-exec.8", "share/man/man8/nines-init.8", "share/man/man8/nines-log.8",
 		"share/nines/manifest",
 	}
-	for _, name := range subcommands(t, bin) {
+	for _, name := range append(subcommands(t, bin), "quarantine-inspect", "quarantine-kill", "quarantine-list", "quarantine-resume") {
 		want = append(want, "share/man/man1/nines-"+name+".1")
 	}
 	slices.Sort(want)

@@ -21,9 +21,6 @@ func newPage(name string, section int, brief string) *page {
 // path is where the page belongs below share/man.
 func (p *page) path() string { return fmt.Sprintf("man%d/%s.%d", p.section, p.name, p.section) }
 
-// ref is how other pages name it.
-func (p *page) ref() string { return fmt.Sprintf(".BR %s (%d)", escape(p.name), p.section) }
-
 // bytes is the whole page. It says no date: the same tree gives the same bytes.
 func (p *page) bytes() []byte {
 	return []byte(fmt.Sprintf(".TH %q %d \"\" \"nines\" \"nines\"\n.SH NAME\n%s \\- %s\n", strings.ToUpper(p.name), p.section, escape(p.name), escape(p.brief)) +

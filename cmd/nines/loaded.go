@@ -81,7 +81,7 @@ func heldDigest(path string) string {
 	}
 	h := sha256.New()
 	for _, k := range slices.Sorted(maps.Keys(env)) {
-		fmt.Fprintf(h, "%d %d %s%s", len(k), len(env[k]), k, env[k])
+		h.Write(fmt.Appendf(nil, "%d %d %s%s", len(k), len(env[k]), k, env[k]))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -23,9 +23,11 @@ func newQuarantineCmd(a *app) *cobra.Command {
 An instance that fails a check with on_failure = "isolate" is frozen where it
 stands, and another takes its place. It is kept until its isolate block, a stop
 of its service or a person ends it.`,
+		Example: `  nines quarantine
+  nines quarantine --json`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError("quarantine: unknown command %s: list, inspect, kill or resume", quote(args[0]))
+				return usageError("quarantine: unknown command %s: list, inspect, kill or resume (see \"nines quarantine --help\")", quote(args[0]))
 			}
 			return nil
 		},
@@ -34,7 +36,8 @@ of its service or a person ends it.`,
 	}
 	jsonFlag(cmd, &asJSON)
 	list := &cobra.Command{
-		Use: "list", Short: "List them, with an id for each", Args: argsBetween(0, 0), ValidArgsFunction: cobra.NoFileCompletions,
+		Use: "list", Short: "List them, with an id for each", Example: "  nines quarantine list --json",
+		Args: argsBetween(0, 0), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.listQuarantine(cmd.Context(), asJSON) },
 	}
 	jsonFlag(list, &asJSON)
@@ -49,7 +52,8 @@ Where they share a socket, it takes connections again.`))
 // newInmateCmd is a command that does something to one in quarantine.
 func newInmateCmd(a *app, verb, short, long string) *cobra.Command {
 	return &cobra.Command{
-		Use: verb + " ID", Short: short, Long: long, Args: argsBetween(1, 1), ValidArgsFunction: a.completeInmates,
+		Use: verb + " ID", Short: short, Long: long, Example: "  nines quarantine " + verb + " web/0.17",
+		Args: argsBetween(1, 1), ValidArgsFunction: a.completeInmates,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := a.client()
 			if err != nil {
@@ -74,6 +78,8 @@ without waking it.
 
 --core FILE writes a core of its main process for a debugger. The core holds all
 that the process has in memory, its secrets too; FILE can be read by you alone.`,
+		Example: `  nines quarantine inspect web/0.17
+  nines quarantine inspect web/0.17 --core web.core`,
 		Args: argsBetween(1, 1), ValidArgsFunction: a.completeInmates,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := a.client()

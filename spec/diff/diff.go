@@ -156,10 +156,10 @@ func Digest(s *spec.Service, envFile string) string {
 			continue
 		}
 		if t := text(a.value(s)); t != "" {
-			fmt.Fprintf(h, "%s %d %s\n", a.name, len(t), t)
+			h.Write(fmt.Appendf(nil, "%s %d %s\n", a.name, len(t), t))
 		}
 	}
-	fmt.Fprintf(h, "env_file holds %s\n", envFile)
+	h.Write(fmt.Appendf(nil, "env_file holds %s\n", envFile))
 	return hex.EncodeToString(h.Sum(nil))
 }
 

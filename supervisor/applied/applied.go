@@ -63,7 +63,7 @@ const maxState = 512 << 20
 func Digest(files []load.File) string {
 	h := sha256.New()
 	for _, f := range files {
-		fmt.Fprintf(h, "%d %d\n%s%s", len(f.Name), len(f.Text), f.Name, f.Text)
+		h.Write(fmt.Appendf(nil, "%d %d\n%s%s", len(f.Name), len(f.Text), f.Name, f.Text))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

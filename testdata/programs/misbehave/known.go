@@ -37,8 +37,8 @@ func known(args []string) {
 	check(unix.Pipe2(p[:], unix.O_CLOEXEC))
 	go knownOuter(p[0])
 	fmt.Println("misbehave known", os.Getpid(), l.Addr(), c.LocalAddr())
+	defer runtime.KeepAlive([]any{f, l, u, c, m}) // a collected file is a closed one
 	forever()
-	runtime.KeepAlive([]any{f, l, u, c, m})
 }
 
 //go:noinline
