@@ -228,7 +228,8 @@ func (m *Machine) modules(a *archive, k *Kernel) error {
 // cmdline is the kernel's command line. What follows -- is for PID 1.
 func (m *Machine) cmdline() string {
 	// panic=-1 and QEMU's -no-reboot: the end of PID 1 ends the machine at once.
-	line := "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off no_timer_check random.trust_cpu=on " + m.Cmdline
+	// no5lvl: one table less for each page that the emulation looks up.
+	line := "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off no5lvl nokaslr no_timer_check random.trust_cpu=on " + m.Cmdline
 	if !m.VirtualTime {
 		line += " tsc=reliable"
 	}
