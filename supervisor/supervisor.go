@@ -26,6 +26,7 @@ import (
 	"nines/supervisor/journal"
 	"nines/supervisor/notify"
 	"nines/supervisor/policy"
+	"nines/supervisor/probe/node"
 	"nines/supervisor/proc"
 )
 
@@ -92,6 +93,7 @@ type Supervisor struct {
 	janitor *janitor
 	watcher *watcher
 	sampler *sampler
+	node    *node.Runner
 	killers chan struct{} // bounds concurrent killers
 }
 
@@ -123,6 +125,7 @@ func New(cfg Config) (*Supervisor, error) {
 		memory = h.Memory
 	}
 	s.sampler = newSampler(memory, cfg.Seed, s.clock.now, proc.NewMemoryReader().Held, s.judged, s.log)
+	s.node = s.newNode()
 	s.machine = policy.New(policy.Config{Seed: cfg.Seed, Memory: memory})
 	return s, nil
 }
@@ -172,6 +175,7 @@ func (s *Supervisor) Run() (int, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go s.listenToLogs(ctx)
+	go s.node.Run(ctx)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for s.exit == nil {
