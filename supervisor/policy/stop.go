@@ -68,6 +68,7 @@ func (m *Machine) unready(s *slot) {
 	m.disarm(s, timerSettle)
 	m.disarm(s, timerRecycle)
 	m.dropAct(s)
+	m.reloadCut(s)
 }
 
 // stopTimeout: it did not end in time.
@@ -249,6 +250,6 @@ func (m *Machine) hookDone(e HookDone) {
 	case s.hook:
 		m.dispatch(s, onHookDone, input{})
 	case s.reload:
-		m.reloadDone(s, e.OK, e.Cause)
+		m.hookReloaded(s, e.OK, "the reload command failed: "+e.Cause)
 	}
 }
