@@ -106,3 +106,12 @@ func (m *Machine) mainChanged(s *slot, in input) {
 	m.save(s)
 	m.touch(s)
 }
+
+// Starting says whether ref is on its way up, as far as is known here.
+func (m *Machine) Starting(ref Ref) bool {
+	if ref.Slot < 0 || int(ref.Slot) >= len(m.slots) {
+		return false
+	}
+	s := m.slots[ref.Slot]
+	return s.ref == ref && (s.phase == phaseSpawning || s.phase == phaseStarting)
+}
