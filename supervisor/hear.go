@@ -38,20 +38,29 @@ func (n *notifier) hearLight(src *source) bool {
 		}
 		d, err := src.sock.Take(n.light, false)
 		notify.CloseAll(d.FDs)
-		t, why := n.sender(src, &d.Sender)
+		t, stranger := n.sender(src, &d.Sender)
 		switch {
 		case errors.Is(err, notify.ErrTruncated):
-			n.refuse(t, &d.Sender, "it is longer than 4 KiB")
+			n.tooLong(t, &d.Sender)
 		case err != nil:
 			return true // somebody else took it
 		case t == nil:
-			n.refuse(nil, &d.Sender, why)
+			n.refuse(&d.Sender, stranger)
 		default:
 			said := notify.ParseSaid(d.Text)
 			n.note(t, &said)
 		}
 	}
 	return true
+}
+
+// tooLong says that a message was longer than it may be; n.mu is held.
+func (n *notifier) tooLong(t *talker, from *notify.Sender) {
+	of := stranger{why: "it is longer than 4 KiB"}
+	if t != nil {
+		of.name = t.name
+	}
+	n.refuse(from, of)
 }
 
 // note takes what is light of what was said; n.mu is held.
@@ -127,16 +136,16 @@ func (n *notifier) drain(src *source) {
 			n.mu.Unlock()
 			return
 		}
-		t, why := n.sender(src, &d.Sender)
+		t, stranger := n.sender(src, &d.Sender)
 		switch {
 		case errors.Is(err, notify.ErrTruncated):
-			n.refuse(t, &d.Sender, "it is longer than 4 KiB")
+			n.tooLong(t, &d.Sender)
 			t = nil
 		case err != nil:
 			n.s.log.Error("cannot hear what services say", "what", src.key, "err", err)
 			t = nil
 		case t == nil:
-			n.refuse(nil, &d.Sender, why)
+			n.refuse(&d.Sender, stranger)
 		}
 		n.mu.Unlock()
 		if t != nil {

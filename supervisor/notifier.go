@@ -36,9 +36,10 @@ const (
 type notifier struct {
 	s       *Supervisor
 	poll    *notify.Poller // nil: there is none, and nothing is heard
-	address notify.Address // of the one socket; at level none what the others begin with
+	address notify.Address // of the one socket
 	done    chan struct{}  // one word: the loop has dealt with what was left to it
 	stopped chan struct{}
+	back    map[string]int // what the keeper handed back, until it is known whose it is
 
 	mu       sync.Mutex
 	shared   *source
@@ -88,7 +89,7 @@ type talker struct {
 
 func newNotifier(s *Supervisor) *notifier {
 	return &notifier{
-		s: s, done: make(chan struct{}, 1), stopped: make(chan struct{}),
+		s: s, done: make(chan struct{}, 1), stopped: make(chan struct{}), back: map[string]int{},
 		sources: map[uint32]*source{}, talkers: map[string]*talker{}, cgroups: map[uint64]*talker{}, refused: map[string]*refusal{},
 		light: make([]byte, notify.MaxDatagram), heavy: make([]byte, notify.MaxDatagram),
 	}
@@ -129,10 +130,15 @@ func (n *notifier) begin() {
 	if n.poll, err = notify.NewPoller(); err != nil {
 		n.s.log.Error("services cannot say that they are ready, or alive", "err", err)
 	}
-	n.address = n.where()
-	fd, had := cfg.Sockets[keyNotify]
-	delete(cfg.Sockets, keyNotify)
-	if had {
+	n.address = n.where("")
+	for key, fd := range cfg.Sockets {
+		if key == keyNotify || strings.HasPrefix(key, keyReady) || strings.HasPrefix(key, keyNotify+":") {
+			n.back[key] = fd
+			delete(cfg.Sockets, key)
+		}
+	}
+	if fd, had := n.back[keyNotify]; had {
+		delete(n.back, keyNotify)
 		sock, err := notify.TakeSocket(fd)
 		if err == nil && cfg.Cgroups != nil && sock.Address() == n.address && sock.Reachable() {
 			n.stale = true
@@ -151,20 +157,15 @@ func (n *notifier) begin() {
 	}
 }
 
-// where the socket is: what a person set, else in the runtime directory, or where
-// that path is too long, in the abstract namespace.
-func (n *notifier) where() notify.Address {
-	if a := notify.Address(n.s.cfg.NotifySocket); a != "" {
-		return a
+// where a socket is: what a person set, else in the runtime directory, or where
+// that path is too long, in the abstract namespace; with the suffix.
+func (n *notifier) where(suffix string) notify.Address {
+	a := notify.Address(n.s.cfg.NotifySocket)
+	if a == "" {
+		a = notify.Address(n.s.cfg.RuntimeDir + "/notify")
 	}
-	// At level none instances have theirs beside it.
-	a := notify.Address(n.s.cfg.RuntimeDir + "/notify")
-	longest := len(a)
-	if n.s.cfg.Cgroups == nil {
-		longest += spec.MaxName + len(".10000.18446744073709551615")
-	}
-	if longest > notify.MaxAddress {
-		return notify.Address("@nines/" + strings.TrimSuffix(n.s.mark, ":"))
+	if a += notify.Address(suffix); len(a) > notify.MaxAddress {
+		a = notify.Address("@nines/" + strings.TrimSuffix(n.s.mark, ":") + suffix)
 	}
 	return a
 }
@@ -291,7 +292,7 @@ func (n *notifier) talker(in *incarnation) *talker {
 func (n *notifier) open(t *talker, c *proc.Command) error {
 	address := n.address
 	if n.s.cfg.Cgroups == nil {
-		address += notify.Address("." + strings.ReplaceAll(t.name, "/", "."))
+		address = n.where("." + strings.ReplaceAll(t.name, "/", "."))
 		uid, gid := -1, -1
 		if c.Credential != nil {
 			uid, gid = int(c.Credential.UID), int(c.Credential.GID)
@@ -372,7 +373,7 @@ func (n *notifier) end(in *incarnation) {
 
 // adopt: an earlier supervisor started it.
 func (n *notifier) adopt(in *incarnation) {
-	back := n.s.cfg.Sockets
+	back := n.back
 	pipe, piped := back[keyReady+in.name]
 	sock, own := back[keyNotify+":"+in.name]
 	delete(back, keyReady+in.name)
@@ -403,13 +404,11 @@ func (n *notifier) adopt(in *incarnation) {
 
 // adopted drops what was handed back and is nobody's any more.
 func (n *notifier) adopted() {
-	for _, key := range slices.Sorted(maps.Keys(n.s.cfg.Sockets)) {
-		if strings.HasPrefix(key, keyReady) || strings.HasPrefix(key, keyNotify+":") {
-			proc.Close(n.s.cfg.Sockets[key])
-			delete(n.s.cfg.Sockets, key)
-			n.forgetFD(key)
-		}
+	for _, key := range slices.Sorted(maps.Keys(n.back)) {
+		proc.Close(n.back[key])
+		n.forgetFD(key)
 	}
+	clear(n.back)
 	for name := range n.s.cfg.Past.Statuses {
 		n.mu.Lock()
 		_, lives := n.talkers[name]

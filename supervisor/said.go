@@ -112,14 +112,22 @@ func (n *notifier) statuses(live map[policy.Slot]*incarnation) map[policy.Slot]s
 	return all
 }
 
+// stranger is a sender that nobody listens to.
+type stranger struct {
+	name string // of the group that it belongs to: "web/0.17"; "": of none
+	why  string
+}
+
+func nobody() stranger { return stranger{why: "its sender belongs to no instance"} }
+
 // sender finds out who sent a datagram, or why nobody is listened to; n.mu is
 // held.
-func (n *notifier) sender(src *source, from *notify.Sender) (*talker, string) {
+func (n *notifier) sender(src *source, from *notify.Sender) (*talker, stranger) {
 	if src.of != nil {
 		return n.belongs(src.of, from)
 	}
 	if t := n.cgroups[from.Cgroup]; t != nil && from.Cgroup != 0 {
-		return t, ""
+		return t, stranger{}
 	}
 	name, ok := n.s.cfg.Cgroups.NameOf(from.PID)
 	if !ok && from.Cgroup == 0 {
@@ -127,21 +135,21 @@ func (n *notifier) sender(src *source, from *notify.Sender) (*talker, string) {
 		// reaped keeps its pid.
 		for _, t := range n.talkers {
 			if pid := t.main.Load(); pid != 0 && int(pid) == from.PID {
-				return t, ""
+				return t, stranger{}
 			}
 		}
-		return nil, "its sender has ended, and this kernel does not tell what it belonged to"
+		return nil, stranger{why: "its sender has ended, and this kernel does not tell what it belonged to"}
 	}
 	if !ok {
-		return nil, "its sender belongs to no instance"
+		return nil, nobody()
 	}
 	// A service may have cgroups of its own below its incarnation's.
 	service, rest, _ := strings.Cut(name, "/")
 	incarnation, _, _ := strings.Cut(rest, "/")
 	if t := n.talkers[path.Join(service, incarnation)]; t != nil && talks(t.svc) {
-		return t, ""
+		return t, stranger{}
 	}
-	return nil, "its sender belongs to " + name + ", which has neither ready { notify = \"systemd\" } nor a heartbeat"
+	return nil, stranger{name, "its sender belongs to " + name + ", which has neither ready { notify = \"systemd\" } nor a heartbeat"}
 }
 
 // ancestors bounds how far up the parents of a sender are looked at.
@@ -149,18 +157,19 @@ const ancestors = 64
 
 // belongs says whether who sent to an incarnation's own socket is of it. Of one
 // that has ended nobody knows more than that it could reach the socket.
-func (n *notifier) belongs(t *talker, from *notify.Sender) (*talker, string) {
+func (n *notifier) belongs(t *talker, from *notify.Sender) (*talker, stranger) {
 	if pid := t.main.Load(); pid == 0 || from.PID == int(pid) {
-		return t, "" // or it is only being started
+		return t, stranger{} // or it is only being started
 	}
 	if !proc.Runs(from.PID) {
-		return t, ""
+		return t, stranger{}
 	}
 	switch mark := proc.MarkOf(from.PID); {
 	case mark == n.s.mark+t.name:
-		return t, ""
-	case mark != "":
-		return nil, "its sender belongs to " + strings.TrimPrefix(mark, n.s.mark)
+		return t, stranger{}
+	case strings.HasPrefix(mark, n.s.mark):
+		name := strings.TrimPrefix(mark, n.s.mark)
+		return nil, stranger{name, "its sender belongs to " + name + ", and the socket to " + t.name}
 	}
 	pid := from.PID
 	for range ancestors {
@@ -168,10 +177,10 @@ func (n *notifier) belongs(t *talker, from *notify.Sender) (*talker, string) {
 			break
 		}
 		if pid == int(t.main.Load()) {
-			return t, ""
+			return t, stranger{}
 		}
 	}
-	return nil, "its sender belongs to no instance"
+	return nil, nobody()
 }
 
 // refusal is how often something was refused of one sender.
@@ -187,16 +196,20 @@ const (
 	maxRefused   = 256
 )
 
-// refuse says that a message was dropped; n.mu is held. t is whose it is, if that
-// is known.
-func (n *notifier) refuse(t *talker, from *notify.Sender, why string) {
-	if n.stale && t == nil {
+// refuse says that a message of a stranger was dropped; n.mu is held.
+func (n *notifier) refuse(from *notify.Sender, of stranger) {
+	if n.stale {
 		return // of one that ended while no supervisor watched: what it said concerns nobody
 	}
-	who := why
+	n.tellRefused(from, of)
+}
+
+func (n *notifier) tellRefused(from *notify.Sender, of stranger) {
+	who, why := of.name+" "+of.why, of.why
 	e := journal.Entry{Kind: journal.KindNotifyRefused, PID: from.PID}
-	if t != nil {
-		who, e.Service, e.Instance = t.name+why, t.svc.Name, t.id
+	if id, _, ok := cutIncarnation(of.name); ok {
+		e.Instance = id
+		e.Service, _, _ = strings.Cut(id, "/")
 	}
 	r := n.refused[who]
 	if r == nil {
@@ -219,11 +232,21 @@ func (n *notifier) refuse(t *talker, from *notify.Sender, why string) {
 	n.s.note(e)
 }
 
-// complain is refuse from the loop, about a part of a message.
+// complain says, from the loop, that a part of a message was dropped.
 func (n *notifier) complain(t *talker, from *notify.Sender, why string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.refuse(t, from, why)
+	n.tellRefused(from, stranger{t.name, why})
+}
+
+// cutIncarnation takes "web/0.17" apart: "web/0", "17".
+func cutIncarnation(name string) (id, number string, ok bool) {
+	i := strings.LastIndexByte(name, '/')
+	if i < 0 {
+		return "", "", false
+	}
+	index, number, ok := strings.Cut(name[i+1:], ".")
+	return name[:i+1] + index, number, ok
 }
 
 // removeSocket removes the file of a notify socket.

@@ -21,7 +21,7 @@ type Settings struct {
 	// It is not below what the sockets get.
 	Ready int
 	// Watchdog adds WATCHDOG_PID to Env, with the pid that the service has.
-	Watchdog bool
+	Watchdog  bool
 	Dir       string // "": where we are
 	Path      string // what is executed; relative to Dir
 	Argv, Env []string
