@@ -226,8 +226,9 @@
 // too old (ttl, from the freezing), too big (memory_max_total, of its service, and
 // the largest of these of all services together; what it held when it was frozen
 // counts), until a person ends it, until its instance is stopped, scaled away or
-// disabled, or until the shutdown: a stop is not done before it is gone. Its exit
-// is told as any, by its Ref, and only ends the quarantine.
+// disabled, or until the shutdown: a stop is not done before it is gone. An apply
+// that changes these bounds counts at once; a service without an isolate block keeps
+// none. Its exit is told as any, by its Ref, and only ends the quarantine.
 //
 // A person may let it run on (resume): outside its slot, beside the replacement, for
 // a debugger or to finish what it was at. It is not checked, counted or restarted,

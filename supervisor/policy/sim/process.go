@@ -20,6 +20,7 @@ type incarnation struct {
 	plan  plan
 	asked policy.Time // when the machine asked for it
 	step  int         // … and in which step
+	rev   string      // the command, which tells revisions apart
 
 	released bool // the spawn has left: its record is durable
 	resolved bool // the spawn came back, with a process or without
@@ -39,6 +40,7 @@ type incarnation struct {
 	restarted bool // … and a restart was under way
 
 	iced     bool // it stands still
+	thawed   bool // … and was let go on, as a person asked
 	freezing bool // … or was asked to
 	cage     cage
 
