@@ -144,7 +144,8 @@
 // revision: what failed before counts for nothing, what is down starts with it, and
 // of what lives one instance after the other is replaced, each only while all
 // others are up (see roll); where one does not come up, the others stay as they
-// are. A revision that is known by its digest comes back under its own number. All
+// are. What ends for good meanwhile, as the earlier revision, starts with the new one
+// too. A revision that is known by its digest comes back under its own number. All
 // else counts at once, and touches nothing that runs. What needs a service that an
 // apply disables goes down before it.
 //

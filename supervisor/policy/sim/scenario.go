@@ -167,7 +167,13 @@ func generateScript(c *chance, s *Scenario) []Act {
 	if c.of(500) {
 		at := c.between(0, s.Calm)
 		for range 1 + c.below(5) {
-			acts = append(acts, Act{At: at, Apply: generateApply(c, s.Spec)})
+			a := generateApply(c, s.Spec)
+			acts = append(acts, Act{At: at, Apply: a})
+			if e := a.Edits[0]; e.Kind == EditRemove && c.of(500) { // somebody thinks better of it
+				e.Kind = EditAdd
+				at += c.spread(time.Millisecond, 10*time.Second)
+				acts = append(acts, Act{At: at, Apply: &Apply{Edits: []Edit{e}}})
+			}
 			switch { // in bursts, at times with a death in the middle
 			case c.of(300):
 				at += c.spread(time.Microsecond, 10*time.Millisecond)
