@@ -173,7 +173,7 @@ func (m *Machine) change(v *service, digest string, wasDisabled bool) {
 	m.failAll(v, "superseded by an apply"+by(m.applying.by), func(o *operation) bool {
 		return o.verb == VerbScale || o.index >= sp.Instances || v.disabled() && rises(o)
 	})
-	if bug != 12 || !scaled {
+	if bug != 14 || !scaled {
 		v.instances = sp.Instances
 	}
 	if v.instances != old {
@@ -189,6 +189,7 @@ func (m *Machine) change(v *service, digest string, wasDisabled bool) {
 		m.update(v, digest)
 	}
 	m.rearm(v)
+	m.recheck(v)
 	m.rearmRecycle(v)
 	m.rearmInmates(v)
 	a := m.applying

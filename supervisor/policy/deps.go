@@ -73,6 +73,9 @@ func (m *Machine) assess(s *slot) counted {
 // ends with it.
 func (m *Machine) touch(s *slot) {
 	v, old, c := s.svc, s.counted, m.assess(s)
+	if s.suspected != 0 && !s.phase.lives() && m.desired(s).unwanted() {
+		m.clearSuspicion(s)
+	}
 	if v.watched() {
 		m.markOps(v)
 	}
@@ -271,7 +274,7 @@ func (v *service) derive() level {
 // evaluate does what the phase of s and what is wanted of it ask for.
 func (m *Machine) evaluate(s *slot) {
 	d := m.desired(s)
-	if len(s.inmates) > 0 && d.unwanted() && bug != 14 {
+	if len(s.inmates) > 0 && d.unwanted() && bug != 16 {
 		m.endInmates(s, d)
 	}
 	switch decide(s.phase, d) {
@@ -308,7 +311,7 @@ func (m *Machine) mayEnd(s *slot, d desire) bool {
 		return s.svc.holders[byAll] == 0
 	case d == wantRemoved:
 		// All that depends on it is no more either: what is kept cannot name it.
-		return s.svc.holders[byAll] == 0 || bug == 10
+		return s.svc.holders[byAll] == 0 || bug == 12
 	case d == wantGone, d == wantStopped && !s.svc.stopped:
 		return true
 	case d == wantYield && s.svc.leavingNeeds == 0:

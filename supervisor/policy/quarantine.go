@@ -145,7 +145,7 @@ func (m *Machine) boundQuarantine(v *service) {
 	if v.spec.Isolate != nil {
 		keep = v.spec.Isolate.Keep
 	}
-	if bug == 13 {
+	if bug == 15 {
 		keep++
 	}
 	for m.count(own) > keep {

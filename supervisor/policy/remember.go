@@ -150,7 +150,7 @@ func (m *Machine) restore(s *slot, w *SlotMemory) {
 	v := s.svc
 	s.ref.Incarnation = w.Incarnation
 	s.revision = max(w.Revision, 1)
-	if bug == 11 {
+	if bug == 13 {
 		s.revision = v.revision
 	}
 	s.first, s.held, s.auto = w.First, w.Held, w.Auto
@@ -237,6 +237,7 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 			return
 		}
 		m.armStarting(s)
+		m.beginChecks(s)
 	case phaseReady:
 		s.end, s.endWhy = endNone, Reason{}
 		s.wasReady = true
@@ -250,6 +251,7 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 		if sp.Type != spec.TypeTask {
 			m.armRecycle(s)
 		}
+		m.beginChecks(s)
 	case phaseStopping:
 		s.mustEnd()
 		m.armAt(s, timerPhase, min(w.Deadline, m.now.Add(sp.Stop.Timeout)))

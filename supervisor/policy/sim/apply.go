@@ -209,7 +209,7 @@ func (k *checker) rolled(inc *incarnation) {
 		k.fail("budget", "%s is replaced by another revision: %d instances stay ready, at least %d must", inc.name(), left, s.atLeast())
 	}
 	for _, d := range s.needs {
-		if !d.ready() && !d.unsure() {
+		if !d.ready() && !d.unsure() && !d.endsNow(k) {
 			k.fail("order", "%s is replaced by another revision, and would wait for %s", inc.name(), d.spec.Name)
 		}
 	}

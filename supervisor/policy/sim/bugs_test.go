@@ -16,7 +16,7 @@ func TestSeededBugs(t *testing.T) {
 	if err != nil {
 		t.Fatalf("cannot build the seeded bugs: %v", err)
 	}
-	for bug := 1; bug <= 14; bug++ {
+	for bug := 1; bug <= 16; bug++ {
 		t.Run(strconv.Itoa(bug), func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.Command(goTool, "test", "-count=1", "-tags=ninesbug"+strconv.Itoa(bug), "-run=^TestSim$", ".")

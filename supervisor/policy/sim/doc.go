@@ -28,7 +28,7 @@
 // others, are in other groups, have other budgets (see edit.go). Deaths fall before
 // one is durable, between that and its beginning, and before its records are.
 //
-// Fourteen faults can be built into the machine (policy/bug.go); a test requires that
+// Sixteen faults can be built into the machine (policy/bug.go); a test requires that
 // the simulator finds each.
 //
 // # The invariants
@@ -44,6 +44,9 @@
 //	2        nothing in quarantine outlives a stop
 //	3        no start before its backoff is over; delays never shrink before
 //	         reset_after
+//	13       a check has failed when, and only when, it has failed so often in a
+//	         row, and excused failures count after 3 × failures × interval; what is
+//	         ready is checked, and nothing that was told to end
 //	12       what is wanted and may start is asked for in the same step; what
 //	         is not ready in time is ended; once faults stop, everything comes
 //	         to be as it is wanted

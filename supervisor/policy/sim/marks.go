@@ -67,6 +67,9 @@ const (
 	MarkRolled                        // an instance was replaced by one of another revision
 	MarkDeathInRoll                   // the next supervisor found instances of another revision
 	MarkUnplaced                      // … or of a service that it knows nothing of
+	MarkAttempt                       // an attempt of a check ended
+	MarkExcused                       // … and its failure proved nothing
+	MarkCheckFailed                   // a check failed
 	marks
 )
 
@@ -81,6 +84,7 @@ var markNames = [marks]string{
 	"backoff continued", "shutdown continued", "group", "group order", "judged", "acted", "recycled", "budget wait",
 	"clock set", "group continued", "turn continued", "quarantined", "freeze failed", "resumed", "quarantine continued",
 	"applied", "apply lost", "apply late", "removed", "revived", "added", "rolled", "roll continued", "unplaced",
+	"attempt", "excused", "check failed",
 }
 
 func (m Mark) String() string { return markNames[m] }

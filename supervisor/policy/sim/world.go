@@ -232,7 +232,15 @@ func (w *world) step(ev policy.Event) {
 	}
 	w.trace.event(w, ev)
 	w.check.before(ev)
+	var fails, recovers bool
+	if r, ok := ev.(policy.CheckResult); ok {
+		fails, recovers = w.check.attempted(r)
+		w.check.readied()
+	}
 	out := w.m.Step(w.now, ev)
+	if _, ok := ev.(policy.CheckResult); ok {
+		w.check.outcome(out, fails, recovers)
+	}
 	if ev, ok := ev.(policy.SpecChanged); ok && ev.Past.Slots != nil {
 		w.rename()
 	}
@@ -264,6 +272,8 @@ func (w *world) carryOut(a *policy.Action) {
 		w.freeze(a.Ref)
 	case policy.ActThaw:
 		w.thaw(a.Ref)
+	case policy.ActCheck:
+		w.probes(w.incs[a.Ref])
 	case policy.ActEnd:
 		w.end = true
 	}
@@ -275,7 +285,7 @@ func (w *world) act(n int) {
 	if a.Death != nil {
 		w.deaths--
 	}
-	if w.calm || w.absent && (a.Command != nil || a.Apply != nil || a.Shutdown != nil || a.Judge != nil || a.Inmate != nil) { // nobody hears it
+	if w.calm || w.absent && (a.Command != nil || a.Apply != nil || a.Shutdown != nil || a.Judge != nil || a.Attempt != nil || a.Inmate != nil) { // nobody hears it
 		return
 	}
 	switch {
@@ -300,6 +310,8 @@ func (w *world) act(n int) {
 		}
 	case a.Judge != nil:
 		w.judge(a.Judge)
+	case a.Attempt != nil:
+		w.attempt(a.Attempt)
 	case a.Inmate != nil:
 		w.askInmate(a.Inmate)
 	case a.Clock != 0:
