@@ -186,6 +186,7 @@ func (m *Machine) change(v *service, digest string, wasDisabled bool) {
 		m.update(v, digest)
 	}
 	m.rearm(v)
+	m.recheck(v)
 	m.rearmRecycle(v)
 	a := m.applying
 	switch {

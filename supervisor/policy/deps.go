@@ -73,6 +73,9 @@ func (m *Machine) assess(s *slot) counted {
 // ends with it.
 func (m *Machine) touch(s *slot) {
 	v, old, c := s.svc, s.counted, m.assess(s)
+	if s.suspected != 0 && !s.phase.lives() && m.desired(s).unwanted() {
+		m.clearSuspicion(s)
+	}
 	if v.watched() {
 		m.markOps(v)
 	}

@@ -32,7 +32,8 @@ func (m *Machine) specChanged(e SpecChanged) {
 	services := make([]service, len(e.Spec.Services))
 	for i, sp := range e.Spec.Services {
 		v := &services[i]
-		*v = service{spec: sp, instances: sp.Instances, level: levelPending}
+		*v = service{spec: sp, instances: sp.Instances, level: levelPending, checked: sp.Checks}
+		v.readied = v.readyCheck()
 		m.recallRevision(v, e.Digests[sp.Name], e.Past.Revisions[sp.Name])
 		if n, ok := e.Past.Scale[sp.Name]; ok && n >= 0 && n <= MaxInstances && sp.Type != spec.TypeTask {
 			v.instances, v.scaled = n, true

@@ -234,6 +234,7 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 			return
 		}
 		m.armStarting(s)
+		m.beginChecks(s)
 	case phaseReady:
 		s.end, s.endWhy = endNone, Reason{}
 		s.wasReady = true
@@ -247,6 +248,7 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 		if sp.Type != spec.TypeTask {
 			m.armRecycle(s)
 		}
+		m.beginChecks(s)
 	case phaseStopping:
 		s.mustEnd()
 		m.armAt(s, timerPhase, min(w.Deadline, m.now.Add(sp.Stop.Timeout)))

@@ -67,6 +67,7 @@ func (m *Machine) unready(s *slot) {
 	m.disarm(s, timerReset)
 	m.disarm(s, timerSettle)
 	m.disarm(s, timerRecycle)
+	m.endChecks(s)
 	m.dropAct(s)
 }
 

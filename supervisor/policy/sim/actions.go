@@ -70,6 +70,7 @@ func (k *checker) after(ev policy.Event, out *policy.Output) {
 	k.turns()
 	k.advance()
 	k.started()
+	k.watched()
 	k.bounded()
 	k.cages()
 }
@@ -173,6 +174,12 @@ func (k *checker) action(a *policy.Action, out *policy.Output) {
 			if !inc.told.killed {
 				inc.told.killed, inc.told.killedAt = true, k.w.now
 			}
+		}
+	case policy.ActCheck:
+		k.makes(a)
+	case policy.ActCheckEnd:
+		if inc := k.w.incs[a.Ref]; inc != nil {
+			inc.checking = 0 // what they had come to is why it is ended
 		}
 	case policy.ActFreeze:
 		if inc := k.target(a.Ref, "freeze"); inc != nil {
@@ -306,11 +313,12 @@ func (k *checker) alone(inc *incarnation) {
 func (k *checker) ask(inc *incarnation) {
 	t, sl, now := &inc.told, inc.slot, k.w.now
 	if t.ask == askNone {
+		inc.endStep = k.w.steps
 		sl.forgets(now, &k.w.marks)
 		timeout := t.spawned && !t.ready && now >= t.spawnedAt.Add(inc.svc.spec.StartTimeout) ||
 			!t.spawned && now >= inc.asked.Add(inc.svc.spec.StartTimeout+spawnPatience)
 		stop := inc.doomed || k.unwanted(sl)
-		judged, due := inc.judged != 0, k.due(inc)
+		judged, due := inc.judged != 0 || inc.wants() > 0, k.due(inc)
 		switch {
 		case (timeout || judged) && stop:
 			t.ask = askEither

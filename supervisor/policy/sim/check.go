@@ -169,6 +169,13 @@ func (k *checker) before(ev policy.Event) {
 			inc.told.empty = inc.told.empty || inc.told.spawned || inc.told.reaped
 		}
 	}
+	k.byTimes(tick)
+}
+
+// readied notes readiness that an attempt brought.
+func (k *checker) readied() { k.byTimes(false) }
+
+func (k *checker) byTimes(tick bool) {
 	for _, s := range k.services {
 		for _, sl := range s.slots {
 			k.byTime(sl, tick)

@@ -36,6 +36,7 @@ func (w *world) dieSupervisor(d *Death) {
 	w.order = slices.DeleteFunc(w.order, func(inc *incarnation) bool { return !inc.released && inc.slot.cur != inc })
 	for _, inc := range w.order {
 		inc.adopted = true
+		inc.checking, inc.checks = 0, nil
 		switch {
 		case inc.resolved:
 		case !inc.released:
@@ -174,7 +175,7 @@ func (w *world) found(sl *slot, m *policy.SlotMemory, c *chance) {
 			w.marks[MarkFound] += count(!m.Answered)
 			w.deliver(policy.Spawned{Ref: inc.ref, PID: inc.pid})
 		}
-		if inc.said {
+		if r := inc.svc.spec.Ready; inc.said && (r == nil || r.Check == nil) { // else it is found by its check
 			w.deliver(policy.Ready{Ref: inc.ref})
 		}
 	case inc.born:

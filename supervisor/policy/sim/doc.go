@@ -23,7 +23,7 @@
 // forgets with it: he too then knows only what was so at the last record that was
 // kept, so that every invariant below holds across deaths as it does else.
 //
-// Nine faults can be built into the machine (policy/bug.go); a test requires that
+// Eleven faults can be built into the machine (policy/bug.go); a test requires that
 // the simulator finds each.
 //
 // # The invariants
@@ -39,6 +39,9 @@
 //	2        nothing in quarantine outlives a stop
 //	3        no start before its backoff is over; delays never shrink before
 //	         reset_after
+//	13       a check has failed when, and only when, it has failed so often in a
+//	         row, and excused failures count after 3 × failures × interval; what is
+//	         ready is checked, and nothing that was told to end
 //	12       what is wanted and may start is asked for in the same step; what
 //	         is not ready in time is ended; once faults stop, everything comes
 //	         to be as it is wanted

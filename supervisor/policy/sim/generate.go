@@ -98,6 +98,14 @@ func generateService(c *chance, i int) *spec.Service {
 		svc.Ready = &spec.Ready{Delay: pick(c, time.Millisecond, 50*time.Millisecond, 500*time.Millisecond)}
 	case c.of(400):
 		svc.Ready = &spec.Ready{Notify: "systemd"}
+	case c.of(400):
+		k := generateCheck(c, "ready")
+		svc.Ready = &spec.Ready{Check: &k}
+	}
+	if c.of(500) {
+		for _, name := range []string{"alive", "well", "fast"}[:1+c.below(3)] {
+			svc.Checks = append(svc.Checks, generateCheck(c, name))
+		}
 	}
 	switch {
 	case c.of(200):

@@ -58,6 +58,9 @@ const (
 	MarkFreezeFailed                  // … or could not be
 	MarkResumed                       // one in quarantine was let run on
 	MarkDeathInQuarantine             // one was taken up by the next supervisor
+	MarkAttempt                       // an attempt of a check ended
+	MarkExcused                       // … and its failure proved nothing
+	MarkCheckFailed                   // a check failed
 	marks
 )
 
@@ -71,6 +74,7 @@ var markNames = [marks]string{
 	"death", "records lost", "adopted", "found spawned", "not found", "ended meanwhile", "ended unknown", "ready meanwhile",
 	"backoff continued", "shutdown continued", "group", "group order", "judged", "acted", "recycled", "budget wait",
 	"clock set", "group continued", "turn continued", "quarantined", "freeze failed", "resumed", "quarantine continued",
+	"attempt", "excused", "check failed",
 }
 
 func (m Mark) String() string { return markNames[m] }

@@ -70,6 +70,9 @@ func (a *Act) what() string {
 		return fmt.Sprintf("the supervisor dies; the next one is there after %v (%d permille of the ends unknown)", a.Death.Down, a.Death.Unknown)
 	case a.Inmate != nil:
 		return fmt.Sprintf("a person asks for the oldest of %s in quarantine (resume: %v)", a.Inmate.Service, a.Inmate.Resume)
+	case a.Attempt != nil:
+		t := a.Attempt
+		return fmt.Sprintf("an attempt of check %d of %s/%d ends (failed: %v, excuse: %q)", t.Check, t.Service, t.Instance, t.Failed, t.Excuse)
 	case a.Judge != nil:
 		j := a.Judge
 		what := "is judged (" + string(j.On) + ")"

@@ -42,7 +42,7 @@ type Faults struct {
 }
 
 // Act is something that happens to the world at a moment. Exactly one of
-// Command, Shutdown, Crash, Death, Judge, Inmate, Clock and Jump is set.
+// Command, Shutdown, Crash, Death, Judge, Attempt, Inmate, Clock and Jump is set.
 type Act struct {
 	At       time.Duration
 	Command  *policy.Command // Request is given by the world
@@ -50,6 +50,7 @@ type Act struct {
 	Crash    *Crash
 	Death    *Death
 	Judge    *Judge
+	Attempt  *Attempt
 	Inmate   *InmateAct
 	Clock    time.Duration // the wall clock is set by so much
 	Jump     time.Duration // the driver does not come to run for so long
@@ -129,6 +130,8 @@ func generateScript(c *chance, s *Scenario) []Act {
 				acts = append(acts, Act{At: at, Judge: generateJudge(c, s.Spec)})
 				at += c.spread(time.Millisecond, 10*time.Second)
 			}
+		case c.of(350):
+			acts = append(acts, generateAttempts(c, s.Spec, at)...)
 		case c.of(80):
 			acts = append(acts, Act{At: at, Inmate: &InmateAct{Service: s.Spec.Services[c.below(len(s.Spec.Services))].Name, Resume: c.of(500)}})
 		case c.of(250):

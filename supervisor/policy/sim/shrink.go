@@ -127,6 +127,7 @@ func (sh *shrinker) services() bool {
 		c.Script = slices.DeleteFunc(c.Script, func(a Act) bool {
 			return a.Command != nil && a.Command.Service == name || a.Crash != nil && a.Crash.Service == name ||
 				a.Judge != nil && a.Judge.Service == name ||
+				a.Attempt != nil && a.Attempt.Service == name ||
 				a.Inmate != nil && a.Inmate.Service == name
 		})
 		if sh.try(c) {

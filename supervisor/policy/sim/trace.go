@@ -131,6 +131,17 @@ func (t *trace) event(w *world, ev policy.Event) {
 		} else {
 			t.str(" failed")
 		}
+	case policy.CheckResult:
+		t.str("attempt ")
+		t.ref(w, ev.Ref)
+		t.str(" check ")
+		t.num(int64(ev.Check))
+		if ev.Failed {
+			t.str(" failed")
+		}
+		if ev.Excuse != policy.ExcuseNone {
+			t.str(" excused")
+		}
 	case policy.Act:
 		t.str("judged ")
 		t.ref(w, ev.Ref)
@@ -284,6 +295,12 @@ func (t *trace) action(w *world, a *policy.Action) {
 		t.ref(w, a.Ref)
 		t.str(" #")
 		t.uint(a.Token)
+	case policy.ActCheck:
+		t.str(" check ")
+		t.ref(w, a.Ref)
+	case policy.ActCheckEnd:
+		t.str(" no check ")
+		t.ref(w, a.Ref)
 	case policy.ActFreeze:
 		t.str(" freeze ")
 		t.ref(w, a.Ref)

@@ -222,7 +222,15 @@ func (w *world) step(ev policy.Event) {
 	}
 	w.trace.event(w, ev)
 	w.check.before(ev)
+	var fails, recovers bool
+	if r, ok := ev.(policy.CheckResult); ok {
+		fails, recovers = w.check.attempted(r)
+		w.check.readied()
+	}
 	out := w.m.Step(w.now, ev)
+	if _, ok := ev.(policy.CheckResult); ok {
+		w.check.outcome(out, fails, recovers)
+	}
 	if _, ok := ev.(policy.SpecChanged); ok && w.lives > 0 {
 		w.rename()
 	}
@@ -254,6 +262,8 @@ func (w *world) carryOut(a *policy.Action) {
 		w.freeze(a.Ref)
 	case policy.ActThaw:
 		w.thaw(a.Ref)
+	case policy.ActCheck:
+		w.probes(w.incs[a.Ref])
 	case policy.ActEnd:
 		w.end = true
 	}
@@ -264,7 +274,7 @@ func (w *world) act(a *Act) {
 	if a.Death != nil {
 		w.deaths--
 	}
-	if w.calm || w.absent && (a.Command != nil || a.Shutdown != nil || a.Judge != nil || a.Inmate != nil) { // nobody hears it
+	if w.calm || w.absent && (a.Command != nil || a.Shutdown != nil || a.Judge != nil || a.Attempt != nil || a.Inmate != nil) { // nobody hears it
 		return
 	}
 	switch {
@@ -285,6 +295,8 @@ func (w *world) act(a *Act) {
 		}
 	case a.Judge != nil:
 		w.judge(a.Judge)
+	case a.Attempt != nil:
+		w.attempt(a.Attempt)
 	case a.Inmate != nil:
 		w.askInmate(a.Inmate)
 	case a.Clock != 0:
