@@ -350,6 +350,8 @@ func (s *Supervisor) act(a *policy.Action) {
 		s.freeze(a.Ref)
 	case policy.ActThaw:
 		s.thaw(a.Ref)
+	case policy.ActCheck, policy.ActCheckEnd:
+		// No kind is attempted yet, as `nines check` says.
 	case policy.ActAccepted, policy.ActDone, policy.ActRefused:
 		s.reply(a)
 	case policy.ActEnd:

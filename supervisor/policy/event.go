@@ -190,6 +190,46 @@ type Withdraw struct {
 	Cause Cause
 }
 
+// CheckResult says how one attempt of a check went. Results of one check come in
+// the order of its attempts, of which there is one at a time.
+type CheckResult struct {
+	Ref
+	Token  uint64 // of the ActCheck that began it: of another, it is dropped
+	Check  int    // index in the service's checks; 0 where that was Ready
+	Failed bool
+	Excuse Excuse // of a failure: why it proves nothing, if it does not
+	Reason string // of a failure, in one line: "no answer within 1s"
+	Output string // … and all there is to show; "": nothing more than Reason
+}
+
+// Excuse is why an instance could not have answered, so that a failed attempt
+// proves nothing: it is noted and not counted, for at most three times failures
+// × interval since the check passed last.
+type Excuse uint8
+
+// The excuses.
+const (
+	ExcuseNone       Excuse = iota
+	ExcuseStopped           // it was frozen or stopped by us
+	ExcuseThrottled         // by its own cpu.max
+	ExcuseSuspended         // the machine was
+	ExcuseClock             // the wall clock was set
+	ExcuseOverloaded        // the machine is: PSI cpu some avg10
+	ExcuseLate              // the attempt itself came late, by more than half its timeout
+	ExcuseUnable            // the attempt could not be made at all
+	numExcuses
+)
+
+func (e Excuse) String() string {
+	if e >= numExcuses {
+		return "unknown"
+	}
+	return [...]string{
+		"", "it is stopped or frozen by nines", "it is throttled by its own cpu.max", "the machine was suspended", "the clock was set",
+		"the machine is overloaded", "the attempt came late", "the attempt could not be made",
+	}[e]
+}
+
 // ClockChanged says what the wall clock shows now, in the zone that schedules
 // are in. It is told once at the beginning, after SpecChanged, and again when
 // the clock was set or the machine had been suspended; between two of these it
@@ -246,6 +286,7 @@ func (Exited) event()       {}
 func (Emptied) event()      {}
 func (HookDone) event()     {}
 func (Act) event()          {}
+func (CheckResult) event()  {}
 func (Withdraw) event()     {}
 func (ClockChanged) event() {}
 func (Command) event()      {}

@@ -39,7 +39,7 @@ func (m *Machine) over(s *slot, st Status) {
 	case endTimeout:
 		s.last.Reason = ExitStartTimeout
 		s.how = s.endWhy
-		how.kind, how.how, how.delay = whyTimedOut, how.kind, s.endWhy.delay
+		how.kind, how.how, how.delay, how.text = whyTimedOut, how.kind, s.endWhy.delay, s.endWhy.text
 		m.notice(KindExited, s, how)
 		how = s.endWhy
 	case endCheck, endMemory:

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -112,6 +113,16 @@ func parseService(t testing.TB, line string) *spec.Service {
 			v.Ports = append(v.Ports, spec.Port{Name: "http", Base: num(val)})
 		case "notify":
 			v.Ready = &spec.Ready{Notify: "systemd"}
+		case "check": // NAME:FAILURES:SUCCESSES:INTERVAL[:ON]
+			f := append(strings.Split(val, ":"), "restart")
+			k := spec.Check{Name: f[0], OnFailure: spec.OnFailure(f[4]), TCP: &spec.CheckTCP{Address: "x"}}
+			k.Timing = spec.Timing{Failures: num(f[1]), Successes: num(f[2]), Interval: dur(f[3])}
+			if f[0] == "outlier" {
+				k.TCP, k.Outlier = nil, &spec.CheckOutlier{Of: "memory"}
+			}
+			v.Checks = append(v.Checks, k)
+		case "ready_check": // SUCCESSES
+			v.Ready = &spec.Ready{Check: &spec.Check{Name: "ready", Timing: spec.Timing{Failures: 3, Successes: num(val), Interval: time.Second}}}
 		case "ready_delay":
 			v.Ready = &spec.Ready{Delay: dur(val)}
 		case "start_timeout":
@@ -347,6 +358,8 @@ func (e *env) event(line string) Event {
 		return c
 	case "act": // act web/0 check restart no answer
 		return Act{Ref: e.ref(arg(1)), Cause: cause(arg(2)), On: spec.OnFailure(arg(3)), Reason: strings.Join(w[4:], " ")}
+	case "pass", "fail", "excuse": // fail web/0 alive no answer; excuse web/0 alive clock no answer
+		return e.result(w)
 	case "frozen": // frozen web/0 64MiB
 		n := uint64(1 << 20)
 		if arg(2) != "" {
@@ -385,6 +398,24 @@ func (e *env) event(line string) Event {
 	}
 	e.t.Fatalf("unknown event %q", line)
 	return nil
+}
+
+// result is the event of an attempt of a check; "web/0@1" names an attempt that
+// was begun for another incarnation.
+func (e *env) result(w []string) CheckResult {
+	ref := e.ref(w[1])
+	s := e.m.slots[ref.Slot]
+	r := CheckResult{Ref: ref, Token: s.checking, Failed: w[0] != "pass"}
+	if w[2] != "ready" {
+		r.Check = slices.IndexFunc(s.svc.spec.Checks, func(k spec.Check) bool { return k.Name == w[2] })
+	}
+	words := w[3:]
+	if w[0] == "excuse" {
+		r.Excuse = map[string]Excuse{"stopped": ExcuseStopped, "clock": ExcuseClock, "overloaded": ExcuseOverloaded, "late": ExcuseLate}[words[0]]
+		words = words[1:]
+	}
+	r.Reason = strings.Join(words, " ")
+	return r
 }
 
 func parseInt(t testing.TB, s string) int {

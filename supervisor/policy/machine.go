@@ -145,6 +145,10 @@ type service struct {
 	heldBack  bool   // its group does not let it start yet
 	groupDead bool   // … and the member that it waits for does not come up unless a person acts
 
+	checked  []spec.Check // that the slots' are
+	readied  *spec.Check  // likewise of the ready block
+	suspects []int        // by check: instances that fail it; see suspect
+
 	schedule *spec.Schedule // of recycle; nil: none
 	gate     *gate          // of its automatic acts; nil: there has been none. See budget.go
 
@@ -215,11 +219,18 @@ type slot struct {
 	// Automatic acts; see budget.go.
 	act       *act   // that waits; nil: none
 	turn      turn   // an act has taken it down, and its replacement is awaited
-	unhealthy bool   // by a check
+	unhealthy bool   // by a check, or as judged
+	judged    bool   // by an Act, as a failed check
 	dump      bool   // it is to end by SIGABRT
 	told      causes // judgements that hold and whose event was told; see Act
 	alert     Reason // one that asks for nothing: status shows it
 	lined     [numLines]bool
+
+	// Checks; see checks.go.
+	checks    []check
+	checking  uint64 // the token of the attempts; 0: there are none
+	ill       int    // checks that fail, and by which it is not healthy
+	suspected uint64 // a bit for each check that it fails, until its replacement is ready
 
 	inmates []*inmate // incarnations that have left it for the quarantine
 
@@ -308,6 +319,8 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 		m.actAsked(e)
 	case Withdraw:
 		m.withdraw(e)
+	case CheckResult:
+		m.checkResult(e)
 	case ClockChanged:
 		m.clockChanged(e)
 	case Frozen:

@@ -156,6 +156,9 @@ func (m *Machine) restore(s *slot, w *SlotMemory) {
 	v := s.svc
 	s.ref.Incarnation = w.Incarnation
 	s.revision = max(w.Revision, 1)
+	if bug == 13 {
+		s.revision = v.revision
+	}
 	s.first, s.held, s.auto = w.First, w.Held, w.Auto
 	s.loop = w.Loops()
 	s.streak, s.failedStarts, s.restarts = max(w.Streak, 0), max(w.FailedStarts, 0), max(w.Restarts, 0)
@@ -245,6 +248,7 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 			s.longer = min(w.Deadline, m.now.Add(sp.StartTimeout))
 		}
 		m.armStarting(s)
+		m.beginChecks(s)
 	case phaseReady:
 		s.end, s.endWhy = endNone, Reason{}
 		s.wasReady = true
@@ -258,6 +262,7 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 		if sp.Type != spec.TypeTask {
 			m.armRecycle(s)
 		}
+		m.beginChecks(s)
 	case phaseStopping:
 		s.mustEnd()
 		m.armAt(s, timerPhase, min(w.Deadline, m.now.Add(sp.Stop.Timeout)))

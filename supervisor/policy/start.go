@@ -23,7 +23,8 @@ func (m *Machine) start(s *slot) {
 	s.startedAt, s.readyAt, s.longer = 0, 0, 0
 	s.hook = 0
 	s.reloading = reloadNone
-	s.unhealthy, s.dump = false, false
+	s.unhealthy, s.judged, s.dump = false, false, false
+	s.checks, s.ill = s.checks[:0], 0
 	s.told, s.alert = 0, Reason{}
 	s.next, s.nextAt = phaseDown, 0
 	m.then(Action{Kind: ActSpawn, Ref: s.ref, Revision: s.svc.revision})
@@ -64,6 +65,7 @@ func (m *Machine) spawned(s *slot, in input) {
 		return
 	}
 	m.armStarting(s)
+	m.beginChecks(s)
 	m.touch(s)
 }
 
@@ -98,6 +100,7 @@ func (m *Machine) exitedEarly(s *slot, in input) {
 		s.answered, s.startedAt, s.again = true, m.now, 0
 		s.phase = phaseStopping
 	} else {
+		s.exited = true // nothing is begun for it
 		m.spawned(s, input{})
 	}
 	m.dispatch(s, onExited, in)
@@ -110,7 +113,11 @@ func (m *Machine) startingDeadline(s *slot, _ input) {
 		m.becomeReady(s, input{})
 		return
 	}
-	m.stop(s, endTimeout, Reason{kind: whyStartTimeout, delay: sp.StartTimeout})
+	why := Reason{kind: whyStartTimeout, delay: sp.StartTimeout}
+	if len(s.checks) > 0 {
+		why.text = s.checks[0].reason
+	}
+	m.stop(s, endTimeout, why)
 }
 
 // becomeReady: it is ready. A task is "ready" from its first instruction: that
@@ -136,8 +143,10 @@ func (m *Machine) becomeReady(s *slot, _ input) {
 	if s.remembers() {
 		m.arm(s, timerReset, v.spec.Restart.ResetAfter)
 	}
+	m.clearSuspicion(s)
 	m.save(s)
 	m.notice(KindReady, s, Reason{kind: whyReady, delay: m.now.Sub(s.startedAt)})
+	m.beginChecks(s)
 	m.touch(s)
 }
 
