@@ -139,7 +139,14 @@
 //
 // An apply replaces the specification as a whole; the driver has validated it and
 // made it durable before. What is added starts as at a boot. What is removed stops,
-// what depends on it first, and is forgotten with all that people said of it. An
+// what depends on it first, and is forgotten with all that people said of it. What
+// is kept cannot need it any more; but as long as something lives of that as an
+// earlier revision, which was started when it did, what is removed goes on: a new
+// revision that no longer uses a database must have come to every instance before
+// the database stops. (Where needs alone changed there is no new revision: then the
+// one that runs does not need it either, as its specification says now, and it stops
+// at once.) Where such a roll does not end, the apply says so, and the next one
+// goes on from there. It is not started again meanwhile if it ends. An
 // apply overrides a scale; a stop by a person stays. Another digest is another
 // revision: what failed before counts for nothing, what is down starts with it, and
 // of what lives one instance after the other is replaced, each only while all

@@ -117,6 +117,10 @@ type service struct {
 	needers, laters []*service // the same edges, the other way
 	below           [2][]*service
 
+	// formerly is what incarnations of an earlier revision may need, which their
+	// service no longer does.
+	formerly []*service
+
 	// Sums over slots.
 	standing [numStandings]int // with index < instances
 	occupied int               // something lives in them

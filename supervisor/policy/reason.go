@@ -165,6 +165,9 @@ func (r Reason) String() string {
 	case whyUpdated:
 		return "all of it runs revision " + itoa(r.code)
 	case whyRemoved:
+		if r.name != "" {
+			return "no longer in the specification; it goes on while " + r.name + " runs as an earlier revision, which needs it"
+		}
 		return "no longer in the specification"
 	case whyStopped:
 		if r.name == "" {
