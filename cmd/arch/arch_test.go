@@ -45,6 +45,7 @@ var layers = map[string][]string{
 	"supervisor/keeper":     {"supervisor/notify", "supervisor/wait"},
 	"supervisor/program":    {},
 	"supervisor/copytree":   {},
+	"supervisor/pathwatch":  {"supervisor/copytree"},
 	"supervisor/release":    {"supervisor/copytree"},
 	"supervisor/entry":      {},
 	"supervisor/boot":       {},
@@ -72,7 +73,7 @@ var modules = map[string][]string{
 	// What people see is the command's.
 	"github.com/spf13/cobra":       {"cmd/nines", "cmd/man"},
 	"github.com/spf13/pflag":       {"cmd/nines", "cmd/man"},
-	"github.com/fsnotify/fsnotify": {"cmd/nines"},
+	"github.com/fsnotify/fsnotify": {"cmd/nines", "supervisor/pathwatch"},
 	"github.com/mattn/go-isatty":   {"cmd/nines", "cmd/nines-log"},
 }
 
