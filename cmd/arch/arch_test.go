@@ -46,6 +46,7 @@ var layers = map[string][]string{
 	"supervisor/program":    {},
 	"supervisor/copytree":   {},
 	"supervisor/pathwatch":  {"supervisor/copytree"},
+	"supervisor/snapshot":   {"supervisor/copytree"},
 	"supervisor/release":    {"supervisor/copytree"},
 	"supervisor/entry":      {},
 	"supervisor/boot":       {},
@@ -63,7 +64,7 @@ var layers = map[string][]string{
 var modules = map[string][]string{
 	// Descriptors, signals and processes are handled where they are owned.
 	"golang.org/x/sys": {"cgroups", "ipc", "supervisor/proc", "supervisor/proc/shim", "supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/listen",
-		"supervisor/entry", "supervisor/boot", "supervisor/logs", "supervisor/copytree", "supervisor/release", "cmd/nines-init", "cmd/nines-exec", "cmd/nines-log"},
+		"supervisor/entry", "supervisor/boot", "supervisor/logs", "supervisor/copytree", "supervisor/release", "supervisor/snapshot", "cmd/nines-init", "cmd/nines-exec", "cmd/nines-log"},
 	// HCL is read in one place; all else sees plain values.
 	"github.com/hashicorp/hcl/v2":  {"spec/load"},
 	"github.com/zclconf/go-cty":    {"spec/load"},

@@ -157,6 +157,7 @@ func disk(t *testing.T, size string) string {
 // TestFullDisk: nothing half is left, what was there can be used, and it is added
 // once there is space.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	if !inNamespace(t) {
 		return
 	}
@@ -189,6 +190,7 @@ func TestFullDisk(t *testing.T) {
 
 // TestReadOnly: what is there can be used, and nothing else fails but what writes.
 func TestReadOnly(t *testing.T) {
+	t.Parallel()
 	if !inNamespace(t) {
 		return
 	}
