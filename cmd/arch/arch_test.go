@@ -39,7 +39,7 @@ var layers = map[string][]string{
 	"supervisor/proc":       {"spec", "cgroups", "supervisor/proc/shim"},
 	"supervisor/listen":     {"spec"},
 	"supervisor/trend":      {},
-	"supervisor/probe":      {"spec", "cgroups", "supervisor/proc"},
+	"supervisor/probe":      {"spec"},
 	"supervisor/applied":    {"spec/load"},
 	"supervisor/logs":       {"supervisor/notify"},
 	"supervisor/keeper":     {"supervisor/notify", "supervisor/wait"},

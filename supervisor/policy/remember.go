@@ -100,6 +100,10 @@ func (s *slot) memory() SlotMemory {
 		switch s.phase {
 		case phaseSpawning, phaseStopping, phaseKilling, phaseClearing, phaseFreezing:
 			w.Deadline = s.timers[timerPhase]
+		case phaseStarting:
+			if s.longer > 0 {
+				w.Deadline = s.longer
+			}
 		}
 		w.Hook = s.phase == phaseStopping && s.hook != 0
 		if next = s.next; s.exited {
@@ -124,7 +128,9 @@ func (w *SlotMemory) Loops() bool {
 	return w.Held || gaveUp && (w.Why == whyCrashLoop.word() || w.Why == whyNoStart.word() || w.Why == whyFatal.word())
 }
 
-func (e ending) String() string { return [...]string{"", "stop", "timeout", "check", "memory"}[e] }
+func (e ending) String() string {
+	return [...]string{"", "stop", "timeout", "check", "memory", "self"}[e]
+}
 
 // word is the word for why a slot has failed, or waits, as a SlotMemory keeps it.
 func (k reasonKind) word() string {
@@ -150,6 +156,9 @@ func (m *Machine) restore(s *slot, w *SlotMemory) {
 	v := s.svc
 	s.ref.Incarnation = w.Incarnation
 	s.revision = max(w.Revision, 1)
+	if bug == 13 {
+		s.revision = v.revision
+	}
 	s.first, s.held, s.auto = w.First, w.Held, w.Auto
 	s.loop = w.Loops()
 	s.streak, s.failedStarts, s.restarts = max(w.Streak, 0), max(w.FailedStarts, 0), max(w.Restarts, 0)
@@ -216,6 +225,8 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 		s.end, s.endWhy = endCheck, Reason{kind: whyJudged}
 	case endMemory.String():
 		s.end, s.endWhy = endMemory, Reason{kind: whyJudged}
+	case endSelf.String():
+		s.end, s.endWhy = endSelf, Reason{kind: whyLeaving}
 	}
 	switch s.phase {
 	case phaseSpawning:
@@ -233,7 +244,11 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 			m.becomeReady(s, input{}) // it need not say so any more
 			return
 		}
+		if w.Deadline != never {
+			s.longer = min(w.Deadline, m.now.Add(sp.StartTimeout))
+		}
 		m.armStarting(s)
+		m.beginChecks(s)
 	case phaseReady:
 		s.end, s.endWhy = endNone, Reason{}
 		s.wasReady = true
@@ -247,6 +262,7 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 		if sp.Type != spec.TypeTask {
 			m.armRecycle(s)
 		}
+		m.beginChecks(s)
 	case phaseStopping:
 		s.mustEnd()
 		m.armAt(s, timerPhase, min(w.Deadline, m.now.Add(sp.Stop.Timeout)))
