@@ -18,11 +18,13 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"nines/cgroups"
 	"nines/spec"
+	"nines/supervisor/alert"
 	"nines/supervisor/journal"
 	"nines/supervisor/notify"
 	"nines/supervisor/policy"
@@ -73,31 +75,35 @@ type Supervisor struct {
 	ended   chan struct{} // closed when Run returns
 
 	// Owned by the loop.
-	machine   *policy.Machine
-	live      map[policy.Slot]*incarnation // from Spawn until nothing of it lives, or it is in quarantine
-	inmates   map[policy.Ref]*incarnation  // in quarantine, until nothing of it lives
-	pids      map[int]owner                // unreaped children
-	adopted   map[int]*incarnation         // by pid: main processes that are the keeper's children
-	unreaped  bool                         // a child has ended whose spawn has not been answered yet
-	inFlight  int                          // spawns and hooks handed to the spawner and not answered
-	hooks     map[uint64]*hookRun
-	replies   map[policy.Request]*pending
-	lastReq   policy.Request
-	records   []policy.Record
-	then      []policy.Action
-	values    []string // "key value", for the keeper beside records
-	gone      []gonePID
-	exit      *int // set by ActEnd
-	patAt     policy.Time
-	incidents incidents
-	upgrade   upgrading
-	deaf      bool // the keeper was told in vain, and that was said
+	machine     *policy.Machine
+	live        map[policy.Slot]*incarnation // from Spawn until nothing of it lives, or it is in quarantine
+	inmates     map[policy.Ref]*incarnation  // in quarantine, until nothing of it lives
+	pids        map[int]owner                // unreaped children
+	adopted     map[int]*incarnation         // by pid: main processes that are the keeper's children
+	unreaped    bool                         // a child has ended whose spawn has not been answered yet
+	inFlight    int                          // spawns and hooks handed to the spawner and not answered
+	hooks       map[uint64]*hookRun
+	replies     map[policy.Request]*pending
+	lastReq     policy.Request
+	records     []policy.Record
+	then        []policy.Action
+	values      []string // "key value", for the keeper beside records
+	gone        []gonePID
+	exit        *int // set by ActEnd
+	patAt       policy.Time
+	incidents   incidents
+	upgrade     upgrading
+	alertRuns   map[*alertRun]bool
+	alertSeq    atomic.Uint64 // of the commands of alerts; their goroutines count it up
+	lingerUntil policy.Time   // the end waits for alerts until then; 0: it does not
+	deaf        bool          // the keeper was told in vain, and that was said
 
 	spawner  *spawner
 	janitor  *janitor
 	watcher  *watcher
 	sampler  *sampler
 	node     *node.Runner
+	alerts   *alert.Alerts
 	notifier *notifier
 	killers  chan struct{} // bounds concurrent killers
 }
@@ -132,6 +138,8 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	s.sampler = newSampler(memory, cfg.Seed, s.clock.now, proc.NewMemoryReader().Held, s.judged, s.log)
 	s.node = s.newNode()
+	s.alertRuns = map[*alertRun]bool{}
+	s.alerts = s.newAlerts()
 	s.machine = policy.New(policy.Config{Seed: cfg.Seed, Memory: memory})
 	return s, nil
 }
@@ -187,7 +195,7 @@ func (s *Supervisor) Run() (int, error) {
 	go s.node.Run(ctx)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	for s.exit == nil {
+	for s.exit == nil || s.lingers() {
 		s.arm(timer)
 		child := false
 		select {
@@ -217,6 +225,7 @@ func (s *Supervisor) Run() (int, error) {
 		}
 	}
 	s.refuseAll("the supervisor has ended")
+	s.giveUpAlerts()
 	s.spawner.close()
 	select {
 	case <-s.spawner.done:
@@ -234,6 +243,9 @@ func (s *Supervisor) arm(timer *time.Timer) {
 	at, ok := s.machine.Deadline()
 	if leave := s.upgrade.leaveAt; leave != 0 && (!ok || leave < at) {
 		at, ok = leave, true
+	}
+	if s.lingerUntil != 0 && (!ok || s.lingerUntil < at) {
+		at, ok = s.lingerUntil, true
 	}
 	if s.cfg.Watchdog > 0 && (!ok || s.patAt < at) {
 		at, ok = s.patAt, true
