@@ -160,6 +160,7 @@ func (k *keeper) rest() {
 	}
 	if !k.lean && k.sup.ready() {
 		k.lean = true
+		k.work += workToSave // of reading what is mapped, and of the beginning
 		k.guard("letting go of the beginning", func() {
 			if err := k.sys.dropText(); err != nil {
 				k.note("cannot let go of what only the beginning needed: " + err.Error())
