@@ -158,19 +158,18 @@ func (k *keeper) rest() {
 		k.panicked = false
 		time.Sleep(panicPause)
 	}
+	// A collection looks at all that is kept, so with more kept there are fewer.
+	if k.work >= workToSave+k.store.valueBytes {
+		k.work = 0
+		runtime.GC()
+	}
 	if !k.lean && k.sup.ready() {
 		k.lean = true
-		k.work += workToSave // of reading what is mapped, and of the beginning
 		k.guard("letting go of the beginning", func() {
 			if err := k.sys.dropText(); err != nil {
 				k.note("cannot let go of what only the beginning needed: " + err.Error())
 			}
 		})
-	}
-	// A collection looks at all that is kept, so with more kept there are fewer.
-	if k.work >= workToSave+k.store.valueBytes {
-		k.work = 0
-		runtime.GC()
 	}
 }
 
