@@ -40,6 +40,7 @@ var layers = map[string][]string{
 	"supervisor/listen":     {"spec"},
 	"supervisor/trend":      {},
 	"supervisor/probe":      {"spec"},
+	"supervisor/probe/node": {"spec", "cgroups", "supervisor/probe", "supervisor/proc"},
 	"supervisor/applied":    {"spec/load"},
 	"supervisor/logs":       {"supervisor/notify"},
 	"supervisor/keeper":     {"supervisor/notify", "supervisor/wait"},
