@@ -79,6 +79,8 @@ func (p *pull) supervisor(s *Supervisor) {
 			s.Cgroups = p.string()
 		case "warnings":
 			s.Warnings = list(p, s.Warnings, func(w *string) { *w = p.string() })
+		case "checks":
+			s.Checks = list(p, s.Checks, p.check)
 		default:
 			p.skip()
 		}
@@ -161,6 +163,8 @@ func (p *pull) instance(in *Instance) {
 			in.State = p.string()
 		case "reason":
 			in.Reason = p.string()
+		case "status":
+			in.Status = p.string()
 		case "role":
 			in.Role = p.string()
 		case "pid":

@@ -29,6 +29,7 @@ func appendSupervisor(b []byte, s *Supervisor) []byte {
 	b = appendInt(append(b, `,"restarts":`...), s.Restarts)
 	b = appendString(append(b, `,"cgroups":`...), s.Cgroups)
 	b = appendList(append(b, `,"warnings":`...), s.Warnings, func(b []byte, w *string) []byte { return appendString(b, *w) })
+	b = appendList(append(b, `,"checks":`...), s.Checks, appendCheck)
 	return append(b, '}')
 }
 
@@ -58,6 +59,7 @@ func appendInstance(b []byte, in *Instance) []byte {
 	b = appendInt(append(b, `,"index":`...), in.Index)
 	b = appendString(append(b, `,"state":`...), in.State)
 	b = appendString(append(b, `,"reason":`...), in.Reason)
+	b = appendString(append(b, `,"status":`...), in.Status)
 	b = appendString(append(b, `,"role":`...), in.Role)
 	b = appendInt(append(b, `,"pid":`...), in.PID)
 	b = appendInt(append(b, `,"revision":`...), in.Revision)

@@ -60,6 +60,9 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 		out.Supervisor.Warnings = append(out.Supervisor.Warnings, why)
 	}
 	out.Supervisor.Warnings = append(out.Supervisor.Warnings, b.sup.Warnings()...)
+	for _, c := range b.sup.NodeChecks() {
+		out.Supervisor.Checks = append(out.Supervisor.Checks, ipc.Check{Name: c.Name, State: c.State, Output: c.Output})
+	}
 	used := b.usage.read(&st)
 	all := make([]ipc.Instance, len(st.Instances))
 	next := 0
@@ -73,6 +76,7 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 			if g := st.Groups[in.Slot]; g != nil {
 				mine[k].Cgroup = g.Path()
 			}
+			mine[k].Status = st.Status[in.Slot]
 			if held := st.Memory[in.Slot]; held > 0 {
 				// What its memory block is judged by, so that people see the same.
 				mine[k].MemoryBytes = held

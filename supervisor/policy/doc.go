@@ -190,6 +190,22 @@
 // being ended are no failures. A service is in one group at most (load refuses
 // more). Where a restart of a group is, the next supervisor knows (RecordGroup).
 //
+// # What an instance says of itself
+//
+// Reloading and Ready are the two ends of a reload. A reload command is done, where
+// the service notifies, when all that have begun have said Ready: one that has not
+// begun within ReloadPatience of its signal has no words for it, and was told. A
+// word from before the command is about something else. It stays ready throughout.
+//
+// Leaving is an end that nobody asked for, told beforehand: what needs it knows at
+// once that it is not ready, stop.timeout bounds how long it takes, and the exit is
+// judged as if nothing had been said.
+//
+// MoreTime moves the deadline of a start or a stop out, never in, and may be said
+// again and again: whoever says nothing more is ended when that time is over. After
+// a supervisor's death what is left is start.timeout or stop.timeout at most. The
+// end of a shutdown does not move.
+//
 // # Automatic acts and the disruption budget
 //
 // Whatever takes an instance down of nines' own accord passes mayDisrupt; the
