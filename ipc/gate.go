@@ -110,9 +110,9 @@ func (g *gate) count(p *peer, by int) {
 func (g *gate) refuse(c net.Conn, e *Error) {
 	if sc, ok := c.(syscall.Conn); ok {
 		if rc, err := sc.SyscallConn(); err == nil {
-			_ = rc.Write(func(fd uintptr) bool {
-				_ = unix.Send(int(fd), rawResponse(e), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-				return true // also where it would have to wait
+			_ = rc.Write(func(fd uintptr) bool { // it has hung up
+				_ = unix.Send(int(fd), rawResponse(e), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) // likewise
+				return true                                                                 // also where it would have to wait
 			})
 		}
 	}
