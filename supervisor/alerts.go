@@ -59,6 +59,9 @@ func (s *Supervisor) newAlerts() *alert.Alerts {
 	})
 	a.Set(s.cfg.Spec.Alerts)
 	s.journal.Watch(func(e journal.Entry) {
+		if !a.Wants(string(e.Kind)) {
+			return
+		}
 		a.Event(alert.Event{
 			Seq: e.Seq, Time: e.Time, Kind: string(e.Kind), Service: e.Service, Instance: e.Instance,
 			Revision: e.Revision, Message: e.Message(), Fields: e.Fields(),

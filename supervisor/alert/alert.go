@@ -111,6 +111,13 @@ func (a *Alerts) Set(specs []spec.Alert) {
 	}
 }
 
+// Wants says whether an alert names that kind: what nobody wants need not be made.
+func (a *Alerts) Wants(kind string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.ContainsFunc(a.senders, func(s *sender) bool { return slices.Contains(s.spec.On, kind) })
+}
+
 // Event takes an event to those alerts that name its kind. It does not wait.
 func (a *Alerts) Event(e Event) {
 	a.mu.Lock()

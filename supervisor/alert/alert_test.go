@@ -78,6 +78,9 @@ func TestCommand(t *testing.T) {
 		if env != "NINES_ALERT=page|NINES_EVENT_SEQ=7|NINES_EVENT_TIME=2026-01-02T02:04:05.000006Z|NINES_EVENT_KIND=crash_loop|NINES_EVENT_SERVICE=web|NINES_EVENT_INSTANCE=web/0|NINES_EVENT_REVISION=3|NINES_EVENT_MESSAGE=5 ends <\n|NINES_EVENT_HOST=db1" {
 			t.Errorf("env %q", env)
 		}
+		if !r.Wants("held") || r.Wants("starting") {
+			t.Error("it wants something else than was named")
+		}
 		if r.Busy() || r.said() != "" {
 			t.Errorf("busy, or failed: %s", r.said())
 		}
