@@ -67,6 +67,7 @@ func (m *Machine) unready(s *slot) {
 	m.disarm(s, timerReset)
 	m.disarm(s, timerSettle)
 	m.disarm(s, timerRecycle)
+	m.disarm(s, timerHealthy)
 	m.dropAct(s)
 }
 
@@ -208,7 +209,7 @@ func (m *Machine) vacate(s *slot) {
 	s.phase = s.next
 	m.save(s)
 	for t := range s.timers {
-		if timer(t) != timerReload && timer(t) != timerInmates { // its hook may still run, and is waited for
+		if timer(t) != timerReload && timer(t) != timerInmates && timer(t) != timerUpdate && timer(t) != timerProbation { // its hook may still run, and is waited for
 			m.disarm(s, timer(t))
 		}
 	}

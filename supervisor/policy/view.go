@@ -127,7 +127,7 @@ func (m *Machine) viewSlot(s *slot) SlotView {
 			if w.Reason = m.whyWaiting(s.svc); w.Reason == (Reason{}) {
 				w.Reason = Reason{kind: whyNotSoon}
 			}
-		case wantDisabled, wantStopped, wantGone, wantEnd, wantRemoved:
+		case wantDisabled, wantStopped, wantGone, wantEnd, wantRemoved, wantReplaced:
 			w.State, w.Reason = Stopped, m.whyEnd(s, d)
 		}
 	case phaseBackoff:
