@@ -50,6 +50,14 @@ func (s *Supervisor) incarnation(ref policy.Ref, id string) *incarnation {
 	return &incarnation{ref: ref, id: id, name: incarnationName(id, ref.Incarnation), svc: svc, index: index}
 }
 
+// runs makes in one of that revision.
+func (s *Supervisor) runs(in *incarnation, revision int) {
+	in.revision = revision
+	if svc := s.machine.Runs(in.ref.Slot, revision); svc != nil {
+		in.svc = svc
+	}
+}
+
 func incarnationName(id string, n uint64) string { return id + "." + strconv.FormatUint(n, 10) }
 
 // current returns the incarnation that ref names, if it is the living one of its

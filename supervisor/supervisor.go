@@ -85,6 +85,7 @@ type Supervisor struct {
 	exit      *int     // set by ActEnd
 	patAt     policy.Time
 	incidents incidents
+	books     books
 	upgrade   upgrading
 	deaf      bool // the keeper was told in vain, and that was said
 
@@ -157,6 +158,7 @@ func (s *Supervisor) Run() (int, error) {
 	defer s.janitor.close()
 	defer s.spawner.close()
 
+	s.readBooks()
 	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + count(len(s.cfg.Spec.Services), "service")})
 	s.begin()
 	s.handOut()
@@ -294,6 +296,20 @@ func (s *Supervisor) carry(out *policy.Output) {
 	}
 	s.records = append(s.records, out.Records...)
 	s.then = append(s.then, out.Then...)
+	for i := range out.Notices {
+		if n := &out.Notices[i]; n.Kind == policy.KindRollback {
+			s.left(n)
+		}
+	}
+	var judged []string
+	for i := range out.Records {
+		if r := &out.Records[i]; r.Kind == policy.RecordRevision && r.Value != 0 {
+			judged = append(judged, r.ID)
+		}
+	}
+	if judged != nil {
+		s.keepBooks(judged, true)
+	}
 }
 
 // handOut tells the keeper what this turn wants made durable: what is in its
@@ -304,15 +320,15 @@ func (s *Supervisor) handOut() {
 		s.tell(encode(s.records, s.values))
 		s.records, s.values = s.records[:0], s.values[:0]
 	}
-	if len(s.then) == 0 {
-		return
+	if len(s.then) == 0 || s.books.writing > 0 {
+		return // what became of a revision is not on disk yet
 	}
 	var b batch
 	for i := range s.then {
 		a := &s.then[i]
 		if a.Kind == policy.ActSpawn {
 			in := s.incarnation(a.Ref, s.machine.ID(a.Ref.Slot))
-			in.revision = a.Revision
+			s.runs(in, a.Revision)
 			s.live[a.Ref.Slot] = in
 			s.inFlight++
 			b.spawns = append(b.spawns, in)

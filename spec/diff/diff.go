@@ -163,6 +163,16 @@ func Digest(s *spec.Service, envFile string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// Revision names the attributes that are part of a revision and differ.
+func Revision(old, s *spec.Service) (names []string) {
+	for _, a := range attributes() {
+		if a.revision && text(a.value(old)) != text(a.value(s)) {
+			names = append(names, a.name)
+		}
+	}
+	return names
+}
+
 // Side is one of the two that are compared.
 type Side struct {
 	Spec    *spec.Spec

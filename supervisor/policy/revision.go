@@ -53,10 +53,8 @@ type RevisionMemory struct {
 
 // maxRevisions is how many revisions of a service are known: one of these comes
 // back under its own number, and a bad one is not tried again.
-const maxRevisions = 12
+const maxRevisions = 10
 
-// maxDigest bounds the text, with MaxMemory.
-const maxDigest = 100
 
 // Append appends w as text: the current number, the highest, those known as
 // NUMBER:DIGEST:VERDICT, then key=value.
@@ -288,14 +286,26 @@ func (m *Machine) recordRevision(v *service) {
 
 func (m *Machine) saveRevision(v *service) {
 	v.revisionDirty = false
-	if v.removed {
-		return
+	if !v.removed {
+		m.record(Record{Kind: RecordRevision, ID: v.spec.Name, Value: int64(v.revision), text: v.revisionText()})
 	}
+}
+
+func (v *service) revisionText() string {
 	w := RevisionMemory{
 		Current: v.revision, Top: v.top, Asked: v.asked, Known: v.known,
 		State: v.roll.state.String(), From: v.roll.from, Last: v.roll.last, Until: v.roll.until,
 	}
-	m.record(Record{Kind: RecordRevision, ID: v.spec.Name, Value: int64(v.revision), text: string(w.Append(nil))})
+	return string(w.Append(nil))
+}
+
+// RevisionMemory is the text of what must be known of the revisions of a service,
+// also where there is no record of it yet; "": there is no such service.
+func (m *Machine) RevisionMemory(service string) string {
+	if v := m.byName[service]; v != nil {
+		return v.revisionText()
+	}
+	return ""
 }
 
 // remembered says whether there is a record of v's revisions.
