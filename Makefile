@@ -51,19 +51,22 @@ demo: build ## kill a real web service and watch it come back, in under a minute
 	@$(GOBUILD) -o bin/demo/ ./testdata/web ./testdata/demo
 	@bin/demo/demo -bin bin -web bin/demo/web
 
+# How a list of packages is tested: by go, or by what .ci/run puts in its place.
+GOTEST ?= $(GO) test $(1) $(2)
+
 # -count=1: what a test builds and runs is not part of the cache key of Go.
 test: build vet gofmt ## every test, with the race detector where there is a C compiler, and some seconds of fuzzing
 	@$(if $(RACE),,echo "note: no C compiler found: testing without the race detector")
-	$(GO) test $(RACE) -count=1 -timeout 20m $(TESTFLAGS) $(filter-out ./testdata/vm/%,$(PACKAGES))
+	$(call GOTEST,$(RACE) -count=1 -timeout 20m $(TESTFLAGS),$(filter-out ./testdata/vm/%,$(PACKAGES)))
 	$(VMTEST)
 	@[ $(FUZZ_SECONDS) = 0 ] || GO='$(GO)' FUZZTIME=$(FUZZ_SECONDS)s testdata/fuzz.sh
 
 # Apart from the others: emulated processors take all that the machine has, and
 # nothing that the race detector could see runs on this side.
-VMTEST = $(GO) test -count=1 -timeout 20m $(TESTFLAGS) ./testdata/vm
+VMTEST = $(call GOTEST,-count=1 -timeout 20m $(TESTFLAGS),./testdata/vm)
 
 vm: check-go ## the tests in a virtual machine alone (testdata/vm/README.md)
-	$(VMTEST) -v
+	$(GO) test -count=1 -timeout 20m -v $(TESTFLAGS) ./testdata/vm
 
 vet: check-go
 	$(GO) vet $(PACKAGES)

@@ -39,9 +39,13 @@ var layers = map[string][]string{
 	"supervisor/proc":       {"spec", "cgroups", "supervisor/proc/shim"},
 	"supervisor/listen":     {"spec"},
 	"supervisor/trend":      {},
+	"supervisor/probe":      {"spec", "cgroups", "supervisor/proc"},
 	"supervisor/applied":    {"spec/load"},
 	"supervisor/logs":       {"supervisor/notify"},
 	"supervisor/keeper":     {"supervisor/notify", "supervisor/wait"},
+	"supervisor/program":    {},
+	"supervisor/copytree":   {},
+	"supervisor/release":    {"supervisor/copytree"},
 	"supervisor/entry":      {},
 	"supervisor/boot":       {},
 	"supervisor":            {"spec", "spec/load", "cgroups", "supervisor/..."},
@@ -58,7 +62,7 @@ var layers = map[string][]string{
 var modules = map[string][]string{
 	// Descriptors, signals and processes are handled where they are owned.
 	"golang.org/x/sys": {"cgroups", "ipc", "supervisor/proc", "supervisor/proc/shim", "supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/listen",
-		"supervisor/entry", "supervisor/boot", "supervisor/logs", "cmd/nines-init", "cmd/nines-exec", "cmd/nines-log"},
+		"supervisor/entry", "supervisor/boot", "supervisor/logs", "supervisor/copytree", "supervisor/release", "cmd/nines-init", "cmd/nines-exec", "cmd/nines-log"},
 	// HCL is read in one place; all else sees plain values.
 	"github.com/hashicorp/hcl/v2":  {"spec/load"},
 	"github.com/zclconf/go-cty":    {"spec/load"},
@@ -79,7 +83,7 @@ var standard = []struct {
 	allowed   []string
 }{
 	{"os/exec", "its Wait holds an OS thread for each child and takes exits from the reaper: start processes through supervisor/proc", []string{}},
-	{"net/http", "it brings the network and a megabyte with it: ask through ipc", []string{"ipc", "cmd/nines"}},
+	{"net/http", "it brings the network and a megabyte with it: ask through ipc", []string{"ipc", "cmd/nines", "supervisor/probe"}},
 	{"net/http/pprof", "it registers itself with everything that serves http.DefaultServeMux: build the handlers by name", []string{}},
 	{"expvar", "it registers itself with everything that serves http.DefaultServeMux: use the metrics endpoint", []string{}},
 	{"log", "it is global, and Fatal skips what is deferred: use log/slog, or plain lines in the small programs", []string{}},

@@ -16,6 +16,8 @@ var hostile = map[string]string{
 	"supervisor/journal": "the journal's file",
 	"supervisor/logs":    "log files",
 	"supervisor/notify":  "sd_notify messages",
+	"supervisor/program": "the headers of programs that are deployed",
+	"supervisor/release": "manifests of releases",
 	"supervisor/keeper":  "what the keeper stores, and how it is framed",
 }
 
