@@ -30,6 +30,7 @@ type incarnation struct {
 	id       string // "web/0"
 	name     string // "web/0.17": cgroup, log pipe, mark
 	svc      *spec.Service
+	release  string // id of the release that it runs; "": none
 	index    int
 	aborted  atomic.Bool // the one field that the spawner reads while the loop may write
 
@@ -53,6 +54,9 @@ func (s *Supervisor) incarnation(ref policy.Ref, id string) *incarnation {
 // runs makes in one of that revision.
 func (s *Supervisor) runs(in *incarnation, revision int) {
 	in.revision = revision
+	if s.cfg.Releases != nil {
+		in.release = ReleaseOf(s.machine.Digest(in.ref.Slot, revision))
+	}
 	if svc := s.machine.Runs(in.ref.Slot, revision); svc != nil {
 		in.svc = svc
 	}

@@ -3,13 +3,13 @@ package supervisor
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"nines/spec"
-	"nines/spec/diff"
 	"nines/supervisor/journal"
 	"nines/supervisor/policy"
 )
@@ -65,33 +65,58 @@ const (
 
 // readBooks reads what is kept; the loop does not run yet.
 func (s *Supervisor) readBooks() {
-	s.books = books{by: map[string]*book{}}
+	s.books = books{by: storedBooks(s.journal, s.log)}
+}
+
+// AskedDigests is by service the digest of the revision that its specification
+// asked for last.
+func AskedDigests(j *journal.Journal, log *slog.Logger) map[string]string {
+	asked := map[string]string{}
+	for name, b := range storedBooks(j, log) {
+		w, err := policy.ParseRevisionMemory(b.Memory)
+		if err != nil {
+			continue
+		}
+		n := w.Asked
+		if n == 0 {
+			n = w.Current
+		}
+		if r := b.find(n); r != nil {
+			asked[name] = r.Digest
+		}
+	}
+	return asked
+}
+
+func storedBooks(j *journal.Journal, log *slog.Logger) map[string]*book {
+	by := map[string]*book{}
 	type answer struct {
 		list []journal.Change
 		err  error
 	}
 	done := make(chan answer, 1)
 	go func() {
-		list, err := s.journal.List(bucketRevisions)
+		list, err := j.List(bucketRevisions)
 		done <- answer{list, err}
 	}()
 	var list []journal.Change
 	select {
 	case a := <-done:
 		if list = a.list; a.err != nil {
-			s.log.Warn("cannot read what revisions there were: begun anew", "err", a.err)
+			log.Warn("cannot read what revisions there were: begun anew", "err", a.err)
 		}
 	case <-time.After(readPatience):
-		s.log.Error("cannot read what revisions there were: the disk does not answer")
+		log.Error("cannot read what revisions there were: the disk does not answer")
 	}
 	for _, c := range list {
 		b := &book{}
 		if err := json.Unmarshal(c.Value, b); err != nil {
-			s.log.Warn("cannot read the revisions of a service: begun anew", "service", c.Key, "err", err)
+			log.Warn("cannot read the revisions of a service: begun anew", "service", c.Key, "err", err)
 			continue
 		}
-		s.books.by[c.Key] = b
+		by[c.Key] = b
 	}
+	return by
 }
 
 // pastRevisions adds to what the keeper remembers what is on disk: of a boot, all;
@@ -156,6 +181,40 @@ func (s *Supervisor) keepBooks(names []string, before bool) {
 		}
 	}
 	s.journal.Write(changes, done)
+	s.collect()
+}
+
+// collect has releases removed that nobody runs or goes back to.
+func (s *Supervisor) collect() {
+	if s.cfg.Releases == nil {
+		return
+	}
+	var keep []string
+	for name := range s.books.by {
+		svc := s.machine.Spec(name)
+		for i, v := range s.machine.Revisions(name) {
+			if id := ReleaseOf(v.Digest); id != "" && (svc == nil || svc.Release == nil || i < max(svc.Release.Keep, 2) || v.State == policy.RevisionGood) {
+				keep = append(keep, id)
+			}
+		}
+	}
+	for _, in := range s.live {
+		keep = append(keep, in.release)
+	}
+	for _, in := range s.inmates {
+		keep = append(keep, in.release)
+	}
+	go func() {
+		s.collecting.Lock()
+		defer s.collecting.Unlock()
+		removed, err := s.cfg.Releases.Collect(context.Background(), keep)
+		if err != nil {
+			s.log.Warn(err.Error())
+		}
+		if len(removed) > 0 {
+			s.log.Info("old releases are removed", "ids", removed)
+		}
+	}()
 }
 
 func (s *Supervisor) booksWritten() {
@@ -200,7 +259,7 @@ func (s *Supervisor) bookOf(name string) (b *book, changed bool) {
 		if r.Change == "" && old.find(r.Number) == nil {
 			r.Change = "first"
 			if i+1 < len(b.Revisions) {
-				r.Change = changeOf(b.Revisions[i+1], r)
+				r.Change = s.changeOf(b.Revisions[i+1], r)
 			}
 		}
 	}
@@ -209,11 +268,11 @@ func (s *Supervisor) bookOf(name string) (b *book, changed bool) {
 }
 
 // changeOf names what differs between two revisions.
-func changeOf(old, r *bookRevision) string {
+func (s *Supervisor) changeOf(old, r *bookRevision) string {
 	if old.Spec == nil || r.Spec == nil {
 		return "unknown"
 	}
-	why := diff.Revision(old.Spec, r.Spec)
+	why := s.cfg.Differs(old.Spec, r.Spec)
 	if ReleaseOf(old.Digest) != ReleaseOf(r.Digest) {
 		why = append([]string{"release"}, why...)
 	}

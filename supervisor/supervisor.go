@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,6 +28,7 @@ import (
 	"nines/supervisor/notify"
 	"nines/supervisor/policy"
 	"nines/supervisor/proc"
+	"nines/supervisor/release"
 )
 
 // Config is what a Supervisor works with. All of it is required unless it says
@@ -50,8 +52,11 @@ type Config struct {
 	Cgroups    *cgroups.Tree  // nil: level none
 	Seed       uint64
 	Journal    *journal.Journal // its owner closes it after Run
-	Version    string           // of this program
-	Log        *slog.Logger
+	Releases   *release.Store   // nil: none are kept, and what release.path leads to is run itself
+	// Differs names what differs between two services of what makes a revision.
+	Differs func(old, new *spec.Service) []string
+	Version string // of this program
+	Log     *slog.Logger
 }
 
 // spawnerPatience is how long the end waits for the spawner.
@@ -69,25 +74,26 @@ type Supervisor struct {
 	ended   chan struct{} // closed when Run returns
 
 	// Owned by the loop.
-	machine   *policy.Machine
-	live      map[policy.Slot]*incarnation // from Spawn until nothing of it lives, or it is in quarantine
-	inmates   map[policy.Ref]*incarnation  // in quarantine, until nothing of it lives
-	pids      map[int]owner                // unreaped children
-	adopted   map[int]*incarnation         // by pid: main processes that are the keeper's children
-	unreaped  bool                         // a child has ended whose spawn has not been answered yet
-	inFlight  int                          // spawns and hooks handed to the spawner and not answered
-	hooks     map[uint64]*hookRun
-	replies   map[policy.Request]*pending
-	lastReq   policy.Request
-	records   []policy.Record
-	then      []policy.Action
-	values    []string // "key value", for the keeper beside records
-	exit      *int     // set by ActEnd
-	patAt     policy.Time
-	incidents incidents
-	books     books
-	upgrade   upgrading
-	deaf      bool // the keeper was told in vain, and that was said
+	machine    *policy.Machine
+	live       map[policy.Slot]*incarnation // from Spawn until nothing of it lives, or it is in quarantine
+	inmates    map[policy.Ref]*incarnation  // in quarantine, until nothing of it lives
+	pids       map[int]owner                // unreaped children
+	adopted    map[int]*incarnation         // by pid: main processes that are the keeper's children
+	unreaped   bool                         // a child has ended whose spawn has not been answered yet
+	inFlight   int                          // spawns and hooks handed to the spawner and not answered
+	hooks      map[uint64]*hookRun
+	replies    map[policy.Request]*pending
+	lastReq    policy.Request
+	records    []policy.Record
+	then       []policy.Action
+	values     []string // "key value", for the keeper beside records
+	exit       *int     // set by ActEnd
+	patAt      policy.Time
+	incidents  incidents
+	books      books
+	collecting sync.Mutex // one collection of old releases at a time
+	upgrade    upgrading
+	deaf       bool // the keeper was told in vain, and that was said
 
 	spawner *spawner
 	janitor *janitor
@@ -101,8 +107,8 @@ const maxKillers = 64
 
 // New prepares a Supervisor. It starts nothing.
 func New(cfg Config) (*Supervisor, error) {
-	if cfg.Spec == nil || cfg.Keeper == nil || cfg.Journal == nil {
-		return nil, errors.New("cannot make a supervisor without a spec, a keeper and a journal")
+	if cfg.Spec == nil || cfg.Keeper == nil || cfg.Journal == nil || cfg.Differs == nil {
+		return nil, errors.New("cannot make a supervisor without a spec, a keeper, a journal and what tells revisions apart")
 	}
 	sp, err := proc.NewSpawner(cfg.Shim)
 	if err != nil {

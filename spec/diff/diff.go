@@ -229,7 +229,11 @@ func compare(old, s *spec.Service, before, after *Side) Change {
 		named = named || a.revision
 	}
 	if revision && !named {
-		c.Why = append([]string{"what env_file holds"}, c.Why...)
+		what := "what env_file holds"
+		if s.Release != nil {
+			what = "what release.path holds, or env_file"
+		}
+		c.Why = append([]string{what}, c.Why...)
 	}
 	if c.From != c.To && !slices.Contains(c.Why, "instances") {
 		c.Why = append(c.Why, "instances (it was scaled)")

@@ -298,7 +298,7 @@ func (m *Machine) beginAct(s *slot) {
 	}
 	if a.cause == CauseRecycle && s.mayBeSucceeded() {
 		m.setTurn(s, t)
-		m.succeed(s)
+		m.succeed(s, a.why)
 		return
 	}
 	if !s.aside {

@@ -86,7 +86,7 @@ func (m *Machine) touch(s *slot) {
 	if v.watched() {
 		m.markOps(v)
 	}
-	if v.roll.on() {
+	if v.roll.on() || s.candidate {
 		m.markRoll(v)
 	}
 	if v.gate != nil && v.gate.waiting > 0 {

@@ -169,9 +169,6 @@ func (r Reason) String() string {
 	case whyCanary:
 		return plural(r.count, "instance") + " of revision " + itoa(r.code) + " stayed healthy: the others follow"
 	case whySucceed:
-		if r.count == r.code {
-			return "its successor is started beside it"
-		}
 		return "revision " + itoa(r.code) + " replaces " + itoa(r.count) + ", and is started beside it"
 	case whyReplaced:
 		return "its successor has taken its place"

@@ -55,7 +55,6 @@ type RevisionMemory struct {
 // back under its own number, and a bad one is not tried again.
 const maxRevisions = 10
 
-
 // Append appends w as text: the current number, the highest, those known as
 // NUMBER:DIGEST:VERDICT, then key=value.
 //
@@ -379,4 +378,14 @@ func (m *Machine) Spec(service string) *spec.Service {
 		return v.spec
 	}
 	return nil
+}
+
+// Digest is that of a revision of the slot's service; "": it is not known.
+func (m *Machine) Digest(id Slot, revision int) string {
+	if id >= 0 && int(id) < len(m.slots) {
+		if r := m.slots[id].svc.find(revision); r != nil {
+			return r.Digest
+		}
+	}
+	return ""
 }

@@ -34,14 +34,22 @@ func (m *Machine) theTwin(s *slot) *slot {
 	return s.twin
 }
 
+// succeeded gives successors that no update is about their place.
+func (m *Machine) succeeded(v *service) {
+	for _, s := range v.slots {
+		if t := s.twin; s.succeeding() && t.phase == phaseReady && t.end == endNone && t.settled && !t.unhealthy {
+			m.takePlace(t)
+		}
+	}
+}
+
 // succeed starts a successor of s beside it, with the current revision.
-func (m *Machine) succeed(s *slot) {
+func (m *Machine) succeed(s *slot, why Reason) {
 	t := m.theTwin(s)
 	t.candidate, t.target = true, s.svc.revision
 	m.forget(t)
 	t.phase, t.next, t.nextAt, t.restarts, t.auto = phaseDown, phaseDown, 0, 0, false
 	t.how, t.why, t.last = Reason{}, Reason{}, LastExit{}
-	why := Reason{kind: whySucceed, count: int32(s.revision), code: int32(t.target)}
 	m.notice(KindRestarting, s, why)
 	m.save(t)
 	m.touch(t)

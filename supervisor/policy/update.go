@@ -173,7 +173,11 @@ func (v *service) parallel() int { return max(v.spec.Update.MaxParallel, 1) }
 // roll moves the update of v on, as far as what its instances do allows.
 func (m *Machine) roll(v *service) {
 	u := &v.roll
-	if !u.on() || m.down.on || v.removed {
+	if m.down.on || v.removed {
+		return
+	}
+	if !u.on() {
+		m.succeeded(v)
 		return
 	}
 	for _, o := range v.ops {
@@ -214,13 +218,10 @@ func (m *Machine) roll(v *service) {
 	}
 	m.armDeadlines(v, passed > u.passed)
 	u.passed = passed
-	if left+flight == 0 {
-		m.updated(v)
-		return
-	}
 	if u.state == rollCanary {
 		n := min(v.spec.Update.Canary, passed+flight+left)
 		switch {
+		case n == 0: // nothing of it is wanted
 		case passed >= n && flight == 0:
 			u.state = rollRest
 			m.serviceNotice(KindCanaryPassed, v, Reason{kind: whyCanary, count: int32(passed), code: int32(v.revision)})
@@ -230,6 +231,10 @@ func (m *Machine) roll(v *service) {
 		default:
 			left = min(left, n-passed-flight)
 		}
+	}
+	if left+flight == 0 {
+		m.updated(v)
+		return
 	}
 	for ; left > 0 && flight < v.parallel(); left-- {
 		if s := m.nextToReplace(v); s == nil || !m.takeTurn(s) {
@@ -264,7 +269,7 @@ func (m *Machine) takeTurn(s *slot) bool {
 		if !v.mayStart() || m.desired(s) != wantRun || s.twin != nil && s.twin.phase.lives() {
 			return false
 		}
-		m.succeed(s)
+		m.succeed(s, Reason{kind: whySucceed, count: int32(s.revision), code: int32(v.revision)})
 	case s.phase.lives() && (s.phase == phaseReady || s.revision != v.revision) && s.end == endNone && s.phase < phaseStopping:
 		if !v.mayStart() || m.desired(s) != wantRun {
 			return false // what is taken down now would not come up again

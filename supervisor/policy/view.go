@@ -191,7 +191,7 @@ func (m *Machine) viewService(v *service, list []SlotView) ServiceView {
 		Name: v.spec.Name, Desired: "running", Revision: v.revision, Instances: v.instances,
 		Spec: v.spec, Removed: v.removed, Update: v.viewUpdate(),
 	}
-	if v.asked != v.revision && !v.roll.on() && !v.removed {
+	if v.asked != v.revision && !v.roll.forward() && !v.removed {
 		w.Pinned = v.pinned()
 	}
 	var ready, completed, failed, held, stopped, lives, others int
