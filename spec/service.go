@@ -1,6 +1,9 @@
 package spec
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // Type says whether a service stays up or runs to completion.
 type Type string
@@ -366,4 +369,23 @@ func (s *Service) Isolates() bool {
 		}
 	}
 	return true
+}
+
+// Equal says whether two checks are the same: attempts of one may stand for
+// attempts of the other.
+func (c *Check) Equal(o *Check) bool {
+	return c.Name == o.Name && c.Timing == o.Timing && c.OnFailure == o.OnFailure &&
+		same(c.Exec, o.Exec) && same(c.TCP, o.TCP) && same(c.GRPC, o.GRPC) && same(c.Heartbeat, o.Heartbeat) &&
+		same(c.Metrics, o.Metrics) && same(c.Log, o.Log) && same(c.Outlier, o.Outlier) && same(c.CPU, o.CPU) &&
+		same(c.Stall, o.Stall) && c.HTTP.equal(o.HTTP)
+}
+
+func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
+
+func (c *CheckHTTP) equal(o *CheckHTTP) bool {
+	if c == nil || o == nil {
+		return c == o
+	}
+	return c.URL == o.URL && c.Socket == o.Socket && c.Method == o.Method && c.StatusLow == o.StatusLow && c.StatusHigh == o.StatusHigh &&
+		maps.Equal(c.Headers, o.Headers) && c.BodyMatch == o.BodyMatch && c.MaxLatency == o.MaxLatency && c.CAFile == o.CAFile && c.Insecure == o.Insecure
 }

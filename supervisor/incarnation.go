@@ -10,6 +10,7 @@ import (
 
 	"nines/cgroups"
 	"nines/spec"
+	"nines/supervisor/notify"
 	"nines/supervisor/policy"
 	"nines/supervisor/proc"
 	"nines/supervisor/wait"
@@ -43,6 +44,9 @@ type incarnation struct {
 	killing bool           // a killer is at work
 	emptied bool           // a killer saw that nothing lives
 	condemn bool           // kill as soon as the spawner answers
+
+	nextMain int  // it said that this is its main process, before the spawner answered
+	untold   bool // nobody can say how its main process ended
 }
 
 // incarnation makes one; it is not in live yet.
@@ -97,6 +101,7 @@ func (s *Supervisor) spawned(in *incarnation, pid int, start uint64, group *cgro
 	if err != nil {
 		s.failedExec(pid)
 		delete(s.live, in.ref.Slot)
+		s.notifier.end(in)
 		s.janitor.remove(group)
 		s.step(policy.SpawnFailed{Ref: in.ref, Step: err.Step, Cause: err.Error(), Code: err.ExitCode(), Again: err.Again()})
 		return
@@ -107,7 +112,11 @@ func (s *Supervisor) spawned(in *incarnation, pid int, start uint64, group *cgro
 	if start != 0 {
 		s.values = append(s.values, keyMain+strconv.Itoa(pid)+" "+strconv.FormatUint(start, 10))
 	}
+	s.notifier.started(in)
 	s.step(policy.Spawned{Ref: in.ref, PID: pid, Start: start})
+	if t := s.notifier.of(in); t != nil && in.nextMain != 0 && in.nextMain != pid {
+		s.mainMoved(t, &notify.Sender{PID: pid}, in.nextMain)
+	}
 	s.judgeMemory(in)
 	s.readyByExec(in)
 	if in.condemn {
@@ -115,11 +124,11 @@ func (s *Supervisor) spawned(in *incarnation, pid int, start uint64, group *cgro
 	}
 }
 
-// readyByExec: other kinds of readiness than a delay are not in effect yet, as
-// `nines check` says: such an instance is ready when its exec succeeded.
+// readyByExec: some kinds of readiness are not in effect yet, as `nines check`
+// says: such an instance is ready when its exec succeeded.
 func (s *Supervisor) readyByExec(in *incarnation) {
 	svc, _ := s.machine.Slot(in.ref.Slot)
-	if r := svc.Ready; r != nil && r.Delay == 0 {
+	if r := svc.Ready; r != nil && r.Delay == 0 && !saysReady(r) {
 		s.step(policy.Ready{Ref: in.ref})
 	}
 }
@@ -186,8 +195,15 @@ func (s *Supervisor) reap() {
 
 // mainEnded tells the machine that the main process of in ended.
 func (s *Supervisor) mainEnded(in *incarnation) {
+	pid := in.pid
+	if s.notifier.lastWords(in); in.pid != pid {
+		return // its last word was that another process is the main one
+	}
 	s.sampler.forget(in.ref)
 	st := s.statusOf(in, in.status)
+	if in.untold {
+		st = policy.Status{Unknown: true}
+	}
 	empty := in.emptied
 	if !empty && !in.killing {
 		var err error
@@ -214,6 +230,7 @@ func (s *Supervisor) forget(in *incarnation) {
 		delete(s.live, in.ref.Slot)
 	}
 	delete(s.inmates, in.ref)
+	s.notifier.end(in)
 	s.janitor.remove(in.group)
 }
 

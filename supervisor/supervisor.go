@@ -41,18 +41,21 @@ type Config struct {
 	Keeper     *notify.Conn // the sd_notify channel to the keeper
 	KeeperPID  int
 	RuntimeDir string // absolute
-	LogDir     string // absolute; "": no log is written to a file
-	Shim       string // path of nines-exec
-	Environ    []string
-	Stdout     bool           // output also goes to nines-log's stdout, whatever log.to says
-	InheritEnv bool           // what inherit_env defaults to
-	Past       Past           // what the keeper handed back
-	Sockets    map[string]int // descriptors that it handed back, by name: the supervisor's from New on
-	Watchdog   time.Duration  // the keeper waits so long for WATCHDOG=1; 0: it does not
-	Cgroups    *cgroups.Tree  // nil: level none
-	Seed       uint64
-	Journal    *journal.Journal // its owner closes it after Run
-	Releases   *release.Store   // nil: none are kept, and what release.path leads to is run itself
+	// NotifySocket is where services send to: an absolute path, or "@" and a name;
+	// "": in RuntimeDir.
+	NotifySocket string
+	LogDir       string // absolute; "": no log is written to a file
+	Shim         string // path of nines-exec
+	Environ      []string
+	Stdout       bool           // output also goes to nines-log's stdout, whatever log.to says
+	InheritEnv   bool           // what inherit_env defaults to
+	Past         Past           // what the keeper handed back
+	Sockets      map[string]int // descriptors that it handed back, by name: the supervisor's from New on
+	Watchdog     time.Duration  // the keeper waits so long for WATCHDOG=1; 0: it does not
+	Cgroups      *cgroups.Tree  // nil: level none
+	Seed         uint64
+	Journal      *journal.Journal // its owner closes it after Run
+	Releases     *release.Store   // nil: none are kept, and what release.path leads to is run itself
 	// Differs names what differs between two services of what makes a revision.
 	Differs func(old, new *spec.Service) []string
 	Version string // of this program
@@ -87,7 +90,8 @@ type Supervisor struct {
 	records    []policy.Record
 	then       []policy.Action
 	values     []string // "key value", for the keeper beside records
-	exit       *int     // set by ActEnd
+	gone       []gonePID
+	exit       *int // set by ActEnd
 	patAt      policy.Time
 	incidents  incidents
 	books      books
@@ -95,11 +99,12 @@ type Supervisor struct {
 	upgrade    upgrading
 	deaf       bool // the keeper was told in vain, and that was said
 
-	spawner *spawner
-	janitor *janitor
-	watcher *watcher
-	sampler *sampler
-	killers chan struct{} // bounds concurrent killers
+	spawner  *spawner
+	janitor  *janitor
+	watcher  *watcher
+	sampler  *sampler
+	notifier *notifier
+	killers  chan struct{} // bounds concurrent killers
 }
 
 // maxKillers bounds how many trees are killed at the same time.
@@ -125,6 +130,7 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	s.spawner = newSpawner(s, sp)
 	s.janitor = newJanitor(s)
+	s.notifier = newNotifier(s)
 	var memory uint64
 	if h := s.spawner.resolve.host; h != nil {
 		memory = h.Memory
@@ -153,6 +159,7 @@ func (s *Supervisor) Run() (int, error) {
 	defer signal.Stop(sigs)
 
 	// Before anything is started, and before anyone is told that we are ready.
+	s.notifier.begin()
 	s.spawner.sockets.begin()
 	go s.spawner.run()
 	s.watcher = newWatcher(s)
@@ -168,6 +175,8 @@ func (s *Supervisor) Run() (int, error) {
 	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + count(len(s.cfg.Spec.Services), "service")})
 	s.begin()
 	s.handOut()
+	go s.notifier.run()
+	defer s.notifier.close()
 	fault("adopted")
 	if err := s.cfg.Keeper.Send(notify.Message{notify.Ready()}.Append(nil), nil); err != nil {
 		return 1, fmt.Errorf("cannot tell the keeper that all is ready: %w", err)
@@ -216,6 +225,7 @@ func (s *Supervisor) Run() (int, error) {
 	select {
 	case <-s.spawner.done:
 		s.spawner.sockets.remove()
+		s.notifier.remove()
 	case <-time.After(spawnerPatience):
 		// It is stuck in a clone. What files are left are found to be stale.
 	}
@@ -362,6 +372,8 @@ func (s *Supervisor) act(a *policy.Action) {
 		s.freeze(a.Ref)
 	case policy.ActThaw:
 		s.thaw(a.Ref)
+	case policy.ActCheck, policy.ActCheckEnd:
+		// No kind is attempted yet, as `nines check` says.
 	case policy.ActAccepted, policy.ActDone, policy.ActRefused:
 		s.reply(a)
 	case policy.ActEnd:

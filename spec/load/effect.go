@@ -22,8 +22,8 @@ func notYet(path string) (meanwhile string, ok bool) {
 		return "There is no report yet that it would be measured in.", true
 	case "service.check":
 		return "The check is not run.", true
-	case "service.ready.notify", "service.ready.fd", "service.ready.exec", "service.ready.http", "service.ready.tcp", "service.ready.grpc",
-		"service.ready.heartbeat", "service.ready.metrics", "service.ready.log", "service.ready.outlier", "service.ready.cpu", "service.ready.stall":
+	case "service.ready.exec", "service.ready.http", "service.ready.tcp", "service.ready.grpc",
+		"service.ready.metrics", "service.ready.log", "service.ready.outlier", "service.ready.cpu", "service.ready.stall":
 		return "The instance counts as ready when exec succeeded.", true
 	case "service.sandbox":
 		return "The service runs without a sandbox.", true

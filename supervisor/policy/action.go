@@ -41,6 +41,13 @@ const (
 	ActFreeze
 	// ActThaw lets what is frozen go on. Answer: Thawed.
 	ActThaw
+	// ActCheck begins the checks of Ref, all that the spec of its service has; or
+	// with Ready its ready check alone. Answer: CheckResult with Token, one for each
+	// attempt, until ActCheckEnd; another ActCheck takes the place of this one.
+	ActCheck
+	// ActCheckEnd ends the checks of Ref: what is in flight is given up, and
+	// nothing is attempted any more.
+	ActCheckEnd
 )
 
 // Hook names a command of a service that runs beside an instance.
@@ -75,6 +82,7 @@ type Action struct {
 	Cont   bool
 
 	Hook    Hook
+	Ready   bool // ActCheck
 	Token   uint64
 	Timeout time.Duration
 
@@ -167,6 +175,7 @@ const (
 	KindBudgetWait      Kind = "budget_wait"
 	KindCheckFailed     Kind = "check_failed"
 	KindCheckPassed     Kind = "check_recovered"
+	KindCheckExcused    Kind = "check_excused" // it failed, and that is not counted
 	KindMemoryHigh      Kind = "memory_high"
 	KindLeak            Kind = "leak_suspected"
 	KindQuarantined     Kind = "quarantined"

@@ -46,6 +46,10 @@ func (m *Machine) apply(e SpecChanged) {
 	}
 	m.applied(e)
 	old := m.services
+	needed := make([][]*service, len(old))
+	for i, v := range old {
+		needed[i] = v.needs
+	}
 	m.services = make([]*service, 0, len(e.Spec.Services)+m.removing)
 	kept := make(map[*service]bool, len(e.Spec.Services)) // looked up only
 	disabled := make([]bool, 0, len(e.Spec.Services))
@@ -70,6 +74,9 @@ func (m *Machine) apply(e SpecChanged) {
 	m.linkGroups(e.Spec.Groups)
 	for i, sp := range e.Spec.Services {
 		m.change(m.byName[sp.Name], e.Digests[sp.Name], disabled[i])
+	}
+	for i, v := range old {
+		m.outgrow(v, needed[i])
 	}
 	for _, v := range m.services {
 		m.touchAll(v)
@@ -170,7 +177,7 @@ func (m *Machine) unscale(v *service) {
 
 // change gives v what its new spec says.
 func (m *Machine) change(v *service, digest string, wasDisabled bool) {
-	sp, old := v.file, v.instances
+	sp, old, scaled := v.file, v.instances, v.scaled
 	if v.started && sp.Enabled {
 		v.started = false
 		m.record(Record{Kind: RecordStarted, ID: sp.Name})
@@ -179,7 +186,10 @@ func (m *Machine) change(v *service, digest string, wasDisabled bool) {
 	m.failAll(v, "superseded by an apply"+by(m.applying.by), func(o *operation) bool {
 		return o.verb == VerbScale || o.index >= sp.Instances || v.disabled() && rises(o)
 	})
-	if v.instances = sp.Instances; v.instances != old {
+	if bug != 14 || !scaled {
+		v.instances = sp.Instances
+	}
+	if v.instances != old {
 		m.resize(v, old)
 	}
 	update := false
@@ -210,7 +220,9 @@ func (m *Machine) change(v *service, digest string, wasDisabled bool) {
 		m.recordRevision(v)
 	}
 	m.rearm(v)
+	m.recheck(v)
 	m.rearmRecycle(v)
+	m.rearmInmates(v)
 	a := m.applying
 	switch {
 	case v.fresh:
@@ -304,6 +316,53 @@ func (m *Machine) retire() {
 	m.services = slices.DeleteFunc(m.services, gone)
 }
 
+// outgrow notes that what lives of v as an earlier revision may need what v needed
+// then.
+func (m *Machine) outgrow(v *service, needed []*service) {
+	for _, s := range v.slots {
+		m.touch(s) // counts what is of an earlier revision from now on
+	}
+	if !v.outgrown() {
+		v.formerly = nil
+		return
+	}
+	for _, o := range needed {
+		if !slices.Contains(v.needs, o) && !slices.Contains(v.formerly, o) {
+			v.formerly = append(v.formerly, o)
+		}
+	}
+}
+
+// outgrown says whether something may live of v that is not as its spec says.
+func (v *service) outgrown() bool { return v.outdated+v.surplus > 0 }
+
+// release: where nothing lives of an earlier revision of v any more, what that
+// needed, and is no more in the specification, may go.
+func (m *Machine) release(v *service) {
+	if v.outgrown() {
+		return
+	}
+	for _, o := range v.formerly {
+		if o.removed {
+			m.wake(o)
+			m.markDirty(o)
+			m.markOps(o)
+		}
+	}
+	v.formerly = nil
+}
+
+// heldBy is a service of which something lives as an earlier revision that needs v,
+// or nil. Only what is removed is asked about, so that it may walk.
+func (m *Machine) heldBy(v *service) *service {
+	for _, o := range m.services {
+		if len(o.formerly) > 0 && slices.Contains(o.formerly, v) {
+			return o
+		}
+	}
+	return nil
+}
+
 // await: the apply waits for v.
 func (m *Machine) await(v *service, what awaited) {
 	v.awaited = what
@@ -336,6 +395,10 @@ func (m *Machine) progressApply(v *service) {
 			return
 		}
 		ok = v.occupied == 0
+		if o := m.heldBy(v); !ok && v.removed && o != nil && o.awaited == awaitNothing {
+			m.awaitedFailed(v, v.spec.Name+" goes on: "+o.spec.Name+" runs as an earlier revision, which needs it")
+			return
+		}
 	case awaitNothing:
 		return
 	}
@@ -352,6 +415,9 @@ func (m *Machine) awaitedFailed(v *service, why string) {
 	a := m.applying
 	a.pending--
 	a.failures = append(a.failures, why)
+	for _, o := range v.formerly {
+		m.markOps(o) // it may wait for v
+	}
 	m.applyDone()
 }
 

@@ -13,6 +13,7 @@ type act struct {
 	line    line
 	dump    bool
 	isolate bool
+	check   int  // index + 1 of the check that asks; 0: somebody else
 	told    bool // that it waits
 	why     Reason
 }
@@ -137,8 +138,9 @@ func (m *Machine) actAsked(e Act) {
 	}
 	c := e.Cause
 	why := Reason{kind: whyJudged, text: e.Reason}
-	if c == CauseCheck && !s.unhealthy {
-		m.health(s, false)
+	if c == CauseCheck && !s.judged {
+		s.judged = true
+		m.assessHealth(s)
 	}
 	if s.act != nil && s.act.cause == c {
 		return // told again
@@ -188,13 +190,15 @@ func (m *Machine) withdraw(e Withdraw) {
 	if e.Cause == CauseLeak {
 		s.alert = Reason{}
 	}
-	if s.act != nil && s.act.cause == e.Cause {
+	if s.act != nil && s.act.cause == e.Cause && s.act.check == 0 {
 		m.dropAct(s)
+		m.askForChecks(s)
 		m.armRecycle(s) // one that gave way comes back
 	}
-	if e.Cause == CauseCheck && s.unhealthy {
+	if e.Cause == CauseCheck && s.judged {
+		s.judged = false
 		m.notice(KindCheckPassed, s, Reason{kind: whyPasses})
-		m.health(s, true)
+		m.assessHealth(s)
 	}
 }
 

@@ -56,7 +56,7 @@ func (m *Machine) assess(s *slot) counted {
 		c.surplus = c.occupied
 		return c
 	}
-	c.outdated = d == wantRun && (s.target != v.revision || s.phase.lives() && s.revision != v.revision)
+	c.outdated = d == wantRun && s.target != v.revision || s.phase.lives() && s.revision != v.revision
 	c.waiting = (d == wantRun || d == wantYield) && s.phase == phaseDown
 	task := v.spec.Type == spec.TypeTask
 	switch {
@@ -83,6 +83,9 @@ func (m *Machine) touch(s *slot) {
 		m.touch(s.twin) // what is wanted of it follows
 	}
 	v, old, c := s.svc, s.counted, m.assess(s)
+	if s.suspected != 0 && !s.phase.lives() && m.desired(s).unwanted() {
+		m.clearSuspicion(s)
+	}
 	if v.watched() {
 		m.markOps(v)
 	}
@@ -113,6 +116,9 @@ func (m *Machine) touch(s *slot) {
 		m.scaled(s)
 	}
 	m.replaced(s)
+	if len(v.formerly) > 0 {
+		m.release(v)
+	}
 	m.markGroup(v.group)
 	m.markDirty(v)
 }
@@ -166,12 +172,12 @@ func (m *Machine) settle() {
 		} else if s, ok := m.dirtySlots.pop(); ok {
 			s.queued = false
 			m.evaluate(s)
-		} else if v, ok := m.dirtyRolls.pop(); ok {
-			v.rollDirty = false
-			m.roll(v)
 		} else if g, ok := m.dirtyGroups.pop(); ok {
 			g.dirty = false
 			m.progressGroup(g)
+		} else if v, ok := m.dirtyRolls.pop(); ok {
+			v.rollDirty = false
+			m.roll(v)
 		} else if v, ok := m.dirtyOps.pop(); ok {
 			v.opsDirty = false
 			m.progress(v)
@@ -284,7 +290,7 @@ func (v *service) derive() level {
 // evaluate does what the phase of s and what is wanted of it ask for.
 func (m *Machine) evaluate(s *slot) {
 	d := m.desired(s)
-	if len(s.inmates) > 0 {
+	if len(s.inmates) > 0 && bug != 16 {
 		if of := m.desired(s.place()); of.unwanted() {
 			m.endInmates(s, of)
 		}
@@ -322,8 +328,9 @@ func (m *Machine) mayEnd(s *slot, d desire) bool {
 	case d == wantEnd:
 		return s.svc.holders[byAll] == 0
 	case d == wantRemoved:
-		// All that depends on it is no more either: what is kept cannot name it.
-		return s.svc.holders[byAll] == 0
+		// What depends on it is no more either: what is kept cannot name it. But what
+		// runs of that may be of an earlier revision, which needs it.
+		return s.svc.holders[byAll] == 0 && m.heldBy(s.svc) == nil || bug == 12
 	case d == wantGone, d == wantReplaced, d == wantStopped && !s.svc.stopped:
 		return true
 	case d == wantYield && s.svc.leavingNeeds == 0:
@@ -338,6 +345,9 @@ func (m *Machine) whyEnd(s *slot, d desire) Reason {
 	case wantEnd:
 		return Reason{kind: whyShutdown, name: m.down.cause}
 	case wantRemoved:
+		if o := m.heldBy(s.svc); o != nil {
+			return Reason{kind: whyRemoved, name: o.spec.Name}
+		}
 		return Reason{kind: whyRemoved}
 	case wantGone:
 		return Reason{kind: whyGone, count: int32(s.svc.instances)}

@@ -94,6 +94,10 @@ func (s *slot) words(m *Machine) string {
 	if w.Reason.kind == whyGroup { // which instance had ended is not remembered
 		w.Reason = Reason{}
 	}
+	if w.Reason.kind == whyNotReady {
+		w.Reason = Reason{}
+	}
+	w.Checks = nil // what is known of them begins anew
 	w.Ref.Slot, w.Slot = 0, 0
 	return fmt.Sprintf(" %+v %s", w, w.Reason)
 }

@@ -139,12 +139,20 @@
 //
 // An apply replaces the specification as a whole; the driver has validated it and
 // made it durable before. What is added starts as at a boot. What is removed stops,
-// what depends on it first, and is forgotten with all that people said of it. An
+// what depends on it first, and is forgotten with all that people said of it. What
+// is kept cannot need it any more; but as long as something lives of that as an
+// earlier revision, which was started when it did, what is removed goes on: a new
+// revision that no longer uses a database must have come to every instance before
+// the database stops. (Where needs alone changed there is no new revision: then the
+// one that runs does not need it either, as its specification says now, and it stops
+// at once.) Where such a roll does not end, the apply says so, and the next one
+// goes on from there. It is not started again meanwhile if it ends. An
 // apply overrides a scale; a stop by a person stays. Another digest is another
 // revision: what failed before counts for nothing, what is down starts with it, and
 // of what lives one instance after the other is replaced, each only while all
 // others are up (see roll); where one does not come up, the others stay as they
-// are. A revision that is known by its digest comes back under its own number. All
+// are. What ends for good meanwhile, as the earlier revision, starts with the new one
+// too. A revision that is known by its digest comes back under its own number. All
 // else counts at once, and touches nothing that runs. What needs a service that an
 // apply disables goes down before it.
 //
@@ -182,6 +190,22 @@
 // being ended are no failures. A service is in one group at most (load refuses
 // more). Where a restart of a group is, the next supervisor knows (RecordGroup).
 //
+// # What an instance says of itself
+//
+// Reloading and Ready are the two ends of a reload. A reload command is done, where
+// the service notifies, when all that have begun have said Ready: one that has not
+// begun within ReloadPatience of its signal has no words for it, and was told. A
+// word from before the command is about something else. It stays ready throughout.
+//
+// Leaving is an end that nobody asked for, told beforehand: what needs it knows at
+// once that it is not ready, stop.timeout bounds how long it takes, and the exit is
+// judged as if nothing had been said.
+//
+// MoreTime moves the deadline of a start or a stop out, never in, and may be said
+// again and again: whoever says nothing more is ended when that time is over. After
+// a supervisor's death what is left is start.timeout or stop.timeout at most. The
+// end of a shutdown does not move.
+//
 // # Automatic acts and the disruption budget
 //
 // Whatever takes an instance down of nines' own accord passes mayDisrupt; the
@@ -214,6 +238,31 @@
 // strategy says that the others are worth nothing without it, so to keep them up for
 // a budget would keep up what is broken.
 //
+// # Checks
+//
+// The driver makes attempts from ActCheck to ActCheckEnd and tells how each went;
+// what a row of them means is decided here, and is the same for all kinds. Checks
+// run while the instance is ready; a ready block of a check kind while it is
+// starting, until it has passed `successes` times in a row (`failures` says nothing
+// there: start.timeout bounds it).
+//
+// A check fails when it has failed `failures` times in a row, and recovers when it
+// has passed `successes` times in a row. While one fails the instance is unhealthy:
+// it does not count as healthy for the budget, and on_failure is asked for as an
+// automatic act, unless that is alert. One that recovers before the act's turn is
+// left alone. An outlier fails without being unhealthy: it differs, and serves.
+// What is excused (Excuse) is told once and counts neither way, for 3 × failures ×
+// interval from the first such failure since the check passed; then it counts.
+//
+// When more than half of the instances of a service, and at least two, fail the
+// same check, the event says that the likely cause is shared. An instance counts
+// there until its replacement is ready. That acts go one at a time a service is the
+// budget's rule, and is all the pacing there is.
+//
+// An apply keeps what is known of a check that it does not change. A next
+// supervisor knows nothing: what had failed counts as healthy until it is found
+// again, within failures × interval.
+//
 // # Quarantine
 //
 // A judged instance whose check says isolate is, at its turn, not stopped but
@@ -226,8 +275,9 @@
 // too old (ttl, from the freezing), too big (memory_max_total, of its service, and
 // the largest of these of all services together; what it held when it was frozen
 // counts), until a person ends it, until its instance is stopped, scaled away or
-// disabled, or until the shutdown: a stop is not done before it is gone. Its exit
-// is told as any, by its Ref, and only ends the quarantine.
+// disabled, or until the shutdown: a stop is not done before it is gone. An apply
+// that changes these bounds counts at once; a service without an isolate block keeps
+// none. Its exit is told as any, by its Ref, and only ends the quarantine.
 //
 // A person may let it run on (resume): outside its slot, beside the replacement, for
 // a debugger or to finish what it was at. It is not checked, counted or restarted,

@@ -91,7 +91,38 @@ type SpawnFailed struct {
 // Ready says that the incarnation is ready (notification, check, fd). One that
 // comes before Spawned counts from Spawned. Readiness that needs nobody to say
 // it (no ready block, ready.delay, a task) is policy's own.
+// From one that is reloading it says that this is done.
 type Ready struct{ Ref }
+
+// Reloading says that the incarnation has begun to read its configuration again,
+// and when; it stays ready. Ready ends it.
+type Reloading struct {
+	Ref
+	At Time // as it says itself; not later than now
+}
+
+// Leaving says that the incarnation has begun to end, of its own accord or
+// because it was told to: it is not ready any more, and has stop.timeout.
+type Leaving struct{ Ref }
+
+// MoreTime says that the incarnation is about to start, or to stop, and needs
+// longer: the deadline is not before By from now, however it stood. It changes
+// nothing of the end of a shutdown. By is bounded by MaxMoreTime.
+type MoreTime struct {
+	Ref
+	By time.Duration
+}
+
+// MaxMoreTime bounds what one MoreTime asks for.
+const MaxMoreTime = 24 * time.Hour
+
+// MainChanged says that the main process of the incarnation is another one from
+// here on: Exited is told of that. It comes after Spawned.
+type MainChanged struct {
+	Ref
+	PID   int
+	Start uint64
+}
 
 // Exited says that the main process of the incarnation ended and was reaped.
 // One that comes before Spawned stands for both.
@@ -159,6 +190,46 @@ type Withdraw struct {
 	Cause Cause
 }
 
+// CheckResult says how one attempt of a check went. Results of one check come in
+// the order of its attempts, of which there is one at a time.
+type CheckResult struct {
+	Ref
+	Token  uint64 // of the ActCheck that began it: of another, it is dropped
+	Check  int    // index in the service's checks; 0 where that was Ready
+	Failed bool
+	Excuse Excuse // of a failure: why it proves nothing, if it does not
+	Reason string // of a failure, in one line: "no answer within 1s"
+	Output string // … and all there is to show; "": nothing more than Reason
+}
+
+// Excuse is why an instance could not have answered, so that a failed attempt
+// proves nothing: it is noted and not counted, for at most three times failures
+// × interval since the check passed last.
+type Excuse uint8
+
+// The excuses.
+const (
+	ExcuseNone       Excuse = iota
+	ExcuseStopped           // it was frozen or stopped by us
+	ExcuseThrottled         // by its own cpu.max
+	ExcuseSuspended         // the machine was
+	ExcuseClock             // the wall clock was set
+	ExcuseOverloaded        // the machine is: PSI cpu some avg10
+	ExcuseLate              // the attempt itself came late, by more than half its timeout
+	ExcuseUnable            // the attempt could not be made at all
+	numExcuses
+)
+
+func (e Excuse) String() string {
+	if e >= numExcuses {
+		return "unknown"
+	}
+	return [...]string{
+		"", "it is stopped or frozen by nines", "it is throttled by its own cpu.max", "the machine was suspended", "the clock was set",
+		"the machine is overloaded", "the attempt came late", "the attempt could not be made",
+	}[e]
+}
+
 // ClockChanged says what the wall clock shows now, in the zone that schedules
 // are in. It is told once at the beginning, after SpecChanged, and again when
 // the clock was set or the machine had been suspended; between two of these it
@@ -210,10 +281,15 @@ func (Tick) event()         {}
 func (Spawned) event()      {}
 func (SpawnFailed) event()  {}
 func (Ready) event()        {}
+func (Reloading) event()    {}
+func (Leaving) event()      {}
+func (MoreTime) event()     {}
+func (MainChanged) event()  {}
 func (Exited) event()       {}
 func (Emptied) event()      {}
 func (HookDone) event()     {}
 func (Act) event()          {}
+func (CheckResult) event()  {}
 func (Withdraw) event()     {}
 func (ClockChanged) event() {}
 func (Command) event()      {}

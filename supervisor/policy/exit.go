@@ -33,13 +33,13 @@ func (m *Machine) over(s *slot, st Status) {
 	how, reason := howEnded(st)
 	s.last = LastExit{Reason: reason, Status: st, At: m.now}
 	switch s.end {
-	case endNone:
+	case endNone, endSelf:
 		s.how = how
 		m.notice(KindExited, s, how)
 	case endTimeout:
 		s.last.Reason = ExitStartTimeout
 		s.how = s.endWhy
-		how.kind, how.how, how.delay = whyTimedOut, how.kind, s.endWhy.delay
+		how.kind, how.how, how.delay, how.text = whyTimedOut, how.kind, s.endWhy.delay, s.endWhy.text
 		m.notice(KindExited, s, how)
 		how = s.endWhy
 	case endCheck, endMemory:
@@ -111,7 +111,7 @@ func (m *Machine) judge(s *slot, how Reason, st Status, failedStart bool) {
 		m.afresh(s)
 	case success && (task || r.Policy != spec.RestartAlways):
 		m.final(s, phaseCompleted, Reason{kind: whyCompleted, code: int32(st.Code)})
-	case task && st.Unknown && s.end == endNone:
+	case task && st.Unknown && (s.end == endNone || s.end == endSelf):
 		// It may have completed, and a task is never run twice by itself.
 		m.final(s, phaseFailed, because(Reason{kind: whyUntold}, how))
 	case r.Policy == spec.RestartNever:

@@ -85,6 +85,13 @@ func (e *env) formatAction(a Action) string {
 		return "freeze " + e.name(a.Ref)
 	case ActThaw:
 		return "thaw " + e.name(a.Ref)
+	case ActCheck:
+		if a.Ready {
+			return "check whether ready " + e.name(a.Ref)
+		}
+		return "check " + e.name(a.Ref)
+	case ActCheckEnd:
+		return "check no more " + e.name(a.Ref)
 	case ActHook:
 		kind := map[Hook]string{HookStop: "stop", HookReload: "reload"}[a.Hook]
 		return "hook " + kind + " " + e.name(a.Ref) + " for " + a.Timeout.String()
@@ -140,6 +147,13 @@ func (e *env) snapshot() string {
 				fmt.Fprintf(&b, " last=%s", w.LastExit.Reason)
 			}
 			fmt.Fprintf(&b, "%s\n", colon(w.Reason))
+			for _, c := range w.Checks {
+				fmt.Fprintf(&b, "    %s %s failures=%d: %s", c.Name, c.State, c.Failures, c.Reason)
+				if c.Excuse != ExcuseNone {
+					fmt.Fprintf(&b, " (%s)", c.Excuse)
+				}
+				b.WriteString("\n")
+			}
 		}
 	}
 	for _, w := range snap.Quarantine {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -122,6 +123,16 @@ func parseService(t testing.TB, line string) *spec.Service {
 			v.Ports = append(v.Ports, spec.Port{Name: "http", Base: num(val)})
 		case "notify":
 			v.Ready = &spec.Ready{Notify: "systemd"}
+		case "check": // NAME:FAILURES:SUCCESSES:INTERVAL[:ON]
+			f := append(strings.Split(val, ":"), "restart")
+			k := spec.Check{Name: f[0], OnFailure: spec.OnFailure(f[4]), TCP: &spec.CheckTCP{Address: "x"}}
+			k.Timing = spec.Timing{Failures: num(f[1]), Successes: num(f[2]), Interval: dur(f[3])}
+			if f[0] == "outlier" {
+				k.TCP, k.Outlier = nil, &spec.CheckOutlier{Of: "memory"}
+			}
+			v.Checks = append(v.Checks, k)
+		case "ready_check": // SUCCESSES
+			v.Ready = &spec.Ready{Check: &spec.Check{Name: "ready", Timing: spec.Timing{Failures: 3, Successes: num(val), Interval: time.Second}}}
 		case "ready_delay":
 			v.Ready = &spec.Ready{Delay: dur(val)}
 		case "start_timeout":
@@ -296,6 +307,19 @@ func (e *env) event(line string) Event {
 		return SpawnFailed{Ref: e.ref(arg(1)), Step: "clone", Code: 1, Again: true, Cause: strings.Join(w[2:], " ")}
 	case "ready":
 		return Ready{Ref: e.ref(arg(1))}
+	case "reloading": // reloading web/0 [1s: so long ago]
+		at := e.now
+		if arg(2) != "" {
+			at = at.Add(-parseDuration(e.t, arg(2)))
+		}
+		return Reloading{Ref: e.ref(arg(1)), At: at}
+	case "leaving":
+		return Leaving{Ref: e.ref(arg(1))}
+	case "more-time": // more-time web/0 1m
+		return MoreTime{Ref: e.ref(arg(1)), By: parseDuration(e.t, arg(2))}
+	case "main":
+		e.pid++
+		return MainChanged{Ref: e.ref(arg(1)), PID: e.pid}
 	case "exited": // exited web/0 1 | SIGKILL [left] [core] [oom]
 		x := Exited{Ref: e.ref(arg(1)), Empty: true}
 		if code, err := strconv.Atoi(arg(2)); err == nil {
@@ -355,6 +379,8 @@ func (e *env) event(line string) Event {
 		return c
 	case "act": // act web/0 check restart no answer
 		return Act{Ref: e.ref(arg(1)), Cause: cause(arg(2)), On: spec.OnFailure(arg(3)), Reason: strings.Join(w[4:], " ")}
+	case "pass", "fail", "excuse": // fail web/0 alive no answer; excuse web/0 alive clock no answer
+		return e.result(w)
 	case "frozen": // frozen web/0 64MiB
 		n := uint64(1 << 20)
 		if arg(2) != "" {
@@ -395,12 +421,38 @@ func (e *env) event(line string) Event {
 	return nil
 }
 
+// result is the event of an attempt of a check; "web/0@1" names an attempt that
+// was begun for another incarnation.
+func (e *env) result(w []string) CheckResult {
+	ref := e.ref(w[1])
+	s := e.m.slots[ref.Slot]
+	r := CheckResult{Ref: ref, Token: s.checking, Failed: w[0] != "pass"}
+	if w[2] != "ready" {
+		r.Check = slices.IndexFunc(s.svc.spec.Checks, func(k spec.Check) bool { return k.Name == w[2] })
+	}
+	words := w[3:]
+	if w[0] == "excuse" {
+		r.Excuse = map[string]Excuse{"stopped": ExcuseStopped, "clock": ExcuseClock, "overloaded": ExcuseOverloaded, "late": ExcuseLate}[words[0]]
+		words = words[1:]
+	}
+	r.Reason = strings.Join(words, " ")
+	return r
+}
+
 func parseInt(t testing.TB, s string) int {
 	n, err := strconv.Atoi(s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return n
+}
+
+func parseDuration(t testing.TB, s string) time.Duration {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 func cause(word string) Cause {

@@ -53,6 +53,9 @@ func checkInvariants(t fataler, m *Machine) {
 			t.Fatalf("%s is %s and still has a deadline", s.name, s.phase)
 		}
 	}
+	for _, s := range m.slots {
+		checkChecks(t, m, s)
+	}
 	checkQuarantine(t, m)
 	if occupied != m.occupied {
 		t.Fatalf("occupied is %d, counted %d", occupied, m.occupied)
@@ -201,7 +204,7 @@ func checkGate(t fataler, v *service) {
 	t.Helper()
 	g := v.theGate()
 	acts, replacing, faltered := 0, 0, 0
-	for _, s := range v.slots {
+	for _, s := range v.all() {
 		acts += delta(false, s.act != nil)
 		replacing += delta(false, s.turn == turnPlanned || s.turn == turnAct)
 		faltered += delta(false, s.turn == turnFaltered)
@@ -213,6 +216,14 @@ func checkGate(t fataler, v *service) {
 		}
 		if s.turn == turnPlanned && s.phase == phaseStuck {
 			t.Fatalf("%s is stuck, and is waited for", s.name)
+		}
+	}
+	for i, n := range v.suspects {
+		for _, s := range v.all() {
+			n -= delta(false, i < maxShared && s.suspected&(1<<i) != 0)
+		}
+		if n != 0 {
+			t.Fatalf("%s: %d are counted too many that fail check %d", v.spec.Name, n, i)
 		}
 	}
 	if acts != g.waiting || replacing != g.replacing || faltered != g.faltered {
@@ -265,5 +276,45 @@ func checkQuarantine(t fataler, m *Machine) {
 		if i := v.spec.Isolate; i != nil && m.count(func(f *inmate) bool { return f.slot.svc == v }) > i.Keep {
 			t.Fatalf("%s keeps more than %d", v.spec.Name, i.Keep)
 		}
+	}
+}
+
+// checkChecks: attempts are made of what is ready, or is starting and has a ready
+// check, and of nothing else; what they amount to is counted.
+func checkChecks(t fataler, m *Machine, s *slot) {
+	t.Helper()
+	v, want := s.svc, 0
+	switch s.phase {
+	case phaseReady:
+		want = len(v.spec.Checks)
+	case phaseStarting:
+		want = delta(false, v.readyCheck() != nil)
+	}
+	if m.ended {
+		return
+	}
+	if s.checking != 0 && want != len(s.checks) || (s.checking != 0) != (want > 0) {
+		t.Fatalf("%s is %s and has %d checks under way, %d is right", s.name, s.phase, len(s.checks), want)
+	}
+	ill := 0
+	for i := range s.checks {
+		c := &s.checks[i]
+		if s.phase != phaseReady {
+			break
+		}
+		k := &v.spec.Checks[i]
+		ill += delta(false, c.failing && k.Outlier == nil)
+		if c.failing && i < maxShared && s.suspected&(1<<i) == 0 {
+			t.Fatalf("%s fails check %s, and is not counted", s.name, k.Name)
+		}
+		if int(c.fails) >= k.Timing.Failures && !c.failing {
+			t.Fatalf("%s has failed check %s %d times, and it says nothing", s.name, k.Name, c.fails)
+		}
+	}
+	if s.phase == phaseReady && (ill != s.ill || s.unhealthy != (s.judged || s.ill > 0)) {
+		t.Fatalf("%s: %d checks fail, counted %d; unhealthy %t", s.name, ill, s.ill, s.unhealthy)
+	}
+	if s.act != nil && s.act.check > 0 && (s.act.check > len(s.checks) || !s.checks[s.act.check-1].failing) {
+		t.Fatalf("%s: an act waits for a check that does not fail", s.name)
 	}
 }

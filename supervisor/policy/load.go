@@ -32,7 +32,8 @@ func (m *Machine) specChanged(e SpecChanged) {
 	services := make([]service, len(e.Spec.Services))
 	for i, sp := range e.Spec.Services {
 		v := &services[i]
-		*v = service{spec: sp, file: sp, instances: sp.Instances, level: levelPending}
+		*v = service{spec: sp, file: sp, instances: sp.Instances, level: levelPending, checked: sp.Checks}
+		v.readied = v.readyCheck()
 		m.recallRevision(v, e.Digests[sp.Name], e.Past.Revisions[sp.Name])
 		if n, ok := e.Past.Scale[sp.Name]; ok && n >= 0 && n <= MaxInstances && sp.Type != spec.TypeTask {
 			v.instances, v.scaled = n, true
@@ -78,6 +79,7 @@ func (m *Machine) specChanged(e SpecChanged) {
 		m.restoreRoll(v, e.Digests[v.spec.Name])
 		m.markDirty(v)
 	}
+	m.outgrew()
 	m.restoreInmates()
 	m.past.Slots = nil // restored; a slot that a scale makes later is a new one
 }
@@ -169,25 +171,39 @@ func (m *Machine) named(name string, removed bool) *service {
 	return v
 }
 
-// lingering gives what the past knows of services that the last apply has
-// removed, and that still lives, its place: it is stopped in order.
+// lingering gives the services that the last apply has removed their place again:
+// what lives of them is stopped in order, also where it depends on another only by
+// one of which nothing lives. Those that hold nobody back are gone after this step.
 func (m *Machine) lingering() {
 	if m.past.Before == nil {
 		return
 	}
-	lives := map[string]bool{} // looked up only
-	for id, w := range m.past.Slots {
-		if at := strings.LastIndexByte(id, '/'); at >= 0 && w.Lives() {
-			lives[id[:at]] = true
-		}
-	}
 	for _, sp := range m.past.Before.Services {
-		if m.byName[sp.Name] == nil && lives[sp.Name] {
+		if m.byName[sp.Name] == nil {
 			m.services = append(m.services, &service{
 				spec: sp, file: sp, level: levelPending, removed: true, floor: m.floors[sp.Name],
 			})
 			m.recallRevision(m.services[len(m.services)-1], "", m.past.Revisions[sp.Name])
 			m.removing++
+		}
+	}
+}
+
+// outgrew notes, for what was found as an earlier revision, what that may need: as
+// the specification before said.
+func (m *Machine) outgrew() {
+	if m.past.Before == nil {
+		return
+	}
+	for _, sp := range m.past.Before.Services {
+		v := m.byName[sp.Name]
+		if v == nil || !v.outgrown() {
+			continue
+		}
+		for _, n := range sp.Needs {
+			if o := m.named(n, true); o != nil && !slices.Contains(v.needs, o) {
+				v.formerly = append(v.formerly, o)
+			}
 		}
 	}
 	m.past.Before = nil

@@ -120,6 +120,10 @@ type service struct {
 	needers, laters []*service // the same edges, the other way
 	below           [2][]*service
 
+	// formerly is what incarnations of an earlier revision may need, which their
+	// service no longer does.
+	formerly []*service
+
 	// Sums over slots.
 	standing [numStandings]int // with index < instances
 	occupied int               // something lives in them
@@ -147,6 +151,10 @@ type service struct {
 	regroup   bool   // it is to go down with its group
 	heldBack  bool   // its group does not let it start yet
 	groupDead bool   // … and the member that it waits for does not come up unless a person acts
+
+	checked  []spec.Check // that the slots' are
+	readied  *spec.Check  // likewise of the ready block
+	suspects []int        // by check: instances that fail it; see suspect
 
 	schedule *spec.Schedule // of recycle; nil: none
 	gate     *gate          // of its automatic acts; nil: there has been none. See budget.go
@@ -189,6 +197,9 @@ type slot struct {
 	readyAt   Time
 	hook      uint64 // token of the stop hook in flight
 	reload    uint64 // token of the reload hook in flight
+	reloading reloading
+	askedAt   Time // of reloadAsked
+	longer    Time // MoreTime: the deadline of its start is not before it
 
 	// What is next, once nothing of it lives.
 	next   phase
@@ -216,11 +227,18 @@ type slot struct {
 	// Automatic acts; see budget.go.
 	act       *act   // that waits; nil: none
 	turn      turn   // an act has taken it down, and its replacement is awaited
-	unhealthy bool   // by a check
+	unhealthy bool   // by a check, or as judged
+	judged    bool   // by an Act, as a failed check
 	dump      bool   // it is to end by SIGABRT
 	told      causes // judgements that hold and whose event was told; see Act
 	alert     Reason // one that asks for nothing: status shows it
 	lined     [numLines]bool
+
+	// Checks; see checks.go.
+	checks    []check
+	checking  uint64 // the token of the attempts; 0: there are none
+	ill       int    // checks that fail, and by which it is not healthy
+	suspected uint64 // a bit for each check that it fails, until its replacement is ready
 
 	inmates []*inmate // incarnations that have left it for the quarantine
 
@@ -299,6 +317,14 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 		m.answer(e.Ref, t, input{text: e.Cause, status: Status{Code: e.Code}})
 	case Ready:
 		m.answer(e.Ref, onReady, input{})
+	case Reloading:
+		m.answer(e.Ref, onReloading, input{at: e.At})
+	case Leaving:
+		m.answer(e.Ref, onLeaving, input{})
+	case MoreTime:
+		m.answer(e.Ref, onMoreTime, input{at: m.now.Add(min(max(e.By, 0), MaxMoreTime))})
+	case MainChanged:
+		m.answer(e.Ref, onMainChanged, input{pid: e.PID, start: e.Start})
 	case Exited:
 		m.answer(e.Ref, onExited, input{status: e.Status, empty: e.Empty})
 	case Emptied:
@@ -309,6 +335,8 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 		m.actAsked(e)
 	case Withdraw:
 		m.withdraw(e)
+	case CheckResult:
+		m.checkResult(e)
 	case ClockChanged:
 		m.clockChanged(e)
 	case Frozen:

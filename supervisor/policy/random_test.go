@@ -56,11 +56,17 @@ func randomSpec(r *rand.Rand) *spec.Spec {
 		v.CrashLoop.Then = spec.CrashLoopThen(pick("hold", "rollback", "stop", "hold", "shutdown"))
 		v.CrashLoop.Failures = 1 + r.IntN(5)
 		v.Stop.Timeout = time.Duration(r.IntN(4)) * time.Second
-		switch r.IntN(3) {
+		switch r.IntN(4) {
 		case 0:
 			v.Ready = &spec.Ready{Notify: "systemd"}
 		case 1:
 			v.Ready = &spec.Ready{Delay: time.Second}
+		case 2:
+			k := randomCheck(r, "ready")
+			v.Ready = &spec.Ready{Check: &k}
+		}
+		for i := range r.IntN(4) {
+			v.Checks = append(v.Checks, randomCheck(r, fmt.Sprintf("c%d", i)))
 		}
 		if r.IntN(3) == 0 {
 			v.Stop.Command = "x"
@@ -94,6 +100,28 @@ func randomSpec(r *rand.Rand) *spec.Spec {
 	}
 	sp.Groups = randomGroups(r, sp.Services)
 	return sp
+}
+
+func randomCheck(r *rand.Rand, name string) spec.Check {
+	k := spec.Check{Name: name, OnFailure: [...]spec.OnFailure{spec.OnFailureRestart, spec.OnFailureAlert, spec.OnFailureDump, spec.OnFailureIsolate}[r.IntN(4)]}
+	k.Timing = spec.Timing{Interval: time.Second, Failures: 1 + r.IntN(3), Successes: 1 + r.IntN(2)}
+	if r.IntN(4) == 0 {
+		k.Outlier = &spec.CheckOutlier{Of: "cpu"}
+	}
+	return k
+}
+
+// attempt is a random result of a check of a random instance.
+func (c *chaos) attempt() CheckResult {
+	s := c.m.slots[c.rng.IntN(len(c.m.slots))]
+	e := CheckResult{Ref: s.ref, Token: s.checking, Check: c.rng.IntN(4), Failed: c.rng.IntN(3) > 0, Reason: "refused"}
+	switch c.rng.IntN(6) {
+	case 0:
+		e.Excuse = Excuse(c.rng.IntN(int(numExcuses)))
+	case 1:
+		e.Token += uint64(c.rng.IntN(2)) << 32
+	}
+	return e
 }
 
 func newChaos(t testing.TB, seed uint64) *chaos {
@@ -194,6 +222,7 @@ func (c *chaos) carryOut(a Action) {
 // reply checks an answer to a request, and the end.
 func (c *chaos) reply(a Action) {
 	switch a.Kind {
+	case ActCheck, ActCheckEnd:
 	case ActAccepted:
 		c.waiting[a.Request] = true
 	case ActDone:
@@ -297,7 +326,9 @@ func (c *chaos) heal() {
 // once lets one random thing happen.
 func (c *chaos) once(services int) {
 	r := c.rng
-	switch n := r.IntN(20); {
+	switch n := r.IntN(24); {
+	case n >= 20 && len(c.m.slots) > 0:
+		c.feed(c.attempt())
 	case n < 10 && len(c.inflight) > 0:
 		i := 0
 		if r.IntN(4) == 0 {
@@ -308,7 +339,7 @@ func (c *chaos) once(services int) {
 		c.feed(ev)
 	case n < 12 && len(c.old) > 0:
 		switch ev := c.old[r.IntN(len(c.old))].(type) {
-		case Spawned, SpawnFailed, Ready, Exited, Emptied, HookDone, Tick, Act, Withdraw, Frozen, FreezeFailed, Thawed:
+		case Spawned, SpawnFailed, Ready, Exited, Emptied, HookDone, Tick, Act, Withdraw, Frozen, FreezeFailed, Thawed, CheckResult:
 			c.feed(ev)
 		}
 	case n < 16:

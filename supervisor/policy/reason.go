@@ -30,10 +30,10 @@ const (
 	whyExited       // code
 	whySignaled     // name; count 1: dumped core
 	whyOOM          // name: the signal
-	whyStartTimeout // delay
+	whyStartTimeout // delay; text: what its ready check said last
 	whyExecFailed   // text
 	whyUnknown      // -
-	whyTimedOut     // delay, how: the exit notice of a start that timed out
+	whyTimedOut     // delay, text, how: the exit notice of a start that timed out
 	whyEnded        // how: the exit notice of one that we stopped
 	// What follows from it.
 	whyBackoff    // how, delay, count
@@ -48,6 +48,7 @@ const (
 	whyStuck      // delay
 	whyUnanswered // -
 	// What happens.
+	whyNotReady // text: what its ready check said last
 	whyStarting // count: automatic restarts before
 	whyReady    // delay: since it was started
 	whyRestart  // name: who asked
@@ -80,7 +81,8 @@ const (
 	whySchedule // text
 	whyJudged   // text
 	whyActed    // how, text: the exit notice of one that was judged
-	whyPasses   // -
+	whyPasses   // name: the check, or ""
+	whyExcused  // name: the check; code: the Excuse; text: how it failed
 	// Why a crash loop is over.
 	whyLasted   // delay: it has been ready for so long
 	whyAfresh   // -
@@ -100,6 +102,7 @@ const (
 	whyTooBig      // bytes
 	whyWasEnding   // -
 	whyInmateStuck // name: its id; delay
+	whyLeaving     // -
 	numReasons
 )
 
@@ -118,7 +121,7 @@ func (r Reason) String() string {
 	case whyExited, whySignaled, whyOOM, whyStartTimeout, whyExecFailed, whyUnknown:
 		return r.end(r.kind)
 	case whyTimedOut:
-		return "not ready within " + words(r.delay) + ", so it was stopped: " + r.end(r.how)
+		return "not ready within " + words(r.delay) + lastly(r.text) + ", so it was stopped: " + r.end(r.how)
 	case whyEnded:
 		return "stopped: " + r.end(r.how)
 	case whyBackoff:
@@ -146,6 +149,8 @@ func (r Reason) String() string {
 		return "something of it still lives " + words(r.delay) + " after SIGKILL; the instance is not started until that has ended"
 	case whyUnanswered:
 		return "its start has not been answered, so something of it may live; the instance is not started until that is known"
+	case whyNotReady:
+		return "not ready yet: " + r.text
 	case whyStarting:
 		if r.count > 0 {
 			return "started again (automatic restart " + itoa(r.count) + ")"
@@ -181,6 +186,9 @@ func (r Reason) String() string {
 	case whyRolledBack:
 		return "rolled back" + by(r.name) + ": revision " + itoa(r.code) + " replaces " + itoa(r.count)
 	case whyRemoved:
+		if r.name != "" {
+			return "no longer in the specification; it goes on while " + r.name + " runs as an earlier revision, which needs it"
+		}
 		return "no longer in the specification"
 	case whyStopped:
 		if r.name == "" {
@@ -225,7 +233,12 @@ func (r Reason) String() string {
 	case whyUnwanted:
 		return "its crash loop is over, since it is not wanted any more"
 	case whyPasses:
+		if r.name != "" {
+			return "check " + strconv.Quote(r.name) + " passes again"
+		}
 		return "its check passes again"
+	case whyExcused:
+		return "check " + strconv.Quote(r.name) + " failed, which is not counted, since " + Excuse(r.code).String() + lastly(r.text)
 	case whyActBudget:
 		return r.act(r.how) + " waits: " + ready(r.count) + ", and at least " + itoa(r.code) + " must stay so (available_at_least)"
 	case whyActTurn:
@@ -250,6 +263,8 @@ func (r Reason) String() string {
 		return "killed: frozen instances held " + strconv.FormatUint(r.bytes>>20, 10) + " MiB (isolate.memory_max_total), and this was the oldest"
 	case whyWasEnding:
 		return "killed: an earlier supervisor had begun to end it"
+	case whyLeaving:
+		return "it said itself that it is stopping"
 	case whyInmateStuck:
 		return r.name + ": something of it still lives " + words(r.delay) + " after SIGKILL"
 	}
@@ -289,6 +304,14 @@ func ready(n int32) string {
 	return itoa(n) + " instances are ready"
 }
 
+// lastly adds what a check said.
+func lastly(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " (" + text + ")"
+}
+
 // end words how an incarnation ended.
 func (r Reason) end(k reasonKind) string {
 	switch k {
@@ -303,7 +326,7 @@ func (r Reason) end(k reasonKind) string {
 		return "killed by the kernel: out of memory"
 	case whyStartTimeout:
 		if r.kind == whyStartTimeout {
-			return "not ready within " + words(r.delay)
+			return "not ready within " + words(r.delay) + lastly(r.text)
 		}
 		return "not ready in time"
 	case whyExecFailed:

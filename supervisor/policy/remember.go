@@ -113,6 +113,10 @@ func (s *slot) memory() SlotMemory {
 		switch s.phase {
 		case phaseSpawning, phaseStopping, phaseKilling, phaseClearing, phaseFreezing:
 			w.Deadline = s.timers[timerPhase]
+		case phaseStarting:
+			if s.longer > 0 {
+				w.Deadline = s.longer
+			}
 		}
 		w.Hook = s.phase == phaseStopping && s.hook != 0
 		if next = s.next; s.exited {
@@ -137,7 +141,9 @@ func (w *SlotMemory) Loops() bool {
 	return w.Held || gaveUp && (w.Why == whyCrashLoop.word() || w.Why == whyNoStart.word() || w.Why == whyFatal.word())
 }
 
-func (e ending) String() string { return [...]string{"", "stop", "timeout", "check", "memory"}[e] }
+func (e ending) String() string {
+	return [...]string{"", "stop", "timeout", "check", "memory", "self"}[e]
+}
 
 // word is the word for why a slot has failed, or waits, as a SlotMemory keeps it.
 func (k reasonKind) word() string {
@@ -163,6 +169,9 @@ func (m *Machine) restore(s *slot, w *SlotMemory) {
 	v := s.svc
 	s.ref.Incarnation = w.Incarnation
 	s.revision = max(w.Revision, 1)
+	if bug == 13 {
+		s.revision = v.revision
+	}
 	if s.target = w.Target; s.target == 0 {
 		s.target = s.revision
 	}
@@ -237,6 +246,8 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 		s.end, s.endWhy = endCheck, Reason{kind: whyJudged}
 	case endMemory.String():
 		s.end, s.endWhy = endMemory, Reason{kind: whyJudged}
+	case endSelf.String():
+		s.end, s.endWhy = endSelf, Reason{kind: whyLeaving}
 	}
 	switch s.phase {
 	case phaseSpawning:
@@ -254,7 +265,11 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 			m.becomeReady(s, input{}) // it need not say so any more
 			return
 		}
+		if w.Deadline != never {
+			s.longer = min(w.Deadline, m.now.Add(sp.StartTimeout))
+		}
 		m.armStarting(s)
+		m.beginChecks(s)
 	case phaseReady:
 		s.end, s.endWhy = endNone, Reason{}
 		s.wasReady = true
@@ -268,6 +283,7 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 		if sp.Type != spec.TypeTask {
 			m.armRecycle(s)
 		}
+		m.beginChecks(s)
 	case phaseStopping:
 		s.mustEnd()
 		m.armAt(s, timerPhase, min(w.Deadline, m.now.Add(sp.Stop.Timeout)))

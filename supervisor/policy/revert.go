@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"slices"
+
 	"nines/spec"
 )
 
@@ -46,6 +48,14 @@ func (m *Machine) condemned(s *slot, why Reason) bool {
 	return true
 }
 
+// sharedFailure says whether check i fails of an instance that runs another revision
+// than the current one too: then that is not to blame.
+func (v *service) sharedFailure(i int) bool {
+	return slices.ContainsFunc(v.slots, func(s *slot) bool {
+		return i < maxShared && s.suspected&(1<<i) != 0 && s.phase.lives() && s.revision != v.revision
+	})
+}
+
 // afresh: s has ended, and comes up again with another revision.
 func (m *Machine) afresh(s *slot) {
 	s.next, s.nextAt, s.restarts, s.auto = phaseDown, 0, 0, false
@@ -57,13 +67,13 @@ func (m *Machine) revert(v *service, why Reason) {
 	bad, to := v.revision, v.revertsTo()
 	m.dropSuccessors(v)
 	r := *v.find(to)
-	if bug != 11 {
+	if bug != 22 {
 		v.find(bad).Verdict = Bad
 	}
 	verdict := r.Verdict
 	m.newRevision(v, r.Digest, r.Spec)
 	v.find(to).Verdict = verdict
-	v.roll = rollout{state: rollBack, from: bad, last: bug != 12}
+	v.roll = rollout{state: rollBack, from: bad, last: bug != 23}
 	said := Reason{kind: whyReverted, count: int32(bad), code: int32(to), text: why.String()}
 	m.serviceNotice(KindRollback, v, said)
 	if v.awaited == awaitUp {

@@ -90,6 +90,28 @@ type SlotView struct {
 	ReadyAt     Time
 	NextStartAt Time // Backoff
 	LastExit    LastExit
+	Checks      []CheckView // of the current or last incarnation; while it is starting, its ready check
+}
+
+// CheckState is the state of a check of an instance, as in the API.
+type CheckState string
+
+// The check states.
+const (
+	CheckPending CheckState = "pending" // no attempt has ended yet
+	CheckPassing CheckState = "passing" // it has not failed often enough in a row
+	CheckFailing CheckState = "failing" // it has, and has not passed often enough since
+	CheckWaiting CheckState = "waiting" // a ready check that has not passed yet
+)
+
+// CheckView is a check of an instance as it is now.
+type CheckView struct {
+	Name     string // of a ready check: "ready"
+	State    CheckState
+	Reason   string // how it failed last, in one line; "": it never did
+	Output   string // … and all that was said then; "": no more than Reason
+	Failures int    // counted, in a row
+	Excuse   Excuse // why the last failure was not counted, if it was the last result
 }
 
 // LastExit is how the last incarnation ended.

@@ -23,9 +23,11 @@ func (m *Machine) start(s *slot) {
 		s.auto = false
 		s.restarts++
 	}
-	s.startedAt, s.readyAt = 0, 0
+	s.startedAt, s.readyAt, s.longer = 0, 0, 0
 	s.hook = 0
-	s.unhealthy, s.dump = false, false
+	s.reloading = reloadNone
+	s.unhealthy, s.judged, s.dump = false, false, false
+	s.checks, s.ill = s.checks[:0], 0
 	s.told, s.alert = 0, Reason{}
 	s.next, s.nextAt = phaseDown, 0
 	m.then(Action{Kind: ActSpawn, Ref: s.ref, Revision: s.revision})
@@ -66,6 +68,7 @@ func (m *Machine) spawned(s *slot, in input) {
 		return
 	}
 	m.armStarting(s)
+	m.beginChecks(s)
 	m.touch(s)
 }
 
@@ -74,7 +77,7 @@ func (m *Machine) armStarting(s *slot) {
 	sp := s.svc.spec
 	at := never
 	if sp.StartTimeout > 0 {
-		at = s.startedAt.Add(sp.StartTimeout)
+		at = max(s.startedAt.Add(sp.StartTimeout), s.longer)
 	}
 	if sp.Ready.Delay > 0 {
 		at = min(at, s.startedAt.Add(sp.Ready.Delay))
@@ -100,6 +103,7 @@ func (m *Machine) exitedEarly(s *slot, in input) {
 		s.answered, s.startedAt, s.again = true, m.now, 0
 		s.phase = phaseStopping
 	} else {
+		s.exited = true // nothing is begun for it
 		m.spawned(s, input{})
 	}
 	m.dispatch(s, onExited, in)
@@ -112,7 +116,11 @@ func (m *Machine) startingDeadline(s *slot, _ input) {
 		m.becomeReady(s, input{})
 		return
 	}
-	m.stop(s, endTimeout, Reason{kind: whyStartTimeout, delay: sp.StartTimeout})
+	why := Reason{kind: whyStartTimeout, delay: sp.StartTimeout}
+	if len(s.checks) > 0 {
+		why.text = s.checks[0].reason
+	}
+	m.stop(s, endTimeout, why)
 }
 
 // becomeReady: it is ready. A task is "ready" from its first instruction: that
@@ -138,8 +146,10 @@ func (m *Machine) becomeReady(s *slot, _ input) {
 	if s.remembers() {
 		m.arm(s, timerReset, v.spec.Restart.ResetAfter)
 	}
+	m.clearSuspicion(s)
 	m.save(s)
 	m.notice(KindReady, s, Reason{kind: whyReady, delay: m.now.Sub(s.startedAt)})
+	m.beginChecks(s)
 	m.touch(s)
 }
 

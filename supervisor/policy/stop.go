@@ -68,7 +68,9 @@ func (m *Machine) unready(s *slot) {
 	m.disarm(s, timerSettle)
 	m.disarm(s, timerRecycle)
 	m.disarm(s, timerHealthy)
+	m.endChecks(s)
 	m.dropAct(s)
+	m.reloadCut(s)
 }
 
 // stopTimeout: it did not end in time.
@@ -206,6 +208,13 @@ func (m *Machine) endUntold(s *slot) {
 func (m *Machine) vacate(s *slot) {
 	s.pid, s.start = 0, 0
 	s.hook = 0
+	if (s.next == phaseCompleted || s.next == phaseFailed) && s.revision != s.target {
+		// That was for good, but of another revision: the one that is to run has
+		// not been tried here.
+		s.next, s.first = phaseDown, true
+		m.forget(s)
+		s.restarts, s.auto = 0, false
+	}
 	s.phase = s.next
 	m.save(s)
 	for t := range s.timers {
@@ -250,6 +259,6 @@ func (m *Machine) hookDone(e HookDone) {
 	case s.hook:
 		m.dispatch(s, onHookDone, input{})
 	case s.reload:
-		m.reloadDone(s, e.OK, e.Cause)
+		m.hookReloaded(s, e.OK, "the reload command failed: "+e.Cause)
 	}
 }

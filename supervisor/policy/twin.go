@@ -84,6 +84,7 @@ func (m *Machine) takePlace(t *slot) {
 		m.armAt(t, timerProbation, at)
 	}
 	m.dropAct(s)
+	m.clearSuspicion(s)
 	m.save(s)
 	m.save(t)
 	m.touch(s)

@@ -278,7 +278,7 @@ func (m *Machine) takeTurn(s *slot) bool {
 			if v.settled < v.standing[standsUp] {
 				return false // what has only just come up may not last
 			}
-			if v.healthy <= v.instances-v.parallel() && bug != 10 {
+			if v.healthy <= v.instances-v.parallel() && bug != 21 {
 				return false
 			}
 			if why := m.mayDisrupt(s, CauseCheck); why.kind != whyNothing {

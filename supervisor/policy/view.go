@@ -118,6 +118,7 @@ func (m *Machine) viewSlot(s *slot) SlotView {
 		Ref: s.ref, PID: s.pid, Start: s.start, Restarts: s.restarts, LastExit: s.last,
 		Revision:  max(s.revision, 1),
 		StartedAt: s.startedAt, ReadyAt: s.readyAt,
+		Checks: m.viewChecks(s),
 	}
 	if s.exited {
 		w.PID, w.Start = 0, 0 // reaped; what lives is something that it left behind
@@ -141,6 +142,9 @@ func (m *Machine) viewSlot(s *slot) SlotView {
 		w.State, w.Reason = Failed, s.why
 	case phaseSpawning, phaseStarting:
 		w.State = Starting
+		if len(w.Checks) > 0 && w.Checks[0].Reason != "" {
+			w.Reason = Reason{kind: whyNotReady, text: w.Checks[0].Reason}
+		}
 	case phaseReady:
 		w.State = IsReady
 		if s.unhealthy {

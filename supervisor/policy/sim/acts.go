@@ -29,7 +29,10 @@ const (
 
 // rank orders judgements: the strongest stays.
 func rank(c policy.Cause) int {
-	if c == policy.CauseCheck {
+	switch c {
+	case 0:
+		return 0
+	case policy.CauseCheck:
 		return 2
 	}
 	return 1
@@ -44,7 +47,7 @@ func (k *checker) judged(ev policy.Act) {
 	if ev.Cause == policy.CauseCheck {
 		inc.unhealthy = true
 	}
-	if ev.On != spec.OnFailureAlert && (inc.judged == 0 || rank(ev.Cause) > rank(inc.judged)) {
+	if ev.On != spec.OnFailureAlert && rank(ev.Cause) > max(rank(inc.judged), inc.wants()) {
 		inc.judged = ev.Cause
 	}
 }
@@ -96,7 +99,7 @@ func (k *checker) due(inc *incarnation) bool {
 
 // healthy says whether the disruption budget counts the slot.
 func (sl *slot) healthy() bool {
-	return sl.index < sl.svc.instances && sl.svc.spec.Type != taskType && sl.ready() && !sl.cur.unhealthy
+	return sl.index < sl.svc.instances && sl.svc.spec.Type != taskType && sl.ready() && !sl.cur.unhealthy && !sl.cur.ill()
 }
 
 // atLeast is the disruption budget.
@@ -130,7 +133,7 @@ func (k *checker) acted(inc *incarnation, planned bool) {
 		k.fail("budget", "%s is taken down by an automatic act: %d instances stay ready, at least %d must", inc.name(), left, s.atLeast())
 	}
 	for _, d := range s.needs {
-		if !d.ready() && !d.unsure() {
+		if !d.ready() && !d.unsure() && !d.endsNow(k) {
 			k.fail("order", "%s is taken down by an automatic act, and would wait for %s", inc.name(), d.spec.Name)
 		}
 	}
@@ -141,6 +144,17 @@ func (k *checker) acted(inc *incarnation, planned bool) {
 	} else {
 		k.w.marks[MarkActed]++
 	}
+}
+
+// endsNow says whether something of s is told to end in this very step: whether
+// that was decided before what else was, cannot be seen.
+func (s *service) endsNow(k *checker) bool {
+	for _, sl := range s.slots {
+		if sl.cur != nil && sl.cur.endStep == k.w.steps {
+			return true
+		}
+	}
+	return false
 }
 
 // turns ends turns: the replacement is up, or none is to come.
@@ -170,7 +184,7 @@ func (sl *slot) falters() {
 
 // overlooked says whether an act of sl waits although nothing stands against it.
 func (k *checker) overlooked(sl *slot) bool {
-	if sl.cur == nil || sl.cur.judged == 0 || !sl.ready() || !sl.svc.mayStart(k) {
+	if sl.cur == nil || sl.cur.judged == 0 && sl.cur.wants() == 0 || !sl.ready() || !sl.svc.mayStart(k) {
 		return false
 	}
 	left := 0

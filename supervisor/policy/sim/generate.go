@@ -15,7 +15,7 @@ func generateSpec(c *chance, most int) *spec.Spec {
 		ShutdownTimeout: pick(c, 100*time.Millisecond, time.Second, 10*time.Second, time.Minute),
 	}}
 	for i := range n {
-		sp.Services = append(sp.Services, generateService(c, i))
+		sp.Services = append(sp.Services, generateService(c, serviceName(i)))
 	}
 	// Edges go from a later place of a permutation to an earlier one, so that
 	// there is no cycle and the order of definition says nothing.
@@ -51,9 +51,9 @@ func generateSpec(c *chance, most int) *spec.Spec {
 	return sp
 }
 
-func generateService(c *chance, i int) *spec.Service {
+func generateService(c *chance, name string) *spec.Service {
 	svc := &spec.Service{
-		Name: serviceName(i), Type: spec.TypeService, Mode: spec.ActiveActive, Enabled: !c.of(60),
+		Name: name, Type: spec.TypeService, Mode: spec.ActiveActive, Enabled: !c.of(60),
 		Instances:    pick(c, 1, 1, 1, 2, 3, 5),
 		Essential:    c.of(15),
 		StartTimeout: pick(c, 100*time.Millisecond, time.Second, 30*time.Second),
@@ -98,6 +98,14 @@ func generateService(c *chance, i int) *spec.Service {
 		svc.Ready = &spec.Ready{Delay: pick(c, time.Millisecond, 50*time.Millisecond, 500*time.Millisecond)}
 	case c.of(400):
 		svc.Ready = &spec.Ready{Notify: "systemd"}
+	case c.of(400):
+		k := generateCheck(c, "ready")
+		svc.Ready = &spec.Ready{Check: &k}
+	}
+	if c.of(500) {
+		for _, name := range []string{"alive", "well", "fast"}[:1+c.below(3)] {
+			svc.Checks = append(svc.Checks, generateCheck(c, name))
+		}
 	}
 	switch {
 	case c.of(200):
@@ -122,12 +130,16 @@ func generateService(c *chance, i int) *spec.Service {
 		svc.AvailableAtLeast, svc.AvailableSet = c.below(svc.Instances+1), true
 	}
 	if c.of(500) {
-		svc.Isolate = &spec.Isolate{
-			Keep: pick(c, 1, 1, 2, 3), TTL: pick(c, time.Second, 10*time.Second, time.Minute, time.Hour),
-			MemoryMaxTotal: spec.Size{Bytes: pick(c, uint64(50), 100, 1<<40)},
-		}
+		svc.Isolate = generateIsolate(c)
 	}
 	return svc
+}
+
+func generateIsolate(c *chance) *spec.Isolate {
+	return &spec.Isolate{
+		Keep: pick(c, 1, 1, 2, 3), TTL: pick(c, time.Second, 10*time.Second, time.Minute, time.Hour),
+		MemoryMaxTotal: spec.Size{Bytes: pick(c, uint64(50), 100, 1<<40)},
+	}
 }
 
 // serviceName returns a, b, … z, a1, b1, …: short, so that traces are too.

@@ -20,6 +20,7 @@ type incarnation struct {
 	plan  plan
 	asked policy.Time // when the machine asked for it
 	step  int         // … and in which step
+	rev   string      // the command, which tells revisions apart
 
 	released bool // the spawn has left: its record is durable
 	resolved bool // the spawn came back, with a process or without
@@ -38,9 +39,16 @@ type incarnation struct {
 	doomed    bool // there was reason to end it before the machine knew that it exists
 	restarted bool // … and a restart was under way
 
+	endStep int // the step in which it was told to end
+
 	iced     bool // it stands still
+	thawed   bool // … and was let go on, as a person asked
 	freezing bool // … or was asked to
 	cage     cage
+
+	checking uint64 // the token of the attempts that are made; 0: none are
+	probing  bool   // … of its ready check
+	checks   []checkState
 
 	judged    policy.Cause              // an act was asked for
 	noted     [policy.CauseRecycle]bool // by cause: the event of a judgement that holds was told
@@ -175,6 +183,10 @@ func (w *world) saysReady(inc *incarnation) {
 	inc.said = true
 	if w.absent {
 		w.marks[MarkReadyMeanwhile]++
+		return
+	}
+	if r := inc.svc.spec.Ready; r != nil && r.Check != nil {
+		w.probes(inc)
 		return
 	}
 	w.deliver(policy.Ready{Ref: inc.ref})

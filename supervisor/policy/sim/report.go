@@ -33,6 +33,9 @@ func (s *Scenario) String() string {
 		if r := v.Recycle; r != nil {
 			fmt.Fprintf(&b, " recycle(%v ±%g %s)", r.MaxAge, r.Jitter, r.Schedule)
 		}
+		if i := v.Isolate; i != nil {
+			fmt.Fprintf(&b, " isolate(%d %v %d)", i.Keep, i.TTL, i.MemoryMaxTotal.Bytes)
+		}
 		if v.AvailableSet {
 			fmt.Fprintf(&b, " at least %d", v.AvailableAtLeast)
 		}
@@ -64,12 +67,17 @@ func (a *Act) what() string {
 			text += fmt.Sprintf(" to %d", c.Instances)
 		}
 		return text
+	case a.Apply != nil:
+		return fmt.Sprintf("apply %v", a.Apply.Edits)
 	case a.Shutdown != nil:
 		return fmt.Sprintf("shutdown, code %d", a.Shutdown.Code)
 	case a.Death != nil:
 		return fmt.Sprintf("the supervisor dies; the next one is there after %v (%d permille of the ends unknown)", a.Death.Down, a.Death.Unknown)
 	case a.Inmate != nil:
 		return fmt.Sprintf("a person asks for the oldest of %s in quarantine (resume: %v)", a.Inmate.Service, a.Inmate.Resume)
+	case a.Attempt != nil:
+		t := a.Attempt
+		return fmt.Sprintf("an attempt of check %d of %s/%d ends (failed: %v, excuse: %q)", t.Check, t.Service, t.Instance, t.Failed, t.Excuse)
 	case a.Judge != nil:
 		j := a.Judge
 		what := "is judged (" + string(j.On) + ")"

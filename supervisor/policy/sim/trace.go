@@ -96,7 +96,12 @@ func (t *trace) event(w *world, ev policy.Event) {
 	start := len(t.buf)
 	switch ev := ev.(type) {
 	case policy.SpecChanged:
-		t.str("spec")
+		t.str("spec ")
+		t.uint(ev.Number)
+		if ev.Request != 0 {
+			t.str(" ? ")
+			t.uint(uint64(ev.Request))
+		}
 	case policy.Tick:
 		t.str("tick")
 	case policy.Spawned:
@@ -130,6 +135,17 @@ func (t *trace) event(w *world, ev policy.Event) {
 			t.str(" ok")
 		} else {
 			t.str(" failed")
+		}
+	case policy.CheckResult:
+		t.str("attempt ")
+		t.ref(w, ev.Ref)
+		t.str(" check ")
+		t.num(int64(ev.Check))
+		if ev.Failed {
+			t.str(" failed")
+		}
+		if ev.Excuse != policy.ExcuseNone {
+			t.str(" excused")
 		}
 	case policy.Act:
 		t.str("judged ")
@@ -247,6 +263,10 @@ func (t *trace) record(w *world, r policy.Record) {
 		t.str(" scale ")
 	case policy.RecordGroup:
 		t.str(" group ")
+	case policy.RecordRevision:
+		t.str(" revision ")
+	case policy.RecordApplied:
+		t.str(" applied")
 	case policy.RecordShutdown:
 		t.str(" shutdown")
 	}
@@ -284,6 +304,12 @@ func (t *trace) action(w *world, a *policy.Action) {
 		t.ref(w, a.Ref)
 		t.str(" #")
 		t.uint(a.Token)
+	case policy.ActCheck:
+		t.str(" check ")
+		t.ref(w, a.Ref)
+	case policy.ActCheckEnd:
+		t.str(" no check ")
+		t.ref(w, a.Ref)
 	case policy.ActFreeze:
 		t.str(" freeze ")
 		t.ref(w, a.Ref)

@@ -1,0 +1,5 @@
+//go:build ninesbug10
+
+package policy
+
+const bug = 10

@@ -1,0 +1,5 @@
+//go:build ninesbug11
+
+package policy
+
+const bug = 11
