@@ -67,10 +67,8 @@ func (m *Machine) update(v *service, digest string, sp *spec.Service, person boo
 func (m *Machine) beginRoll(v *service, left int, why Reason) {
 	v.spec = v.runs(v.revision)
 	v.readRecycle()
-	if v.roll.state == rollBack {
-		for _, s := range v.slots {
-			m.aim(s, v.revision) // nothing is started with what is left any more
-		}
+	if v.roll.state != rollCanary {
+		m.aimAll(v)
 	}
 	m.serviceNotice(KindUpdateStarted, v, why)
 	m.recordRevision(v)
@@ -92,9 +90,20 @@ func (m *Machine) aim(s *slot, revision int) {
 	m.touch(s)
 }
 
+// aimAll: nothing of v is started with what is left any more. What is down comes up
+// with the current revision at once; what runs has its turn.
+func (m *Machine) aimAll(v *service) {
+	for _, s := range v.slots {
+		if s.target != v.revision {
+			m.aim(s, v.revision)
+			m.renew(s)
+		}
+	}
+}
+
 // startsWith is the revision that an instance begins with that was not there yet.
 func (v *service) startsWith() int {
-	if v.roll.forward() && v.find(v.roll.from) != nil {
+	if v.roll.state == rollCanary && v.find(v.roll.from) != nil {
 		return v.roll.from
 	}
 	return v.revision
@@ -224,6 +233,7 @@ func (m *Machine) roll(v *service) {
 		case n == 0: // nothing of it is wanted
 		case passed >= n && flight == 0:
 			u.state = rollRest
+			m.aimAll(v)
 			m.serviceNotice(KindCanaryPassed, v, Reason{kind: whyCanary, count: int32(passed), code: int32(v.revision)})
 			m.recordRevision(v)
 		case passed+flight >= n:
