@@ -40,6 +40,7 @@ var layers = map[string][]string{
 	"supervisor/listen":     {"spec"},
 	"supervisor/trend":      {},
 	"supervisor/probe":      {"spec"},
+	"supervisor/probe/node": {"spec", "cgroups", "supervisor/probe", "supervisor/proc"},
 	"supervisor/applied":    {"spec/load"},
 	"supervisor/logs":       {"supervisor/notify"},
 	"supervisor/keeper":     {"supervisor/notify", "supervisor/wait"},
@@ -48,7 +49,7 @@ var layers = map[string][]string{
 	"supervisor/pathwatch":  {"supervisor/copytree"},
 	"supervisor/snapshot":   {"supervisor/copytree"},
 	"supervisor/release":    {"supervisor/copytree"},
-	"supervisor/entry":      {},
+	"supervisor/entry":      {"supervisor/wait"},
 	"supervisor/boot":       {},
 	"supervisor":            {"spec", "spec/load", "cgroups", "supervisor/..."},
 	"cmd":                   {}, // scripts that run the programs
