@@ -78,6 +78,8 @@ func TestWatch(t *testing.T) {
 		if err := unix.Kill(cmd.Process.Pid, unix.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
+		// Killed, and the reaper of these tests may have been first.
+		_ = cmd.Wait()
 		for deadline := time.Now().Add(time.Minute); unix.Kill(pid, 0) == nil && time.Now().Before(deadline); {
 			time.Sleep(time.Millisecond)
 		}
