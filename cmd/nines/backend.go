@@ -60,6 +60,9 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 		out.Supervisor.Warnings = append(out.Supervisor.Warnings, why)
 	}
 	out.Supervisor.Warnings = append(out.Supervisor.Warnings, b.sup.Warnings()...)
+	for _, c := range b.sup.NodeChecks() {
+		out.Supervisor.Checks = append(out.Supervisor.Checks, ipc.Check{Name: c.Name, State: c.State, Output: c.Output})
+	}
 	used := b.usage.read(&st)
 	all := make([]ipc.Instance, len(st.Instances))
 	next := 0
@@ -249,7 +252,7 @@ const usageFresh = time.Second
 
 // usageCache reads what is used when somebody asks, at most once in usageFresh:
 // from an instance's cgroup all that it has used, as far as that tells (memory
-// only where the memory controller is); the rest from /proc, of its main process
+// only where the memory controller is, and without page cache); the rest from /proc, of its main process
 // alone.
 type usageCache struct {
 	mu      sync.Mutex
@@ -269,6 +272,7 @@ func (c *usageCache) read(st *supervisor.State) map[int]usage {
 		c.sampler = cgroups.NewSampler()
 	}
 	const want = cgroups.MemoryPart | cgroups.CPUPart
+	const all = want | cgroups.SwapPart | cgroups.MemoryStatPart
 	used := make(map[int]usage, len(st.Instances))
 	for i := range st.Instances {
 		in := &st.Instances[i]
@@ -279,9 +283,10 @@ func (c *usageCache) read(st *supervisor.State) map[int]usage {
 		var s cgroups.Stats
 		if g := st.Groups[in.Slot]; g != nil {
 			// An error: it has just ended. What was read stands in s.
-			_ = c.sampler.Read(g, want, &s)
+			_ = c.sampler.Read(g, all, &s)
 		}
-		u.memory, u.cpu = s.Memory, s.CPU.Usage
+		// Page cache is nobody's: what a memory block is judged by leaves it out too.
+		u.memory, u.cpu = s.Held(), s.CPU.Usage
 		if s.Has&want != want {
 			rss, cpu, _, err := proc.ReadStat(in.PID)
 			if err != nil {
