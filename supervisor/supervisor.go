@@ -335,6 +335,7 @@ func (s *Supervisor) carry(out *policy.Output) {
 // handOut tells the keeper what this turn wants made durable: what is in its
 // socket when we die, it reads. Then it does what waited for that.
 func (s *Supervisor) handOut() {
+	s.notifier.store.look()
 	if len(s.records)+len(s.values) > 0 {
 		fault("before-intent")
 		s.tell(encode(s.records, s.values))
