@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,9 +86,9 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 		next += len(v.Slots)
 		out.Services = append(out.Services, ipc.Service{
 			Name: v.Name, Type: string(svc.Type), Mode: string(svc.Mode),
-			State: string(v.State), Desired: v.Desired, Reason: v.Reason.String(),
+			State: string(v.State), Desired: v.Desired, Reason: cmp.Or(v.Reason.String(), v.Pinned),
 			Revision: v.Revision, InstancesDesired: v.Instances,
-			Update:    ipc.Update{State: "idle", From: v.Revision, To: v.Revision},
+			Update:    ipc.Update{State: v.Update.State, From: v.Update.From, To: v.Update.To},
 			Instances: mine, Quarantine: []ipc.Quarantined{},
 		})
 		for k := range st.Quarantine {
@@ -252,7 +253,7 @@ const usageFresh = time.Second
 
 // usageCache reads what is used when somebody asks, at most once in usageFresh:
 // from an instance's cgroup all that it has used, as far as that tells (memory
-// only where the memory controller is); the rest from /proc, of its main process
+// only where the memory controller is, and without page cache); the rest from /proc, of its main process
 // alone.
 type usageCache struct {
 	mu      sync.Mutex
@@ -272,6 +273,7 @@ func (c *usageCache) read(st *supervisor.State) map[int]usage {
 		c.sampler = cgroups.NewSampler()
 	}
 	const want = cgroups.MemoryPart | cgroups.CPUPart
+	const all = want | cgroups.SwapPart | cgroups.MemoryStatPart
 	used := make(map[int]usage, len(st.Instances))
 	for i := range st.Instances {
 		in := &st.Instances[i]
@@ -282,9 +284,10 @@ func (c *usageCache) read(st *supervisor.State) map[int]usage {
 		var s cgroups.Stats
 		if g := st.Groups[in.Slot]; g != nil {
 			// An error: it has just ended. What was read stands in s.
-			_ = c.sampler.Read(g, want, &s)
+			_ = c.sampler.Read(g, all, &s)
 		}
-		u.memory, u.cpu = s.Memory, s.CPU.Usage
+		// Page cache is nobody's: what a memory block is judged by leaves it out too.
+		u.memory, u.cpu = s.Held(), s.CPU.Usage
 		if s.Has&want != want {
 			rss, cpu, _, err := proc.ReadStat(in.PID)
 			if err != nil {
