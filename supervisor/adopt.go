@@ -95,6 +95,7 @@ func (r *recovery) take(v policy.SlotView, m policy.SlotMemory) {
 	s := r.s
 	in := s.incarnation(v.Ref, v.ID)
 	in.adopted, in.pid, in.start = true, m.PID, m.Start
+	in.ports = maps.Clone(s.cfg.Past.Ports[v.ID]) // the spawner, whose they are, has nothing to do yet
 	if s.cfg.Cgroups != nil {
 		in.group = s.cfg.Cgroups.Group(in.name)
 	}
@@ -168,7 +169,7 @@ func (r *recovery) takeSpawning(in *incarnation) {
 			s.watcher.begin(in.svc, in.id, in.group)
 			s.values = append(s.values, keyMain+strconv.Itoa(pid)+" "+strconv.FormatUint(start, 10))
 			r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: start})
-			if rd := in.svc.Ready; rd != nil && rd.Delay == 0 {
+			if rd := in.svc.Ready; rd != nil && rd.Delay == 0 && (rd.Check == nil || !inEffect(rd.Check)) {
 				r.report = append(r.report, policy.Ready{Ref: in.ref})
 			}
 			return

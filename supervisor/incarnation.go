@@ -31,7 +31,9 @@ type incarnation struct {
 	name     string // "web/0.17": cgroup, log pipe, mark
 	svc      *spec.Service
 	index    int
-	aborted  atomic.Bool // the one field that the spawner reads while the loop may write
+	aborted  atomic.Bool    // the one field that the spawner reads while the loop may write
+	halted   atomic.Bool    // by a signal of ours: SIGSTOP, and no SIGCONT since; checks read it
+	ports    map[string]int // set before the loop hears of its process, and not written again
 
 	pid     int            // 0: the spawner has not answered
 	start   uint64         // start time of pid; 0: it ended before it could be read
@@ -73,10 +75,12 @@ func (s *Supervisor) known(pid int) bool {
 	return s.adopted[pid] != nil
 }
 
-// owner says whose child a pid is: an incarnation's main process, or a hook's.
+// owner says whose child a pid is: an incarnation's main process, a hook's, or
+// that of an exec check.
 type owner struct {
 	in   *incarnation
 	hook *hookRun
+	exec *execRun
 }
 
 // spawned is the spawner's answer for an incarnation.
@@ -107,7 +111,7 @@ func (s *Supervisor) spawned(in *incarnation, pid int, start uint64, group *cgro
 // `nines check` says: such an instance is ready when its exec succeeded.
 func (s *Supervisor) readyByExec(in *incarnation) {
 	svc, _ := s.machine.Slot(in.ref.Slot)
-	if r := svc.Ready; r != nil && r.Delay == 0 {
+	if r := svc.Ready; r != nil && r.Delay == 0 && (r.Check == nil || !inEffect(r.Check)) {
 		s.step(policy.Ready{Ref: in.ref})
 	}
 }
@@ -158,16 +162,21 @@ func (s *Supervisor) reap() {
 			o.in.reaped, o.in.status = true, status
 		case o.hook != nil:
 			o.hook.reaped, o.hook.status = true, status
+		case o.exec != nil:
+			o.exec.reaped, o.exec.status = true, status
 		default:
 			continue // nobody's, or a shim whose exec failed
 		}
 		gone = append(gone, o)
 	}
 	for _, o := range gone {
-		if o.in != nil {
+		switch {
+		case o.in != nil:
 			s.mainEnded(o.in)
-		} else {
+		case o.hook != nil:
 			s.hookEnded(o.hook)
+		default:
+			close(o.exec.ended)
 		}
 	}
 }
@@ -222,6 +231,12 @@ func (s *Supervisor) signal(a *policy.Action) {
 // send signals a main process that was not reaped: ours by its pid, which only
 // we can free; the keeper's by its start time as well.
 func (s *Supervisor) send(in *incarnation, sig string) error {
+	switch sig {
+	case "SIGSTOP":
+		in.halted.Store(true)
+	case "SIGCONT":
+		in.halted.Store(false)
+	}
 	if in.adopted {
 		return proc.SignalProcess(in.pid, in.start, sig)
 	}

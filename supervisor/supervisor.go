@@ -92,6 +92,7 @@ type Supervisor struct {
 	janitor *janitor
 	watcher *watcher
 	sampler *sampler
+	checks  *checks
 	killers chan struct{} // bounds concurrent killers
 }
 
@@ -123,6 +124,7 @@ func New(cfg Config) (*Supervisor, error) {
 		memory = h.Memory
 	}
 	s.sampler = newSampler(memory, cfg.Seed, s.clock.now, proc.NewMemoryReader().Held, s.judged, s.log)
+	s.checks = newChecks(s)
 	s.machine = policy.New(policy.Config{Seed: cfg.Seed, Memory: memory})
 	return s, nil
 }
@@ -153,6 +155,8 @@ func (s *Supervisor) Run() (int, error) {
 	go s.janitor.run()
 	go s.sampler.run()
 	defer s.sampler.close()
+	s.checks.start()
+	defer s.checks.close()
 	go s.readIncidents()
 	defer s.janitor.close()
 	defer s.spawner.close()
@@ -340,8 +344,10 @@ func (s *Supervisor) act(a *policy.Action) {
 		s.freeze(a.Ref)
 	case policy.ActThaw:
 		s.thaw(a.Ref)
-	case policy.ActCheck, policy.ActCheckEnd:
-		// No kind is attempted yet, as `nines check` says.
+	case policy.ActCheck:
+		s.checks.begin(a)
+	case policy.ActCheckEnd:
+		s.checks.end(a.Ref)
 	case policy.ActAccepted, policy.ActDone, policy.ActRefused:
 		s.reply(a)
 	case policy.ActEnd:

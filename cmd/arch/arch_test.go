@@ -39,6 +39,7 @@ var layers = map[string][]string{
 	"supervisor/proc":       {"spec", "cgroups", "supervisor/proc/shim"},
 	"supervisor/listen":     {"spec"},
 	"supervisor/trend":      {},
+	"supervisor/schedule":   {},
 	"supervisor/probe":      {"spec", "cgroups", "supervisor/proc"},
 	"supervisor/applied":    {"spec/load"},
 	"supervisor/logs":       {"supervisor/notify"},
