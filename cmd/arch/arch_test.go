@@ -40,7 +40,7 @@ var layers = map[string][]string{
 	"supervisor/listen":     {"spec"},
 	"supervisor/trend":      {},
 	"supervisor/schedule":   {},
-	"supervisor/probe":      {"spec", "cgroups", "supervisor/proc"},
+	"supervisor/probe":      {"spec"},
 	"supervisor/applied":    {"spec/load"},
 	"supervisor/logs":       {"supervisor/notify"},
 	"supervisor/keeper":     {"supervisor/notify", "supervisor/wait"},

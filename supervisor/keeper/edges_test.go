@@ -254,8 +254,8 @@ func TestKernelSpawns(t *testing.T) {
 			if who := (kernel{}).identify(pid); who.leader || who.start == 0 {
 				t.Errorf("it is taken for %+v", who)
 			}
-			if !(kernel{}).hasEnded(pid) {
-				t.Error("it has not ended")
+			if same, ended := (kernel{}).hasEnded(pid); !ended || same != status {
+				t.Errorf("asked for by its pid it has ended: %v, with %#x, not %#x", ended, same, status)
 			}
 			kernel{}.reap(pid)
 			if howEnded(status) != "exited with 3" {

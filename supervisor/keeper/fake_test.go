@@ -48,6 +48,11 @@ type fake struct {
 	became     [][]string
 	atHold     func() // what comes just before the signals are looked at
 	states     []*oldState
+	walk, list time.Duration // what ended and children take
+	walks      int           // how often ended was asked
+	living     []int32       // children that live
+	own        int           // a child that children does not list
+	unlisted   error         // of children
 }
 
 func (f *fake) now() time.Time { return f.clock }
@@ -118,6 +123,8 @@ func (f *fake) kill(pid int, sig unix.Signal) error {
 }
 
 func (f *fake) ended() (int, unix.WaitStatus) {
+	f.walks++
+	f.clock = f.clock.Add(f.walk)
 	if f.panics {
 		f.panics = false
 		panic("reaping")
@@ -129,14 +136,34 @@ func (f *fake) ended() (int, unix.WaitStatus) {
 }
 
 func (f *fake) reap(pid int) {
-	if f.exits[0].pid != pid {
-		f.t.Errorf("reaped %d, which is not the one that was shown", pid)
+	i := slices.IndexFunc(f.exits, func(e sent) bool { return e.pid == pid })
+	if i < 0 {
+		f.t.Fatalf("reaped %d, which has not ended", pid)
 	}
-	f.exits = f.exits[1:]
+	f.exits = slices.Delete(f.exits, i, i+1)
 }
 
-func (f *fake) hasEnded(pid int) bool {
-	return slices.ContainsFunc(f.exits, func(e sent) bool { return e.pid == pid })
+func (f *fake) hasEnded(pid int) (unix.WaitStatus, bool) {
+	for _, e := range f.exits {
+		if e.pid == pid {
+			return unix.WaitStatus(e.sig), true
+		}
+	}
+	return 0, false
+}
+
+func (f *fake) children() ([]int32, error) {
+	if f.unlisted != nil {
+		return nil, f.unlisted
+	}
+	f.clock = f.clock.Add(f.list)
+	pids := slices.Clone(f.living)
+	for _, e := range f.exits {
+		if e.pid != f.own { // of another thread
+			pids = append(pids, int32(e.pid))
+		}
+	}
+	return pids, nil
 }
 
 func (f *fake) identify(pid int) identity { return f.identities[pid] }

@@ -12,11 +12,9 @@ import (
 )
 
 const (
-	reapATurn   = 4096                   // before the children's messages have their turn
 	panicPause  = 100 * time.Millisecond // so that a fault that repeats does not spin
 	workToSave  = 32 << 10               // bytes of garbage, by estimate, between two collections
 	messageWork = 256                    // what one message makes, beside its text
-	reapWork    = 64                     // what one reaping makes
 )
 
 // keeper is the state of the loop, which alone touches it.
@@ -54,6 +52,7 @@ type keeper struct {
 	hurried    int
 	over       bool
 	moreToReap bool
+	reaping    reaping
 	syncDue    bool // sync is to be sent back
 	strangers  int  // exits kept of processes that nobody has told of
 
@@ -138,7 +137,7 @@ func (k *keeper) run() int {
 		}
 		select {
 		case <-k.children:
-			k.guard("reaping", k.reap)
+			k.guard("reaping", k.childEnded)
 		case sig := <-k.signals:
 			if s, ok := sig.(unix.Signal); ok {
 				k.guard("a signal", func() { k.signalled(s) })
@@ -165,37 +164,6 @@ func (k *keeper) rest() {
 	}
 }
 
-// reap takes all that has ended. SIGCHLDs coalesce: one may stand for
-// thousands, and for our two among them.
-func (k *keeper) reap() {
-	k.moreToReap = false
-	for range reapATurn {
-		pid, status := k.sys.ended()
-		if pid == 0 {
-			return
-		}
-		k.work += reapWork
-		switch pid {
-		case k.sup.pid:
-			k.sys.reap(pid)
-			k.guard("the supervisor's exit", func() { k.supervisorEnded(status) })
-		case k.log.pid:
-			k.sys.reap(pid)
-			k.guard("the log process's exit", func() { k.logEnded(status) })
-		default:
-			if k.reexec != nil && pid == k.reexec.pid {
-				k.guard("a check", func() { k.checked(status) })
-				k.sys.reap(pid)
-				continue
-			}
-			// Not reaped yet: /proc still knows it.
-			k.guard("an orphan's exit", func() { k.orphanEnded(pid, status) })
-			k.sys.reap(pid)
-		}
-	}
-	k.moreToReap = true
-}
-
 // attend reads from and writes to a child whose socket has become ready.
 func (k *keeper) attend(c *child) {
 	l := c.link
@@ -214,7 +182,7 @@ func (k *keeper) attend(c *child) {
 // deadlines carries out what is due.
 func (k *keeper) deadlines() {
 	now := k.sys.now()
-	if k.moreToReap || k.syncDue {
+	if k.moreToReap || k.syncDue || due(k.reaping.at, now) {
 		k.guard("reaping", k.reap)
 	}
 	if k.syncDue && !k.moreToReap {
@@ -290,7 +258,7 @@ func (k *keeper) nextDeadline() time.Time {
 		return k.sys.now()
 	}
 	var next time.Time
-	for _, at := range [...]time.Time{k.manager.retryAt, k.finishAt, k.enforceAt(), k.upgradeAt(), k.hardware.petAt,
+	for _, at := range [...]time.Time{k.reaping.at, k.manager.retryAt, k.finishAt, k.enforceAt(), k.upgradeAt(), k.hardware.petAt,
 		k.log.retryAt, k.log.killAt, k.log.startAt, k.sup.retryAt, k.sup.killAt, k.sup.startAt, k.sup.barkAt} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at

@@ -82,8 +82,10 @@ func (k *keeper) stranger(pid int, status unix.WaitStatus) string {
 	}
 	// A process ends thread by thread: its descriptors are closed before its last
 	// thread leaves us the last child, and only after that it can be waited for.
-	if l := k.sup.link; k.sup.ready() && l != nil && !l.eof && !k.sys.hasEnded(k.sup.pid) {
-		return ""
+	if l := k.sup.link; k.sup.ready() && l != nil && !l.eof {
+		if _, ended := k.sys.hasEnded(k.sup.pid); !ended {
+			return ""
+		}
 	}
 	who := k.sys.identify(pid)
 	if !who.leader || who.cgroup == "" {

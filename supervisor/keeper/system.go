@@ -26,8 +26,10 @@ type system interface {
 	// ended shows one child that ended; pid 0: none now. reap takes it.
 	ended() (pid int, status unix.WaitStatus)
 	reap(pid int)
-	// hasEnded says whether that child has ended; it is not reaped.
-	hasEnded(pid int) bool
+	// hasEnded says whether that child has ended, and how; it is not reaped.
+	hasEnded(pid int) (status unix.WaitStatus, ended bool)
+	// children lists those that orphans are, dead ones that were not reaped among them.
+	children() ([]int32, error)
 	// identify tells of a child that ended and was not reaped.
 	identify(pid int) identity
 	// hold blocks signals in this thread, which executes the next program; settle
@@ -159,4 +161,7 @@ func (kernel) ended() (int, unix.WaitStatus) {
 
 func (kernel) reap(pid int) { wait.Reap(pid) }
 
-func (kernel) hasEnded(pid int) bool { return wait.Ended(pid) }
+func (kernel) hasEnded(pid int) (unix.WaitStatus, bool) {
+	raw, ended := wait.Ended(pid)
+	return unix.WaitStatus(raw), ended
+}

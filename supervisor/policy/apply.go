@@ -164,7 +164,7 @@ func (m *Machine) unscale(v *service) {
 
 // change gives v what its new spec says.
 func (m *Machine) change(v *service, digest string, wasDisabled bool) {
-	sp, old := v.spec, v.instances
+	sp, old, scaled := v.spec, v.instances, v.scaled
 	if v.started && sp.Enabled {
 		v.started = false
 		m.record(Record{Kind: RecordStarted, ID: sp.Name})
@@ -173,7 +173,10 @@ func (m *Machine) change(v *service, digest string, wasDisabled bool) {
 	m.failAll(v, "superseded by an apply"+by(m.applying.by), func(o *operation) bool {
 		return o.verb == VerbScale || o.index >= sp.Instances || v.disabled() && rises(o)
 	})
-	if v.instances = sp.Instances; v.instances != old {
+	if bug != 14 || !scaled {
+		v.instances = sp.Instances
+	}
+	if v.instances != old {
 		m.resize(v, old)
 	}
 	update := false
@@ -188,6 +191,7 @@ func (m *Machine) change(v *service, digest string, wasDisabled bool) {
 	m.rearm(v)
 	m.recheck(v)
 	m.rearmRecycle(v)
+	m.rearmInmates(v)
 	a := m.applying
 	switch {
 	case v.fresh:

@@ -1,10 +1,10 @@
-//go:build !ninesbug1 && !ninesbug2 && !ninesbug3 && !ninesbug4 && !ninesbug5 && !ninesbug6 && !ninesbug7 && !ninesbug8 && !ninesbug9 && !ninesbug10 && !ninesbug11
+//go:build !ninesbug1 && !ninesbug2 && !ninesbug3 && !ninesbug4 && !ninesbug5 && !ninesbug6 && !ninesbug7 && !ninesbug8 && !ninesbug9 && !ninesbug10 && !ninesbug11 && !ninesbug12 && !ninesbug13 && !ninesbug14 && !ninesbug15 && !ninesbug16
 
 package policy
 
 // bug is the seeded fault that this build has: none. The simulator must find
-// each of the eleven (package sim, TestSeededBugs), or its invariants are worth
-// nothing. They are chosen by a build tag, ninesbug1 to ninesbug11; it is a
+// each of them (package sim, TestSeededBugs), or its invariants are worth
+// nothing. They are chosen by a build tag, ninesbug1 to ninesbug16; it is a
 // constant, so nothing of them is left in a build without a tag.
 //
 //	1  an answer about an earlier incarnation is taken for the current one
@@ -16,6 +16,11 @@ package policy
 //	7  automatic acts do not ask the disruption budget
 //	8  rest_for_one stops what comes after the failed member in any order
 //	9  the next supervisor forgets that a replacement is awaited
-//	10  a failed attempt counts although the instance could not have answered
-//	11  what a check asked for is done although it has recovered
+//	10 a failed attempt counts although the instance could not have answered
+//	11 what a check asked for is done although it has recovered
+//	12 what an apply removes is stopped before what depends on it
+//	13 the next supervisor takes what runs for the current revision
+//	14 an apply leaves a service at what it was scaled to
+//	15 one more than isolate.keep is kept in quarantine
+//	16 a stop leaves what is in quarantine
 const bug = 0

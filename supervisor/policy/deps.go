@@ -156,12 +156,12 @@ func (m *Machine) settle() {
 		} else if s, ok := m.dirtySlots.pop(); ok {
 			s.queued = false
 			m.evaluate(s)
-		} else if v, ok := m.dirtyRolls.pop(); ok {
-			v.rollDirty = false
-			m.roll(v)
 		} else if g, ok := m.dirtyGroups.pop(); ok {
 			g.dirty = false
 			m.progressGroup(g)
+		} else if v, ok := m.dirtyRolls.pop(); ok {
+			v.rollDirty = false
+			m.roll(v)
 		} else if v, ok := m.dirtyOps.pop(); ok {
 			v.opsDirty = false
 			m.progress(v)
@@ -274,7 +274,7 @@ func (v *service) derive() level {
 // evaluate does what the phase of s and what is wanted of it ask for.
 func (m *Machine) evaluate(s *slot) {
 	d := m.desired(s)
-	if len(s.inmates) > 0 && d.unwanted() {
+	if len(s.inmates) > 0 && d.unwanted() && bug != 16 {
 		m.endInmates(s, d)
 	}
 	switch decide(s.phase, d) {
@@ -311,7 +311,7 @@ func (m *Machine) mayEnd(s *slot, d desire) bool {
 		return s.svc.holders[byAll] == 0
 	case d == wantRemoved:
 		// All that depends on it is no more either: what is kept cannot name it.
-		return s.svc.holders[byAll] == 0
+		return s.svc.holders[byAll] == 0 || bug == 12
 	case d == wantGone, d == wantStopped && !s.svc.stopped:
 		return true
 	case d == wantYield && s.svc.leavingNeeds == 0:

@@ -144,7 +144,8 @@
 // revision: what failed before counts for nothing, what is down starts with it, and
 // of what lives one instance after the other is replaced, each only while all
 // others are up (see roll); where one does not come up, the others stay as they
-// are. A revision that is known by its digest comes back under its own number. All
+// are. What ends for good meanwhile, as the earlier revision, starts with the new one
+// too. A revision that is known by its digest comes back under its own number. All
 // else counts at once, and touches nothing that runs. What needs a service that an
 // apply disables goes down before it.
 //
@@ -251,8 +252,9 @@
 // too old (ttl, from the freezing), too big (memory_max_total, of its service, and
 // the largest of these of all services together; what it held when it was frozen
 // counts), until a person ends it, until its instance is stopped, scaled away or
-// disabled, or until the shutdown: a stop is not done before it is gone. Its exit
-// is told as any, by its Ref, and only ends the quarantine.
+// disabled, or until the shutdown: a stop is not done before it is gone. An apply
+// that changes these bounds counts at once; a service without an isolate block keeps
+// none. Its exit is told as any, by its Ref, and only ends the quarantine.
 //
 // A person may let it run on (resume): outside its slot, beside the replacement, for
 // a debugger or to finish what it was at. It is not checked, counted or restarted,

@@ -140,20 +140,15 @@ func (m *Machine) named(name string, removed bool) *service {
 	return v
 }
 
-// lingering gives what the past knows of services that the last apply has
-// removed, and that still lives, its place: it is stopped in order.
+// lingering gives the services that the last apply has removed their place again:
+// what lives of them is stopped in order, also where it depends on another only by
+// one of which nothing lives. Those that hold nobody back are gone after this step.
 func (m *Machine) lingering() {
 	if m.past.Before == nil {
 		return
 	}
-	lives := map[string]bool{} // looked up only
-	for id, w := range m.past.Slots {
-		if at := strings.LastIndexByte(id, '/'); at >= 0 && w.Lives() {
-			lives[id[:at]] = true
-		}
-	}
 	for _, sp := range m.past.Before.Services {
-		if m.byName[sp.Name] == nil && lives[sp.Name] {
+		if m.byName[sp.Name] == nil {
 			m.services = append(m.services, &service{
 				spec: sp, revision: 1, level: levelPending, removed: true, floor: m.floors[sp.Name],
 			})

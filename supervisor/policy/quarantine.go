@@ -84,11 +84,9 @@ func (m *Machine) frozen(s *slot, in input) {
 	}
 	f := &inmate{
 		slot: s, ref: s.ref, pid: s.pid, start: s.start, since: m.now, why: s.endWhy.text,
-		expires: m.now.Add(s.svc.spec.Isolate.TTL), memory: in.memory, at: never,
+		memory: in.memory, at: never,
 	}
-	if f.expires < m.now {
-		f.expires = never
-	}
+	f.expire(s.svc.spec.Isolate.TTL)
 	m.admit(f)
 	m.notice(KindQuarantined, s, Reason{kind: whyFrozen, name: f.id(), text: f.why})
 	m.saveInmate(f)
@@ -101,7 +99,34 @@ func (m *Machine) frozen(s *slot, in input) {
 	s.how = s.endWhy
 	m.judge(s, s.endWhy, Status{}, failedStart)
 	m.vacate(s)
-	m.boundQuarantine(f)
+	m.boundQuarantine(s.svc)
+}
+
+// expire has f kept for ttl from its freezing.
+func (f *inmate) expire(ttl time.Duration) {
+	if f.expires = f.since.Add(ttl); f.expires < f.since {
+		f.expires = never
+	}
+}
+
+// rearmInmates has the evidence of v kept as its spec says now.
+func (m *Machine) rearmInmates(v *service) {
+	held := false
+	for _, s := range v.slots {
+		for _, f := range s.inmates {
+			held = true
+			if iso := v.spec.Isolate; iso != nil && !f.ending {
+				f.expire(iso.TTL)
+				m.saveInmate(f)
+			}
+		}
+		if len(s.inmates) > 0 {
+			m.armInmates(s)
+		}
+	}
+	if held {
+		m.boundQuarantine(v)
+	}
 }
 
 func (m *Machine) admit(f *inmate) {
@@ -111,17 +136,22 @@ func (m *Machine) admit(f *inmate) {
 }
 
 // boundQuarantine kills the oldest while there are more than keep, or while they
-// hold more memory than memory_max_total: those of the service of fresh, then
-// those of all services together, for which the largest bound of them counts.
-func (m *Machine) boundQuarantine(fresh *inmate) {
-	v := fresh.slot.svc
+// hold more memory than memory_max_total: those of v, then those of all services
+// together, for which the largest bound of them counts. A service that has no
+// isolate block any more keeps none.
+func (m *Machine) boundQuarantine(v *service) {
 	own := func(f *inmate) bool { return f.slot.svc == v }
-	if i := v.spec.Isolate; i != nil {
-		for m.count(own) > i.Keep {
-			m.endInmate(m.oldest(own), Reason{kind: whyTooMany, count: int32(i.Keep)})
-		}
-		m.boundMemory(own, m.memoryMax(v))
+	keep := 0
+	if v.spec.Isolate != nil {
+		keep = v.spec.Isolate.Keep
 	}
+	if bug == 15 {
+		keep++
+	}
+	for m.count(own) > keep {
+		m.endInmate(m.oldest(own), Reason{kind: whyTooMany, count: int32(keep)})
+	}
+	m.boundMemory(own, m.memoryMax(v))
 	most := uint64(0)
 	for _, f := range m.quarantine {
 		limit := m.memoryMax(f.slot.svc)
@@ -429,7 +459,7 @@ func (m *Machine) restoreInmates() {
 		m.armInmates(f.slot)
 	}
 	for _, f := range slices.Clone(m.quarantine) {
-		m.boundQuarantine(f)
+		m.boundQuarantine(f.slot.svc)
 		m.touch(f.slot)
 		m.reconsider(f.slot)
 	}

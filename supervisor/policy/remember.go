@@ -150,6 +150,9 @@ func (m *Machine) restore(s *slot, w *SlotMemory) {
 	v := s.svc
 	s.ref.Incarnation = w.Incarnation
 	s.revision = max(w.Revision, 1)
+	if bug == 13 {
+		s.revision = v.revision
+	}
 	s.first, s.held, s.auto = w.First, w.Held, w.Auto
 	s.loop = w.Loops()
 	s.streak, s.failedStarts, s.restarts = max(w.Streak, 0), max(w.FailedStarts, 0), max(w.Restarts, 0)

@@ -206,6 +206,13 @@ func (m *Machine) endUntold(s *slot) {
 func (m *Machine) vacate(s *slot) {
 	s.pid, s.start = 0, 0
 	s.hook = 0
+	if (s.next == phaseCompleted || s.next == phaseFailed) && s.revision != s.svc.revision {
+		// That was for good, but of another revision: the one that is to run has
+		// not been tried here.
+		s.next, s.first = phaseDown, true
+		m.forget(s)
+		s.restarts, s.auto = 0, false
+	}
 	s.phase = s.next
 	m.save(s)
 	for t := range s.timers {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 )
@@ -12,8 +13,9 @@ import (
 // Client is what all probes of a process share: how they connect, and buffers.
 // It holds nothing that must be closed.
 type Client struct {
-	dialer  net.Dialer
-	scratch sync.Pool // of *scratch
+	dialer    net.Dialer
+	transport *http.Transport // of gRPC
+	scratch   sync.Pool       // of *scratch
 }
 
 // scratch is what one attempt reads with.
@@ -27,7 +29,9 @@ type scratch struct {
 func NewClient() *Client {
 	// Keep-alive probes on a connection that lives for milliseconds would only
 	// cost system calls.
-	return &Client{dialer: net.Dialer{KeepAlive: -1}}
+	c := &Client{dialer: net.Dialer{KeepAlive: -1}}
+	c.transport = c.newTransport()
+	return c
 }
 
 func (c *Client) borrow() *scratch {

@@ -13,7 +13,7 @@
 //     bounded size with a method that takes the next sample and the time it was
 //     taken at, and says what is to be said: LogRate, CPU, Stall, Metrics.Judge,
 //     and the function Outliers. They know no clock, and do no input or output
-//     (but for the functions Read…, which take the samples).
+//     (proc.ActivityReader takes the samples of the last two).
 //
 // Exec and heartbeat are not here: what a process or a message means is the
 // business of those who start and receive it.

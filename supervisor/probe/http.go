@@ -154,15 +154,12 @@ func (h *HTTP) Probe(ctx context.Context) Result {
 }
 
 func (h *HTTP) attempt(ctx context.Context, start time.Time, s *scratch) (output string, _ *Error) {
-	conn, release, failure := h.connect(ctx, start)
+	resp, release, failure := h.open(ctx, start, s, framing*MaxBody)
 	if failure != nil {
 		return "", failure
 	}
 	defer release()
-	resp, err := ask(conn, h.request, &h.rule.request, s, framing*MaxBody)
-	if err != nil {
-		return "", failed(ctx, start, "get an answer from "+h.shown, err)
-	}
+	var err error
 	s.body, err = readBody(resp.Body, s.body[:0], MaxBody)
 	text, cut := h.rule.judge(resp, s.body, err)
 	switch {
@@ -174,16 +171,26 @@ func (h *HTTP) attempt(ctx context.Context, start time.Time, s *scratch) (output
 	return "", nil
 }
 
+// open sends the request and reads the head of the answer; of what comes behind
+// it, no more than limit bytes will be read.
+func (h *HTTP) open(ctx context.Context, start time.Time, s *scratch, limit int64) (*http.Response, func(), *Error) {
+	conn, release, failure := h.connect(ctx, start)
+	if failure != nil {
+		return nil, nil, failure
+	}
+	resp, err := ask(conn, h.request, &h.rule.request, s, limit)
+	if err != nil {
+		release()
+		return nil, nil, failed(ctx, start, "get an answer from "+h.shown, err)
+	}
+	return resp, release, nil
+}
+
 // judge says what is wrong with an answer ("": nothing), and otherwise whether
 // it ended too early: err is what ended the reading of the body.
 func (r *HTTPRule) judge(resp *http.Response, body []byte, err error) (wrong string, cut bool) {
-	if resp.StatusCode < r.block.StatusLow || resp.StatusCode > r.block.StatusHigh {
-		wanted := strconv.Itoa(r.block.StatusLow)
-		if r.block.StatusHigh > r.block.StatusLow {
-			wanted += " to " + strconv.Itoa(r.block.StatusHigh)
-		}
-		// Of the text beside the number, what is usual: theirs may be anything.
-		return strings.TrimSpace("answered "+strconv.Itoa(resp.StatusCode)+" "+http.StatusText(resp.StatusCode)) + ", not " + wanted, false
+	if wrong := r.status(resp.StatusCode); wrong != "" {
+		return wrong, false
 	}
 	if r.match != nil && !r.match.Match(body) {
 		if err != nil {
@@ -192,6 +199,19 @@ func (r *HTTPRule) judge(resp *http.Response, body []byte, err error) (wrong str
 		return "answered with a body that does not match " + strconv.Quote(r.block.BodyMatch) + " (body_match)", false
 	}
 	return "", err != nil
+}
+
+// status says what is wrong with that status, or "".
+func (r *HTTPRule) status(code int) string {
+	if code >= r.block.StatusLow && code <= r.block.StatusHigh {
+		return ""
+	}
+	wanted := strconv.Itoa(r.block.StatusLow)
+	if r.block.StatusHigh > r.block.StatusLow {
+		wanted += " to " + strconv.Itoa(r.block.StatusHigh)
+	}
+	// Of the text beside the number, what is usual: theirs may be anything.
+	return strings.TrimSpace("answered "+strconv.Itoa(code)+" "+http.StatusText(code)) + ", not " + wanted
 }
 
 // connect is the way to the server, through TLS where the URL says https.

@@ -17,10 +17,10 @@ import (
 // ended, as wait4(2) has it. The same one is shown again until Reap.
 func Peek() (pid int, raw uint32, ok bool) { return peek(unix.P_ALL, 0) }
 
-// Ended says whether this child has ended; it is not reaped.
-func Ended(pid int) bool {
-	_, _, ok := peek(unix.P_PID, pid)
-	return ok
+// Ended says whether this child has ended, and how; it is not reaped.
+func Ended(pid int) (raw uint32, ok bool) {
+	_, raw, ok = peek(unix.P_PID, pid)
+	return raw, ok
 }
 
 func peek(kind, id int) (pid int, raw uint32, ok bool) {

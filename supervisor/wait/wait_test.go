@@ -31,7 +31,13 @@ func TestPeekThenReap(t *testing.T) {
 		}
 		pid := cmd.Process.Pid
 		deadline := time.Now().Add(10 * time.Second)
-		for !wait.Ended(pid) {
+		for {
+			if raw, ended := wait.Ended(pid); ended {
+				if unix.WaitStatus(raw) != tt.want {
+					t.Errorf("%s: Ended says %#x, want %#x", tt.command, raw, tt.want)
+				}
+				break
+			}
 			if time.Now().After(deadline) {
 				t.Fatalf("%s: has not ended", tt.command)
 			}
@@ -51,7 +57,7 @@ func TestPeekThenReap(t *testing.T) {
 		if got, _, ok := wait.Peek(); ok {
 			t.Errorf("%s: Peek still shows %d", tt.command, got)
 		}
-		if wait.Ended(pid) {
+		if _, ended := wait.Ended(pid); ended {
 			t.Errorf("%s: it is not reaped", tt.command)
 		}
 		_ = cmd.Process.Release() // it was reaped behind its back
@@ -68,7 +74,7 @@ func TestRunningChildIsNotShown(t *testing.T) {
 		t.Errorf("Peek shows %d", pid)
 	}
 	wait.Reap(cmd.Process.Pid)
-	if wait.Ended(cmd.Process.Pid) {
+	if _, ended := wait.Ended(cmd.Process.Pid); ended {
 		t.Error("it has ended")
 	}
 	if err := cmd.Process.Kill(); err != nil {

@@ -12,6 +12,10 @@ func (k *checker) after(ev policy.Event, out *policy.Output) {
 	case policy.Command:
 		own = ev.Request
 		k.requests = append(k.requests, request{cmd: ev})
+	case policy.SpecChanged:
+		if own = ev.Request; own != 0 {
+			k.requests = append(k.requests, request{spec: ev.Spec})
+		}
 	case policy.Shutdown, policy.Inmate:
 		k.requests = append(k.requests, request{})
 	}
@@ -25,6 +29,10 @@ func (k *checker) after(ev policy.Event, out *policy.Output) {
 	case policy.Command:
 		if !refuses(out, ev.Request) {
 			k.command(ev)
+		}
+	case policy.SpecChanged:
+		if ev.Request != 0 && !refuses(out, ev.Request) {
+			k.applied(ev.Spec)
 		}
 	case policy.Shutdown:
 		k.shutsDown(ev.Code, true)
@@ -59,6 +67,11 @@ func (k *checker) after(ev policy.Event, out *policy.Output) {
 	for i := range out.Then {
 		if a := &out.Then[i]; a.Kind != policy.ActSpawn {
 			k.action(a, out)
+		}
+	}
+	for i := range out.Then {
+		if a := &out.Then[i]; a.Kind == policy.ActDone && !a.Failed && int(a.Request) < len(k.requests) && k.requests[a.Request].spec != nil {
+			k.carriedOut(k.requests[a.Request].spec)
 		}
 	}
 	if restarts {
@@ -130,6 +143,7 @@ func (k *checker) notice(n *policy.Notice) {
 			sl.outcome, sl.gaveUp = failed, true
 			sl.unsure = sl.restart // its turn may come before it is empty
 			k.w.marks[MarkGaveUp]++
+			sl.retries()
 		case spec.ThenHold, spec.ThenRollback:
 			sl.held = true
 			sl.waits(k.w.now, 0)
@@ -152,7 +166,9 @@ func (k *checker) action(a *policy.Action, out *policy.Output) {
 	}
 	switch a.Kind {
 	case policy.ActSpawn:
-		k.spawn(a.Ref, out)
+		if k.spawn(a.Ref, out); k.failure == nil {
+			k.revision(k.w.incs[a.Ref], a.Revision)
+		}
 	case policy.ActSignal:
 		if inc := k.target(a.Ref, "signal"); inc != nil {
 			if inc.told.over {
@@ -260,7 +276,7 @@ func (k *checker) spawn(ref policy.Ref, out *policy.Output) {
 			k.fail("order", "%s is spawned, but %s, which it needs, is not ready", sl.id, d.spec.Name)
 		}
 	}
-	inc := &incarnation{ref: ref, svc: sl.svc, slot: sl, asked: now, step: k.w.steps, pid: 100 + len(k.w.order)}
+	inc := &incarnation{ref: ref, svc: sl.svc, slot: sl, asked: now, step: k.w.steps, pid: 100 + len(k.w.order), rev: string(sl.svc.spec.Process.Command)}
 	inc.plan = k.w.plan(inc)
 	sl.delayed = false
 	if sl.restart { // it may have lifted this slot
@@ -302,7 +318,7 @@ func (k *checker) leaves(a *policy.Action) {
 // a process begins to.
 func (k *checker) alone(inc *incarnation) {
 	for _, o := range k.w.order {
-		if o != inc && o.slot == inc.slot && o.alive() && !(o.cage.in && (o.iced || o.cage.resumed)) {
+		if o != inc && o.slot == inc.slot && o.alive() && !(o.cage.in && (o.iced || o.thawed || o.cage.resumed)) {
 			k.fail("1", "%s and %s live at once", o.name(), inc.name())
 		}
 	}
@@ -328,11 +344,15 @@ func (k *checker) ask(inc *incarnation) {
 			k.w.marks[MarkStartTimeout]++
 		case stop:
 			t.ask = askStop
-			if sl.restart || inc.restarted {
+			if sl.restart || inc.restarted || inc.outdated() {
 				sl.pardon(now)
 				sl.ambiguous = true // its turn may not have come: what depends on a need is stopped too
 			}
-			if !inc.doomed { // else it was decided earlier
+			switch {
+			case inc.doomed: // it was decided earlier
+			case inc.outdated() && !k.elsewise(sl):
+				k.rolled(inc)
+			default:
 				k.turn(inc)
 			}
 		case judged:
@@ -351,9 +371,12 @@ func (k *checker) ask(inc *incarnation) {
 }
 
 // unwanted says whether there is a reason to end what lives in the slot.
-func (k *checker) unwanted(sl *slot) bool {
+func (k *checker) unwanted(sl *slot) bool { return sl.cur.outdated() || k.elsewise(sl) }
+
+// elsewise says whether there is one beside that it is of another revision.
+func (k *checker) elsewise(sl *slot) bool {
 	restart := sl.restart && (sl.svc.queued || sl.cur.step < sl.since)
-	return !sl.wanted() || k.shutdown != nil || restart || sl.svc.yields() || sl.mayBeOld()
+	return !sl.wanted() || k.shutdown != nil || restart || sl.svc.yields(k) || sl.mayBeOld()
 }
 
 // turn checks that nothing lives of what depends on inc's service, where the
@@ -367,11 +390,13 @@ func (k *checker) turn(inc *incarnation) {
 			return // whatever is left is killed, in any order
 		}
 		rel = 1
+	case s.removed:
+		rel = 1
 	case inc.slot.index >= s.instances:
 		return // a single instance takes nobody with it
 	case inc.slot.stopped && !s.stopped:
 		return
-	case !s.stopped && !s.yields():
+	case !s.stopped && !s.off() && !s.yields(k):
 		if !inc.slot.restart && !k.due(inc) {
 			k.groupTurn(inc)
 		}

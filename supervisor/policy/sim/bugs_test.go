@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestSeededBugs builds the machine with each of the eleven faults of
+// TestSeededBugs builds the machine with each of the faults of
 // policy/bug.go and requires that the simulator finds it: a simulator that finds
 // nothing proves nothing.
 func TestSeededBugs(t *testing.T) {
@@ -16,8 +16,9 @@ func TestSeededBugs(t *testing.T) {
 	if err != nil {
 		t.Fatalf("cannot build the seeded bugs: %v", err)
 	}
-	for bug := 1; bug <= 11; bug++ {
+	for bug := 1; bug <= 16; bug++ {
 		t.Run(strconv.Itoa(bug), func(t *testing.T) {
+			t.Parallel()
 			cmd := exec.Command(goTool, "test", "-count=1", "-tags=ninesbug"+strconv.Itoa(bug), "-run=^TestSim$", ".")
 			cmd.Env = append(os.Environ(), "NINES_SIM_SEED=1", "NINES_SIM_EVENTS=150000")
 			out, err := cmd.CombinedOutput()

@@ -55,6 +55,10 @@ func (s *Scenario) act(now time.Duration, what, whom int) Act {
 	case 8:
 		cmd.Verb, cmd.Instances, cmd.Instance = policy.VerbScale, index, -1
 	case 9:
+		if what >= 128 {
+			other := s.Spec.Services[(whom/7+1)%len(s.Spec.Services)].Name
+			return Act{At: now, Apply: &Apply{Edits: []Edit{{Kind: EditKind(whom) % editKinds, Service: svc.Name, Other: other, N: index}}}}
+		}
 		cmd.Verb, cmd.Signal = policy.VerbSignal, "SIGUSR1"
 	case 10:
 		return Act{At: now, Crash: &Crash{Service: svc.Name, Instance: index, Status: policy.Status{Code: what / 15}}}

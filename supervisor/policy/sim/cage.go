@@ -58,7 +58,7 @@ func (w *world) thaw(ref policy.Ref) {
 		w.answer(policy.Thawed{Ref: ref, Cause: "the kernel says no"}, true)
 		return
 	}
-	inc.iced = false
+	inc.iced, inc.thawed = false, true
 	w.answer(policy.Thawed{Ref: ref}, true)
 }
 
@@ -140,10 +140,14 @@ func (k *checker) cages() {
 		if !c.holds() || c.killed {
 			continue
 		}
-		if kept[inc.svc]++; kept[inc.svc] > iso.Keep {
-			k.fail("keep", "%s is kept as one too many: %d are", inc.name(), iso.Keep)
+		keep := 0
+		if iso != nil {
+			keep = iso.Keep
 		}
-		if k.ticked >= c.at.Add(iso.TTL) {
+		if kept[inc.svc]++; kept[inc.svc] > keep {
+			k.fail("keep", "%s is kept as one too many: %d are", inc.name(), keep)
+		}
+		if iso != nil && k.ticked >= c.at.Add(iso.TTL) && k.ticked > k.changed {
 			k.fail("keep", "%s is kept for longer than %v", inc.name(), iso.TTL)
 		}
 		if sl := inc.slot; (!sl.wanted() || k.shutdown != nil) && !sl.hazy && !sl.unsure && !sl.restart {

@@ -14,6 +14,7 @@ import (
 // every output before it is carried out, and the truth about processes.
 type checker struct {
 	w        *world
+	spec     *spec.Spec // that runs
 	services []*service
 	byName   map[string]*service
 	groups   []*group
@@ -23,6 +24,7 @@ type checker struct {
 	waits    int // the first of them that may be unanswered
 	shutdown *shutdown
 	ticked   policy.Time // the newest Tick
+	changed  policy.Time // when an apply began
 	ended    bool
 	caged    []*incarnation // who is or was in quarantine, in that order
 	delayed  []*slot        // their next start has been, or will be, scheduled
@@ -42,6 +44,7 @@ func (f *Failure) Error() string {
 }
 
 type request struct {
+	spec     *spec.Spec // of an apply
 	cmd      policy.Command
 	accepted bool
 	answered bool
@@ -55,7 +58,7 @@ type shutdown struct {
 }
 
 func newChecker(w *world) *checker {
-	k := &checker{w: w, byName: map[string]*service{}, bySlot: map[policy.Slot]*slot{}, requests: make([]request, 1), waits: 1}
+	k := &checker{w: w, byName: map[string]*service{}, bySlot: map[policy.Slot]*slot{}, requests: make([]request, 1), waits: 1, spec: w.sc.Spec}
 	for _, sp := range w.sc.Spec.Services {
 		s := &service{spec: sp, instances: sp.Instances}
 		k.services = append(k.services, s)
@@ -65,20 +68,8 @@ func newChecker(w *world) *checker {
 			sl.first = true
 		}
 	}
-	for _, s := range k.services {
-		for _, n := range s.spec.Needs {
-			s.needs = append(s.needs, k.byName[n])
-		}
-		for _, n := range s.spec.After {
-			s.after = append(s.after, k.byName[n])
-		}
-	}
+	k.relink()
 	k.link(w.sc.Spec.Groups)
-	for _, s := range k.services {
-		s.below[0], s.below[1] = map[*service]bool{}, map[*service]bool{}
-		s.descend(s, 0)
-		s.descend(s, 1)
-	}
 	return k
 }
 
@@ -210,7 +201,7 @@ func (k *checker) byTime(sl *slot, tick bool) {
 	if r == nil || t.saidReady || tick && r.Delay > 0 && k.w.now >= t.spawnedAt.Add(r.Delay) {
 		t.ready, t.readyAt = true, k.w.now
 		sl.turn = turnNone
-		if sl.svc.spec.Type != taskType {
+		if sl.svc.spec.Type != taskType && !sl.cur.doomed { // else it is perhaps being ended, and comes again
 			sl.first = false
 		}
 		sl.starts = 0
@@ -221,6 +212,20 @@ func (k *checker) byTime(sl *slot, tick bool) {
 
 // over books that the main process of inc has ended, or never was.
 func (k *checker) over(inc *incarnation, st policy.Status, noProcess, again bool) {
+	k.judge(inc, st, noProcess, again)
+	inc.slot.retries()
+}
+
+// retries: what has ended for good, but was of another revision than the one that
+// is to run, starts with that.
+func (sl *slot) retries() {
+	if sl.outcome != none && sl.cur != nil && sl.cur.outdated() {
+		sl.pardon(sl.overAt)
+		sl.notBefore, sl.first = 0, true
+	}
+}
+
+func (k *checker) judge(inc *incarnation, st policy.Status, noProcess, again bool) {
 	t, sl, now := &inc.told, inc.slot, k.w.now
 	t.over = true
 	if t.ask == askNone { // else it was no longer ready since then

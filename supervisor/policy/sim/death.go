@@ -1,8 +1,10 @@
 package sim
 
 import (
+	"maps"
 	"slices"
 
+	"nines/spec"
 	"nines/supervisor/policy"
 )
 
@@ -26,6 +28,12 @@ func (w *world) dieSupervisor(d *Death) {
 	w.q.drop(func(it *item) bool {
 		switch it.kind {
 		case itAnswer, itReplay, itDurable, itFreezes:
+			return true
+		case itFile:
+			w.marks[MarkApplyLost]++
+			return true
+		case itApply:
+			w.marks[MarkApplyLate]++
 			return true
 		}
 		return false
@@ -86,6 +94,14 @@ func (j *journal) past(w *world) policy.Past {
 		}
 		p.Slots[id] = m
 	}
+	p.Revisions = map[string]policy.RevisionMemory{}
+	for name, text := range j.revs {
+		m, err := policy.ParseRevisionMemory(text)
+		if err != nil {
+			w.check.fail("intent", "the revisions of %s cannot be read again: %v", name, err)
+		}
+		p.Revisions[name] = m
+	}
 	p.Inmates = map[string]policy.InmateMemory{}
 	for id, text := range j.inmates {
 		m, err := policy.ParseInmateMemory(text)
@@ -119,7 +135,7 @@ func (w *world) back() {
 		w.marks[MarkDeathInTurn] += count(m.Turn != "")
 	}
 	w.trace.note(w, "the next supervisor is there")
-	w.step(policy.SpecChanged{Spec: w.sc.Spec, Past: past})
+	w.reload(past)
 	var found []*slot
 	for _, s := range w.check.services {
 		for _, sl := range s.slots {
@@ -139,6 +155,9 @@ func (w *world) back() {
 		w.found(found[i], &m, &c)
 	}
 	w.foundInmates()
+	if n := len(w.specs); n > max(w.journal.applied, 1) {
+		w.apply(n) // it was durable, and had not begun
+	}
 	w.tellClock()
 }
 
@@ -175,6 +194,7 @@ func (w *world) found(sl *slot, m *policy.SlotMemory, c *chance) {
 			w.marks[MarkFound] += count(!m.Answered)
 			w.deliver(policy.Spawned{Ref: inc.ref, PID: inc.pid})
 		}
+		w.marks[MarkDeathInRoll] += count(inc.outdated())
 		if r := inc.svc.spec.Ready; inc.said && (r == nil || r.Check == nil) { // else it is found by its check
 			w.deliver(policy.Ready{Ref: inc.ref})
 		}
@@ -202,6 +222,7 @@ func count(yes bool) int {
 
 // model is a copy of what the observer knows.
 type model struct {
+	spec     *spec.Spec
 	services []serviceModel
 	groups   []group
 	shutdown *shutdown
@@ -211,6 +232,9 @@ type model struct {
 }
 
 type serviceModel struct {
+	spec              *spec.Service
+	removed, awaited  bool
+	revs              map[int]string
 	stopped, started  bool
 	instances         int
 	doomedBy, maybeBy int
@@ -221,10 +245,11 @@ type serviceModel struct {
 
 // save copies what the observer knows.
 func (k *checker) save() *model {
-	m := &model{services: make([]serviceModel, len(k.services)), shutdown: k.shutdown, ticked: k.ticked, at: k.w.now}
+	m := &model{spec: k.spec, services: make([]serviceModel, len(k.services)), shutdown: k.shutdown, ticked: k.ticked, at: k.w.now}
 	for i, s := range k.services {
 		sm := &m.services[i]
 		*sm = serviceModel{
+			spec: s.spec, removed: s.removed, awaited: s.awaited, revs: maps.Clone(s.revs),
 			stopped: s.stopped, started: s.started, instances: s.instances, doomedBy: s.doomedBy, maybeBy: s.maybeBy,
 			slots: make([]slot, len(s.slots)), told: make([]told, len(s.slots)), doomed: make([]bool, len(s.slots)),
 		}
@@ -253,11 +278,16 @@ func (k *checker) save() *model {
 func (k *checker) recall(m *model) {
 	k.shutdown, k.ticked, k.delayed, k.ended = m.shutdown, m.ticked, nil, false
 	k.clock = false
-	for i := range m.groups {
-		*k.groups[i] = m.groups[i]
-	}
+	k.spec = m.spec
+	k.groups = nil
 	for i, s := range k.services {
+		s.group, s.place = nil, 0
+		if i >= len(m.services) { // an apply added it, and was forgotten
+			k.forgotten(s)
+			continue
+		}
 		sm := &m.services[i]
+		s.spec, s.removed, s.awaited, s.revs = sm.spec, sm.removed, sm.awaited, maps.Clone(sm.revs)
 		s.doomedBy, s.maybeBy = sm.doomedBy, sm.maybeBy
 		s.stopped, s.started, s.instances = sm.stopped, sm.started, sm.instances
 		s.restarts, s.queued = 0, false
@@ -282,11 +312,27 @@ func (k *checker) recall(m *model) {
 			}
 		}
 	}
+	for i := range m.groups {
+		g := m.groups[i]
+		k.groups = append(k.groups, &g)
+		for n, s := range g.members {
+			s.group, s.place = &g, n
+		}
+	}
+	k.relink()
 	for _, inc := range k.caged {
 		inc.cage = m.cages[inc]
 	}
 	k.caged = slices.DeleteFunc(k.caged, func(inc *incarnation) bool { return !inc.cage.in })
 	for i := range k.requests {
 		k.requests[i].accepted, k.requests[i].answered = true, true
+	}
+}
+
+// forgotten: no record says that there ever was s.
+func (k *checker) forgotten(s *service) {
+	*s = service{spec: s.spec, slots: s.slots, removed: true}
+	for n, sl := range s.slots {
+		*sl = slot{id: sl.id, svc: s, index: n}
 	}
 }

@@ -23,7 +23,12 @@
 // forgets with it: he too then knows only what was so at the last record that was
 // kept, so that every invariant below holds across deaths as it does else.
 //
-// Eleven faults can be built into the machine (policy/bug.go); a test requires that
+// In half of the histories other specifications are applied while all of that
+// goes on: services are added, removed, resized, disabled, of another revision, need
+// others, are in other groups, have other budgets (see edit.go). Deaths fall before
+// one is durable, between that and its beginning, and before its records are.
+//
+// Sixteen faults can be built into the machine (policy/bug.go); a test requires that
 // the simulator finds each.
 //
 // # The invariants
@@ -53,7 +58,11 @@
 //	done     what has ended for good (a task, above all) is not started again
 //	         without a person's word, nor is a task of whose end nothing is known
 //	loop     a crash loop is declared when, and only when, there is one
-//	keep     no more are kept in quarantine than isolate.keep, nor for longer than ttl
+//	keep     no more are kept in quarantine than isolate.keep, nor for longer than ttl,
+//	         as the specification says now
+//	apply    once an apply is done, nothing lives of what it removed, and of what it
+//	         revised nothing that is ready is of another revision
+//	revision a number stands for one revision, for as long as its service is known
 //	intent   a spawn leaves after the record of its intent is durable; the records
 //	         can be read again, and keep nothing of instances that are no more
 //	stale    no action names an incarnation that is over
@@ -61,7 +70,7 @@
 //	group    what goes down with a failed member does so after those that come
 //	         after it, nothing of a group starts while something from before the
 //	         failure lives, and each only when those before are up
-//	budget   an automatic act leaves available_at_least instances ready, or takes one
+//	budget   an automatic act, or a replacement by another revision, leaves available_at_least instances ready, or takes one
 //	         that was not
 //	turn     automatic acts on a service are one at a time
 //	end      the end comes last, when nothing lives but what is stuck, with the

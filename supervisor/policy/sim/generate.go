@@ -15,7 +15,7 @@ func generateSpec(c *chance, most int) *spec.Spec {
 		ShutdownTimeout: pick(c, 100*time.Millisecond, time.Second, 10*time.Second, time.Minute),
 	}}
 	for i := range n {
-		sp.Services = append(sp.Services, generateService(c, i))
+		sp.Services = append(sp.Services, generateService(c, serviceName(i)))
 	}
 	// Edges go from a later place of a permutation to an earlier one, so that
 	// there is no cycle and the order of definition says nothing.
@@ -51,9 +51,9 @@ func generateSpec(c *chance, most int) *spec.Spec {
 	return sp
 }
 
-func generateService(c *chance, i int) *spec.Service {
+func generateService(c *chance, name string) *spec.Service {
 	svc := &spec.Service{
-		Name: serviceName(i), Type: spec.TypeService, Mode: spec.ActiveActive, Enabled: !c.of(60),
+		Name: name, Type: spec.TypeService, Mode: spec.ActiveActive, Enabled: !c.of(60),
 		Instances:    pick(c, 1, 1, 1, 2, 3, 5),
 		Essential:    c.of(15),
 		StartTimeout: pick(c, 100*time.Millisecond, time.Second, 30*time.Second),
@@ -130,12 +130,16 @@ func generateService(c *chance, i int) *spec.Service {
 		svc.AvailableAtLeast, svc.AvailableSet = c.below(svc.Instances+1), true
 	}
 	if c.of(500) {
-		svc.Isolate = &spec.Isolate{
-			Keep: pick(c, 1, 1, 2, 3), TTL: pick(c, time.Second, 10*time.Second, time.Minute, time.Hour),
-			MemoryMaxTotal: spec.Size{Bytes: pick(c, uint64(50), 100, 1<<40)},
-		}
+		svc.Isolate = generateIsolate(c)
 	}
 	return svc
+}
+
+func generateIsolate(c *chance) *spec.Isolate {
+	return &spec.Isolate{
+		Keep: pick(c, 1, 1, 2, 3), TTL: pick(c, time.Second, 10*time.Second, time.Minute, time.Hour),
+		MemoryMaxTotal: spec.Size{Bytes: pick(c, uint64(50), 100, 1<<40)},
+	}
 }
 
 // serviceName returns a, b, … z, a1, b1, …: short, so that traces are too.

@@ -48,6 +48,7 @@ func (k *checker) groupFails(sl *slot, sure bool) {
 		return // nothing comes after it
 	}
 	k.w.marks[MarkGroup]++
+	starting := g.on && g.down(k.w.now)
 	for _, s := range g.members[stop:] {
 		s.maybeBy = k.w.steps
 		if sure {
@@ -58,7 +59,12 @@ func (k *checker) groupFails(sl *slot, sure bool) {
 		g.hazy = true
 		return
 	}
-	if !g.on || from < g.from {
+	switch {
+	case starting:
+		g.from = min(g.cursor, from) // what has passed is not waited for again
+	case g.on:
+		g.from = min(g.from, from)
+	default:
 		g.from = from
 	}
 	g.on, g.cursor = true, g.from

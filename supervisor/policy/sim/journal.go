@@ -22,6 +22,8 @@ type journal struct {
 	scale   map[string]int
 	groups  map[string]int64
 	inmates map[string]string
+	revs    map[string]string
+	applied int // the number of the specification that has begun
 	end     *policy.Record
 }
 
@@ -109,7 +111,15 @@ func (j *journal) keep(box *outbox) {
 		case policy.RecordStarted:
 			set(j.started, r.ID, r.Value != 0)
 		case policy.RecordScale:
-			j.scale[r.ID] = int(r.Value)
+			if j.scale[r.ID] = int(r.Value); r.Value < 0 {
+				delete(j.scale, r.ID)
+			}
+		case policy.RecordRevision:
+			if j.revs[r.ID] = box.texts[i]; r.Value == 0 {
+				delete(j.revs, r.ID)
+			}
+		case policy.RecordApplied:
+			j.applied = int(r.Value)
 		case policy.RecordGroup:
 			if j.groups[r.ID] = r.Value; r.Value == 0 {
 				delete(j.groups, r.ID)

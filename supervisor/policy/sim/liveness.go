@@ -128,7 +128,7 @@ func (k *checker) started() {
 // mayStart says whether surely nothing outside of the service stands against
 // its start.
 func (s *service) mayStart(k *checker) bool {
-	if s.yields() || s.heldBack(k) {
+	if s.yields(k) || s.heldBack(k) {
 		return false
 	}
 	for _, d := range s.needs {
@@ -181,6 +181,14 @@ func (k *checker) converged() {
 	j := &k.w.journal
 	for _, s := range k.services {
 		name := s.spec.Name
+		if s.removed {
+			for _, sl := range s.slots {
+				if j.slots[sl.id] != "" {
+					k.fail("intent", "%s is no more, and the records keep %s", sl.id, j.slots[sl.id])
+				}
+			}
+			continue
+		}
 		if s.stopped != j.stopped[name] || s.started != j.started[name] {
 			k.fail("intent", "%s is stopped: %v, started: %v; the records say %v, %v", name, s.stopped, s.started, j.stopped[name], j.started[name])
 		}
@@ -207,7 +215,7 @@ func (k *checker) unsettledSlot() *slot {
 				if lives {
 					return sl
 				}
-			case sl.old() && sl.svc.group.on, k.overlooked(sl):
+			case sl.old() && sl.svc.group.on, k.overlooked(sl), k.unrolled(sl):
 				return sl
 			case sl.ready():
 			case lives:

@@ -58,6 +58,15 @@ const (
 	MarkFreezeFailed                  // … or could not be
 	MarkResumed                       // one in quarantine was let run on
 	MarkDeathInQuarantine             // one was taken up by the next supervisor
+	MarkApplied                       // another specification
+	MarkApplyLost                     // the supervisor died before one was durable
+	MarkApplyLate                     // … or when it was, and had not begun
+	MarkRemoved                       // a service was removed while something of it lived
+	MarkRevived                       // … and came back while something of it lived
+	MarkAdded                         // a service was added
+	MarkRolled                        // an instance was replaced by one of another revision
+	MarkDeathInRoll                   // the next supervisor found instances of another revision
+	MarkUnplaced                      // … or of a service that it knows nothing of
 	MarkAttempt                       // an attempt of a check ended
 	MarkExcused                       // … and its failure proved nothing
 	MarkCheckFailed                   // a check failed
@@ -74,6 +83,7 @@ var markNames = [marks]string{
 	"death", "records lost", "adopted", "found spawned", "not found", "ended meanwhile", "ended unknown", "ready meanwhile",
 	"backoff continued", "shutdown continued", "group", "group order", "judged", "acted", "recycled", "budget wait",
 	"clock set", "group continued", "turn continued", "quarantined", "freeze failed", "resumed", "quarantine continued",
+	"applied", "apply lost", "apply late", "removed", "revived", "added", "rolled", "roll continued", "unplaced",
 	"attempt", "excused", "check failed",
 }
 

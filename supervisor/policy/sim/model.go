@@ -24,21 +24,42 @@ type service struct {
 	restarts  int // restart commands under way
 	group     *group
 	place     int
-	doomedBy  int  // the step of the failure with which what was asked for before it goes down
-	maybeBy   int  // … or may
-	queued    bool // more than one of them: it cannot be seen when the later ones begin
+	doomedBy  int            // the step of the failure with which what was asked for before it goes down
+	maybeBy   int            // … or may
+	queued    bool           // more than one of them: it cannot be seen when the later ones begin
+	removed   bool           // it is no more in the specification
+	awaited   bool           // the apply that runs revised it
+	revs      map[int]string // by number: the command
 }
 
 // enabled says whether people and the spec want the service at all.
 func (s *service) enabled() bool {
-	return !s.stopped && (s.spec.Enabled || s.started)
+	return !s.removed && !s.stopped && !s.off()
+}
+
+// off says whether the spec disables the service, and no person has started it.
+func (s *service) off() bool { return !s.spec.Enabled && !s.started }
+
+// occupied says whether anything of the service may live, its quarantine included.
+func (s *service) occupied(k *checker) bool {
+	for _, sl := range s.slots {
+		if sl.lives() {
+			return true
+		}
+	}
+	for _, inc := range k.caged {
+		if inc.svc == s && inc.cage.holds() {
+			return true
+		}
+	}
+	return false
 }
 
 // yields says whether the service must go down because something that it
-// needs, however far, is not wanted.
-func (s *service) yields() bool {
+// needs, however far, is not wanted: stopped, or disabled and not down yet.
+func (s *service) yields(k *checker) bool {
 	for d := range s.below[0] {
-		if d.stopped {
+		if d.stopped || d.off() && d.occupied(k) {
 			return true
 		}
 	}

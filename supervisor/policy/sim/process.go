@@ -20,6 +20,7 @@ type incarnation struct {
 	plan  plan
 	asked policy.Time // when the machine asked for it
 	step  int         // … and in which step
+	rev   string      // the command, which tells revisions apart
 
 	released bool // the spawn has left: its record is durable
 	resolved bool // the spawn came back, with a process or without
@@ -41,6 +42,7 @@ type incarnation struct {
 	endStep int // the step in which it was told to end
 
 	iced     bool // it stands still
+	thawed   bool // … and was let go on, as a person asked
 	freezing bool // … or was asked to
 	cage     cage
 

@@ -16,7 +16,7 @@ type item struct {
 	inc  *incarnation
 	ev   policy.Event
 	out  *outbox
-	n    int // index into the script; generation of an incarnation's timer
+	n    int // index into the script; generation of an incarnation's timer; number of a specification
 }
 
 type itemKind uint8
@@ -33,6 +33,8 @@ const (
 	itCalm                        // faults stop
 	itReady                       // inc says that it is ready
 	itBack                        // the next supervisor is there
+	itFile                        // another specification is durable
+	itApply                       // … and the machine is told
 )
 
 // queue is a binary heap of items by time, then by order of insertion.

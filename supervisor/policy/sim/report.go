@@ -33,6 +33,9 @@ func (s *Scenario) String() string {
 		if r := v.Recycle; r != nil {
 			fmt.Fprintf(&b, " recycle(%v ±%g %s)", r.MaxAge, r.Jitter, r.Schedule)
 		}
+		if i := v.Isolate; i != nil {
+			fmt.Fprintf(&b, " isolate(%d %v %d)", i.Keep, i.TTL, i.MemoryMaxTotal.Bytes)
+		}
 		if v.AvailableSet {
 			fmt.Fprintf(&b, " at least %d", v.AvailableAtLeast)
 		}
@@ -64,6 +67,8 @@ func (a *Act) what() string {
 			text += fmt.Sprintf(" to %d", c.Instances)
 		}
 		return text
+	case a.Apply != nil:
+		return fmt.Sprintf("apply %v", a.Apply.Edits)
 	case a.Shutdown != nil:
 		return fmt.Sprintf("shutdown, code %d", a.Shutdown.Code)
 	case a.Death != nil:

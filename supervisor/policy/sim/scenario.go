@@ -42,10 +42,11 @@ type Faults struct {
 }
 
 // Act is something that happens to the world at a moment. Exactly one of
-// Command, Shutdown, Crash, Death, Judge, Attempt, Inmate, Clock and Jump is set.
+// Command, Apply, Shutdown, Crash, Death, Judge, Attempt, Inmate, Clock and Jump is set.
 type Act struct {
 	At       time.Duration
 	Command  *policy.Command // Request is given by the world
+	Apply    *Apply
 	Shutdown *policy.Shutdown
 	Crash    *Crash
 	Death    *Death
@@ -164,6 +165,27 @@ func generateScript(c *chance, s *Scenario) []Act {
 	if c.of(500) {
 		for range 1 + c.below(5) {
 			acts = append(acts, Act{At: c.between(0, s.Calm), Death: generateDeath(c)})
+		}
+	}
+	if c.of(500) {
+		at := c.between(0, s.Calm)
+		for range 1 + c.below(5) {
+			a := generateApply(c, s.Spec)
+			acts = append(acts, Act{At: at, Apply: a})
+			if e := a.Edits[0]; e.Kind == EditRemove && c.of(500) { // somebody thinks better of it
+				e.Kind = EditAdd
+				at += c.spread(time.Millisecond, 10*time.Second)
+				acts = append(acts, Act{At: at, Apply: &Apply{Edits: []Edit{e}}})
+			}
+			switch { // in bursts, at times with a death in the middle
+			case c.of(300):
+				at += c.spread(time.Microsecond, 10*time.Millisecond)
+				acts = append(acts, Act{At: at, Death: generateDeath(c)})
+			case c.of(500):
+				at += c.spread(time.Millisecond, 10*time.Second)
+			default:
+				at = c.between(0, s.Calm)
+			}
 		}
 	}
 	sortActs(acts)

@@ -26,7 +26,7 @@ func shrink(s *Scenario, tries int, run func(*Scenario) *Result) (*Scenario, *Re
 	sh := &shrinker{best: s, res: res, tries: tries, run: run}
 	for again := true; again && sh.tries > 0; {
 		again = false
-		for _, pass := range []func() bool{sh.time, sh.script, sh.services, sh.faults, sh.edges, sh.plain} {
+		for _, pass := range []func() bool{sh.time, sh.script, sh.services, sh.edits, sh.faults, sh.edges, sh.plain} {
 			again = pass() || again
 		}
 	}
@@ -70,6 +70,11 @@ func (sh *shrinker) clone() *Scenario {
 	}
 	c.Spec = &sp
 	c.Script = slices.Clone(c.Script)
+	for i, a := range c.Script {
+		if a.Apply != nil {
+			c.Script[i].Apply = &Apply{Edits: slices.Clone(a.Apply.Edits)}
+		}
+	}
 	return &c
 }
 
@@ -124,6 +129,11 @@ func (sh *shrinker) services() bool {
 		for i := range c.Spec.Groups {
 			c.Spec.Groups[i].Members = slices.DeleteFunc(c.Spec.Groups[i].Members, is)
 		}
+		for _, a := range c.Script {
+			if a.Apply != nil {
+				a.Apply.Edits = slices.DeleteFunc(a.Apply.Edits, func(e Edit) bool { return e.Service == name })
+			}
+		}
 		c.Script = slices.DeleteFunc(c.Script, func(a Act) bool {
 			return a.Command != nil && a.Command.Service == name || a.Crash != nil && a.Crash.Service == name ||
 				a.Judge != nil && a.Judge.Service == name ||
@@ -134,6 +144,24 @@ func (sh *shrinker) services() bool {
 			any = true
 		} else {
 			i++
+		}
+	}
+	return any
+}
+
+// edits leaves out single edits of applies.
+func (sh *shrinker) edits() bool {
+	any := false
+	for i := range sh.best.Script {
+		for j := 0; sh.best.Script[i].Apply != nil && j < len(sh.best.Script[i].Apply.Edits); {
+			c := sh.clone()
+			a := c.Script[i].Apply
+			a.Edits = slices.Delete(a.Edits, j, j+1)
+			if sh.try(c) {
+				any = true
+			} else {
+				j++
+			}
 		}
 	}
 	return any
@@ -155,7 +183,7 @@ func (sh *shrinker) faults() bool {
 func faultKinds(f *Faults) []*int {
 	return []*int{
 		&f.SpawnFails, &f.SpawnAgain, &f.SpawnHangs, &f.Crash, &f.Fatal, &f.Leftovers, &f.NeverReady,
-		&f.Deaf, &f.SlowKill, &f.Stuck, &f.HookFails, &f.HookHangs, &f.Lost, &f.Slow, &f.Replays,
+		&f.Deaf, &f.SlowKill, &f.Stuck, &f.HookFails, &f.HookHangs, &f.FreezeFails, &f.Lost, &f.Slow, &f.Replays,
 	}
 }
 

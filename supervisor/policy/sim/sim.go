@@ -34,7 +34,7 @@ func run(s *Scenario, o Options, cfg policy.Config) *Result {
 		incs: map[policy.Ref]*incarnation{},
 		journal: journal{
 			intents: map[policy.Ref]bool{}, slots: map[string]string{}, floors: map[string]uint64{},
-			stopped: map[string]bool{}, started: map[string]bool{}, scale: map[string]int{}, groups: map[string]int64{}, inmates: map[string]string{},
+			stopped: map[string]bool{}, started: map[string]bool{}, scale: map[string]int{}, groups: map[string]int64{}, inmates: map[string]string{}, revs: map[string]string{},
 		},
 	}
 	w.trace.on = o.Trace

@@ -96,7 +96,12 @@ func (t *trace) event(w *world, ev policy.Event) {
 	start := len(t.buf)
 	switch ev := ev.(type) {
 	case policy.SpecChanged:
-		t.str("spec")
+		t.str("spec ")
+		t.uint(ev.Number)
+		if ev.Request != 0 {
+			t.str(" ? ")
+			t.uint(uint64(ev.Request))
+		}
 	case policy.Tick:
 		t.str("tick")
 	case policy.Spawned:
@@ -258,6 +263,10 @@ func (t *trace) record(w *world, r policy.Record) {
 		t.str(" scale ")
 	case policy.RecordGroup:
 		t.str(" group ")
+	case policy.RecordRevision:
+		t.str(" revision ")
+	case policy.RecordApplied:
+		t.str(" applied")
 	case policy.RecordShutdown:
 		t.str(" shutdown")
 	}

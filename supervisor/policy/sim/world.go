@@ -1,8 +1,10 @@
 package sim
 
 import (
-	"nines/supervisor/policy"
 	"time"
+
+	"nines/spec"
+	"nines/supervisor/policy"
 )
 
 // world is the machine under test, the time, and all that the machine is told
@@ -33,6 +35,9 @@ type world struct {
 	idle   int           // steps in a row in which time stood still
 	jumped time.Duration // all leaps of time so far
 
+	specs  []*spec.Spec // all that were made durable; the first has number 1
+	filing policy.Time  // when the last one is
+
 	journal journal
 	check   *checker
 	trace   trace
@@ -62,7 +67,8 @@ func (w *world) run() {
 	for _, a := range w.sc.Script {
 		w.deaths += count(a.Death != nil)
 	}
-	w.step(policy.SpecChanged{Spec: w.sc.Spec})
+	w.specs = []*spec.Spec{w.sc.Spec}
+	w.step(w.changed(1))
 	w.tellClock()
 	for i, a := range w.sc.Script {
 		w.q.push(item{at: policy.Time(a.At), kind: itScript, n: i})
@@ -162,8 +168,12 @@ func (w *world) take() {
 		w.dies(it.inc)
 	case itKilled:
 		w.killed(it.inc)
+	case itFile:
+		w.file(w.sc.Script[it.n].Apply)
+	case itApply:
+		w.apply(it.n)
 	case itScript:
-		w.act(&w.sc.Script[it.n])
+		w.act(it.n)
 	case itCalm:
 		w.becalm()
 	}
@@ -231,7 +241,7 @@ func (w *world) step(ev policy.Event) {
 	if _, ok := ev.(policy.CheckResult); ok {
 		w.check.outcome(out, fails, recovers)
 	}
-	if _, ok := ev.(policy.SpecChanged); ok && w.lives > 0 {
+	if ev, ok := ev.(policy.SpecChanged); ok && ev.Past.Slots != nil {
 		w.rename()
 	}
 	w.trace.output(w, out)
@@ -270,11 +280,12 @@ func (w *world) carryOut(a *policy.Action) {
 }
 
 // act lets something of the script happen.
-func (w *world) act(a *Act) {
+func (w *world) act(n int) {
+	a := &w.sc.Script[n]
 	if a.Death != nil {
 		w.deaths--
 	}
-	if w.calm || w.absent && (a.Command != nil || a.Shutdown != nil || a.Judge != nil || a.Attempt != nil || a.Inmate != nil) { // nobody hears it
+	if w.calm || w.absent && (a.Command != nil || a.Apply != nil || a.Shutdown != nil || a.Judge != nil || a.Attempt != nil || a.Inmate != nil) { // nobody hears it
 		return
 	}
 	switch {
@@ -284,6 +295,10 @@ func (w *world) act(a *Act) {
 		cmd := *a.Command
 		cmd.Request = w.request()
 		w.step(cmd)
+	case a.Apply != nil:
+		c := w.chance("file")
+		w.filing = max(w.filing, w.now.Add(c.spread(stepTime, 10*time.Millisecond)))
+		w.q.push(item{at: w.filing, kind: itFile, n: n})
 	case a.Shutdown != nil:
 		ev := *a.Shutdown
 		ev.Request = w.request()

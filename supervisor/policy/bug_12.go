@@ -1,0 +1,5 @@
+//go:build ninesbug12
+
+package policy
+
+const bug = 12

@@ -1,0 +1,5 @@
+//go:build ninesbug13
+
+package policy
+
+const bug = 13

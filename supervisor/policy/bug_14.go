@@ -1,0 +1,5 @@
+//go:build ninesbug14
+
+package policy
+
+const bug = 14

@@ -1,0 +1,5 @@
+//go:build ninesbug15
+
+package policy
+
+const bug = 15

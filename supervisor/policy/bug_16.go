@@ -1,0 +1,5 @@
+//go:build ninesbug16
+
+package policy
+
+const bug = 16
