@@ -2,12 +2,10 @@ package supervisor
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 
 	"nines/spec"
-	"nines/spec/load"
 	"nines/supervisor/policy"
 	"nines/supervisor/probe"
 	"nines/supervisor/schedule"
@@ -25,14 +23,16 @@ const (
 // checks makes the attempts that policy asks for. The loop calls begin and end;
 // attempts run in the workers of the schedulers, and tell the loop how they went.
 type checks struct {
-	s      *Supervisor
-	client *probe.Client
-	ask    *schedule.Scheduler // http, tcp
-	run    *schedule.Scheduler // exec
-	look   *schedule.Scheduler // heartbeat
-	psi    pressure
-	beats  beats
-	quit   chan struct{} // closed by close: the loop answers no more
+	s        *Supervisor
+	client   *probe.Client
+	ask      *pool // http, tcp, grpc, metrics
+	run      *pool // exec
+	look     *pool // all others
+	psi      pressure
+	meter    *meter
+	siblings *siblings
+	beats    *beats
+	quit     chan struct{} // closed by close: the loop answers no more
 
 	under map[policy.Slot]*checking // by the loop alone
 }
@@ -45,16 +45,19 @@ type checking struct {
 
 // placed is a job and whose it is.
 type placed struct {
-	at  *schedule.Scheduler
+	at  *pool
 	job *schedule.Job
 }
+
+// pool is a scheduler and its workers.
+type pool = schedule.Scheduler
 
 func newChecks(s *Supervisor) *checks {
 	return &checks{
 		s: s, client: probe.NewClient(),
 		ask: schedule.New(askers), run: schedule.New(commanders), look: schedule.New(lookers),
-		psi:   pressure{path: pressurePath},
-		beats: beats{last: map[policy.Ref]time.Time{}, said: map[policy.Ref]bool{}},
+		psi: pressure{path: pressurePath}, meter: newMeter(), siblings: newSiblings(),
+		beats: newBeats(),
 		quit:  make(chan struct{}),
 		under: map[policy.Slot]*checking{},
 	}
@@ -103,13 +106,14 @@ type attempt struct {
 
 // outcome is how an attempt went.
 type outcome struct {
-	failed  bool
-	excuse  policy.Excuse
-	reason  string // one line
-	output  string
-	waited  time.Duration // before it could begin, by no fault of what is asked
-	took    time.Duration // from then on to the verdict
-	unheard bool          // it was given up: it says nothing
+	failed   bool
+	excuse   policy.Excuse
+	reason   string // one line
+	output   string
+	waited   time.Duration // before it could begin, by no fault of what is asked
+	took     time.Duration // from then on to the verdict
+	unheard  bool          // it was given up: it says nothing
+	measured bool          // it does not rest on an answer
 }
 
 // begin begins the checks of an incarnation, in place of those that it had.
@@ -146,14 +150,7 @@ func (c *checks) place(in *incarnation, a *policy.Action, i int, block *spec.Che
 	if !a.Ready {
 		j.First += time.Duration(schedule.Phase(in.id+" "+block.Name) * float64(block.Timing.Interval))
 	}
-	at := c.ask
-	switch {
-	case block.Exec != nil:
-		at = c.run
-	case block.Heartbeat != nil:
-		at = c.look
-	}
-	return placed{at: at, job: j}
+	return placed{at: c.worker(block), job: j}
 }
 
 // end ends the checks of an incarnation, if it has any.
@@ -164,6 +161,7 @@ func (c *checks) end(ref policy.Ref) {
 	}
 	delete(c.under, ref.Slot)
 	c.beats.end(ref)
+	c.siblings.forget(ref)
 	for _, p := range k.jobs {
 		p.at.Remove(p.job)
 	}
@@ -172,100 +170,27 @@ func (c *checks) end(ref policy.Ref) {
 // do makes one attempt, in a worker.
 func (t *attempt) do(ctx context.Context, late time.Duration) {
 	before := t.c.moment(t.in)
+	var o outcome
 	if t.probe == nil {
-		t.make()
+		if err := t.make(); err != nil { // the next attempt tries again
+			o = outcome{failed: true, excuse: policy.ExcuseUnable, reason: oneLine(err.Error())}
+		}
 	}
-	o := t.probe(ctx)
+	if t.probe != nil {
+		o = t.probe(ctx)
+	}
 	if o.unheard || ctx.Err() != nil {
 		return
 	}
 	r := policy.CheckResult{Ref: t.ref, Token: t.token, Check: t.index, Failed: o.failed, Excuse: o.excuse, Reason: o.reason, Output: o.output}
-	if o.failed && r.Excuse == policy.ExcuseNone {
+	switch {
+	case !o.failed || r.Excuse != policy.ExcuseNone:
+	case t.in.halted.Load():
+		r.Excuse = policy.ExcuseStopped
+	case !o.measured: // what was measured is so, whatever the machine is at
 		r.Excuse = t.c.excuse(t, before, late+o.waited, o.took)
 	}
 	t.c.s.box.put(func() { t.c.s.step(r) })
-}
-
-// make finds out what is to be asked: expressions are evaluated once for each
-// incarnation, and not in the loop.
-func (t *attempt) make() {
-	b, sc := t.block, t.scope()
-	switch {
-	case b.HTTP != nil:
-		rule, err := t.c.client.HTTPRule(b.HTTP)
-		if err != nil {
-			t.cannot(err)
-			return
-		}
-		url, err := load.String(b.HTTP.URL, sc)
-		socket := ""
-		if err == nil && b.HTTP.Socket != "" {
-			socket, err = load.String(b.HTTP.Socket, sc)
-		}
-		if err != nil {
-			t.cannot(err)
-			return
-		}
-		h, err := rule.At(url, socket)
-		if err != nil {
-			t.cannot(err)
-			return
-		}
-		t.probe = t.asks(h.Probe)
-	case b.TCP != nil:
-		address, err := load.String(b.TCP.Address, sc)
-		if err != nil {
-			t.cannot(err)
-			return
-		}
-		t.probe = t.asks(t.c.client.TCP(address).Probe)
-	case b.Exec != nil:
-		t.probe = t.exec
-	case b.Heartbeat != nil:
-		t.probe = t.heartbeat
-	default:
-		// A kind that is not in effect yet, as `nines check` says: it says nothing.
-		t.probe = func(context.Context) outcome { return outcome{unheard: true} }
-	}
-}
-
-// cannot has this attempt fail, since it cannot be made; the next tries again.
-func (t *attempt) cannot(err error) {
-	t.probe = func(context.Context) outcome {
-		t.probe = nil
-		return outcome{failed: true, excuse: policy.ExcuseUnable, reason: err.Error()}
-	}
-}
-
-func (t *attempt) scope() *load.Scope {
-	return t.c.s.spawner.resolve.scope(t.in.svc, t.in.index, t.in.ports)
-}
-
-// asks makes an attempt of a probe, with the check's timeout.
-func (t *attempt) asks(ask func(context.Context) probe.Result) func(context.Context) outcome {
-	return func(ctx context.Context) outcome {
-		ctx, cancel := context.WithTimeout(ctx, t.block.Timing.Timeout)
-		defer cancel()
-		return told(ask(ctx))
-	}
-}
-
-// told is what a probe's result means.
-func told(r probe.Result) outcome {
-	if r.Err == nil {
-		return outcome{}
-	}
-	o := outcome{failed: true, reason: oneLine(r.Err.Error()), output: r.Output, took: r.Took}
-	var e *probe.Error
-	if errors.As(r.Err, &e) {
-		switch e.Cause {
-		case probe.Canceled:
-			o.unheard = true
-		case probe.Unable:
-			o.excuse = policy.ExcuseUnable
-		}
-	}
-	return o
 }
 
 // maxReason bounds the line that events carry.
@@ -303,8 +228,3 @@ func (t *attempt) heartbeat(context.Context) outcome {
 // Beat says that an incarnation gave a sign of life (WATCHDOG=1) at this moment.
 // It may be called from any goroutine.
 func (s *Supervisor) Beat(ref policy.Ref) { s.checks.beats.beat(ref) }
-
-// inEffect says whether attempts of that kind are made.
-func inEffect(c *spec.Check) bool {
-	return c.Exec != nil || c.HTTP != nil || c.TCP != nil || c.Heartbeat != nil
-}

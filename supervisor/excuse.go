@@ -27,24 +27,24 @@ const (
 
 // moment is how things are when an attempt begins.
 type moment struct {
-	at        time.Time     // with both readings
+	at        time.Time     // on the monotonic clock
+	wall      time.Time     // on the wall clock
 	asleep    time.Duration // for how long the machine was suspended since it booted
 	throttled uint64        // how often the instance was, by its cpu.max
 }
 
 func (c *checks) moment(in *incarnation) moment {
-	return moment{at: time.Now(), asleep: proc.Suspended(), throttled: throttled(in)}
+	now := time.Now()
+	return moment{at: now, wall: now.Round(0), asleep: proc.Suspended(), throttled: throttled(in)}
 }
 
 // excuse says why a failed attempt, which began then, late by so much, and took so
 // long, proves nothing; ExcuseNone: it does.
 func (c *checks) excuse(t *attempt, then moment, late, took time.Duration) policy.Excuse {
 	now := c.moment(t.in)
-	drift := now.at.Round(0).Sub(then.at.Round(0)) - now.at.Sub(then.at)
+	drift := now.wall.Sub(then.wall) - now.at.Sub(then.at)
 	limit := t.block.Timing.Timeout
 	switch {
-	case t.in.halted.Load():
-		return policy.ExcuseStopped
 	case now.asleep-then.asleep > suspended:
 		return policy.ExcuseSuspended
 	case now.throttled > then.throttled:

@@ -14,6 +14,10 @@ type beats struct {
 	said map[policy.Ref]bool      // there was one
 }
 
+func newBeats() *beats {
+	return &beats{last: map[policy.Ref]time.Time{}, said: map[policy.Ref]bool{}}
+}
+
 // begin counts from now: an instance is given its timeout from when it is ready.
 func (b *beats) begin(ref policy.Ref) {
 	b.mu.Lock()

@@ -33,6 +33,7 @@ type incarnation struct {
 	index    int
 	aborted  atomic.Bool    // the one field that the spawner reads while the loop may write
 	halted   atomic.Bool    // by a signal of ours: SIGSTOP, and no SIGCONT since; checks read it
+	latency  atomic.Int64   // of the last attempt of a check that passed, in nanoseconds; 0: none
 	ports    map[string]int // set before the loop hears of its process, and not written again
 
 	pid     int            // 0: the spawner has not answered

@@ -20,9 +20,9 @@ func notYet(path string) (meanwhile string, ok bool) {
 		return "All instances are active.", true
 	case "service.slo":
 		return "There is no report yet that it would be measured in.", true
-	case "service.check.grpc", "service.check.metrics", "service.check.log", "service.check.outlier", "service.check.cpu", "service.check.stall":
+	case "service.check.log":
 		return "The check is not run.", true
-	case "service.ready.notify", "service.ready.fd", "service.ready.grpc", "service.ready.metrics", "service.ready.log", "service.ready.outlier", "service.ready.cpu", "service.ready.stall":
+	case "service.ready.notify", "service.ready.fd", "service.ready.log":
 		return "The instance counts as ready when exec succeeded.", true
 	case "service.crash_loop.then=rollback":
 		return "There are no revisions yet to go back to: a crash loop is held.", true
