@@ -2,7 +2,9 @@ package cgroups
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"path"
 	"strconv"
@@ -27,6 +29,16 @@ func (g *Group) Path() string { return path.Join(g.t.dir, g.name) }
 
 // List is the names of the groups directly in this one.
 func (g *Group) List() ([]string, error) { return g.t.list(g.name) }
+
+// ID is the number by which the kernel names the group: pidfds and perf know it
+// by that. No other group has it for as long as the machine runs.
+func (g *Group) ID() (uint64, error) {
+	h, _, err := unix.NameToHandleAt(g.t.fd, g.name, 0)
+	if err != nil || h.Size() != 8 {
+		return 0, &Error{Op: "find the id of", Path: g.Path(), Err: cmp.Or(err, error(unix.EOPNOTSUPP))}
+	}
+	return binary.NativeEndian.Uint64(h.Bytes()), nil
+}
 
 // write writes a value to a file of the group.
 func (g *Group) write(file, value string) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -272,4 +273,20 @@ func unwrap(err error) error {
 // are empty; it does not empty them. The Tree must be closed all the same.
 func (t *Tree) Remove(ctx context.Context) error {
 	return t.Group(".").Remove(ctx)
+}
+
+// NameOf is the name in the tree of the group that a process is in; false: it is
+// in none of the tree, or it has ended and was reaped.
+func (t *Tree) NameOf(pid int) (string, bool) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return "", false
+	}
+	for line := range strings.Lines(string(b)) {
+		if of, ok := strings.CutPrefix(line, "0::"); ok {
+			name, in := below(t.base, strings.TrimSuffix(strings.TrimSuffix(of, "\n"), " (deleted)"))
+			return strings.TrimPrefix(name, "/"), in && name != "/"
+		}
+	}
+	return "", false
 }

@@ -118,13 +118,20 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 	for _, args := range [][]string{
 		{"nines/cmd/nines"}, {"nines/cmd/nines-exec"}, {"nines/cmd/nines-log"},
 		{"-ldflags=-X=runtime.godebugDefault=asyncpreemptoff=1 -E=nines_start", "nines/cmd/nines-init"},
-		{"nines/testdata/programs/misbehave"}, {"nines/testdata/web"},
+		{"nines/testdata/programs/misbehave"}, {"nines/testdata/web"}, {"nines/testdata/notify"},
 	} {
 		cmd := exec.Command("go", append([]string{"build", "-o", dir + "/"}, args...)...)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return dir, fmt.Errorf("go build %v: %w\n%s", args, err, out)
 		}
+	}
+	script, err := os.ReadFile("../testdata/notify/service.sh")
+	if err == nil {
+		err = os.WriteFile(dir+"/service.sh", script, 0o755)
+	}
+	if err != nil {
+		return dir, err
 	}
 	// A service's user must reach the programs.
 	return dir, os.Chmod(dir, 0o755)

@@ -161,6 +161,8 @@ func (p *pull) instance(in *Instance) {
 			in.State = p.string()
 		case "reason":
 			in.Reason = p.string()
+		case "status":
+			in.Status = p.string()
 		case "role":
 			in.Role = p.string()
 		case "pid":

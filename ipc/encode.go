@@ -58,6 +58,7 @@ func appendInstance(b []byte, in *Instance) []byte {
 	b = appendInt(append(b, `,"index":`...), in.Index)
 	b = appendString(append(b, `,"state":`...), in.State)
 	b = appendString(append(b, `,"reason":`...), in.Reason)
+	b = appendString(append(b, `,"status":`...), in.Status)
 	b = appendString(append(b, `,"role":`...), in.Role)
 	b = appendInt(append(b, `,"pid":`...), in.PID)
 	b = appendInt(append(b, `,"revision":`...), in.Revision)

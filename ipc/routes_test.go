@@ -309,7 +309,7 @@ func TestJSONShape(t *testing.T) {
 	}
 	want := `{"services":[{"availability":{"failures":0,"mttr_seconds":0,"ratio":0,"window_seconds":0},"desired":"","instances":[` +
 		`{"cgroup":"","checks":[{"name":"","output":"","state":""}],"cpu_seconds":0,"id":"","index":0,"last_exit":{"at":"","code":0,"reason":"","signal":""},` +
-		`"memory_bytes":0,"next_start_at":null,"pid":0,"ready_at":"","reason":"","restarts":0,"revision":0,"role":"","started_at":"","state":""}],` +
+		`"memory_bytes":0,"next_start_at":null,"pid":0,"ready_at":"","reason":"","restarts":0,"revision":0,"role":"","started_at":"","state":"","status":""}],` +
 		`"instances_desired":0,"mode":"","name":"","quarantine":[{"expires_at":"","id":"","instance":"","memory_bytes":0,"pid":0,"reason":"","service":"","since":"","state":""}],` +
 		`"reason":"","revision":0,"state":"","type":"","update":{"from":0,"state":"","to":0}}],` +
 		`"supervisor":{"cgroups":"","keeper_pid":0,"pid":0,"restarts":0,"started_at":"","version":"","warnings":[]}}`

@@ -58,6 +58,7 @@ type Instance struct {
 	Index       int        `json:"index"`
 	State       string     `json:"state"`
 	Reason      string     `json:"reason"`
+	Status      string     `json:"status"` // what it says of itself (STATUS= on its notify socket)
 	Role        string     `json:"role"`
 	PID         int        `json:"pid"`
 	Revision    int        `json:"revision"`

@@ -57,6 +57,7 @@ func (s *Supervisor) begin() {
 	for _, v := range s.machine.Snapshot().Quarantine {
 		r.takeInmate(&v)
 	}
+	s.notifier.adopted()
 	leftovers := r.endLeftovers()
 	s.janitor.only(s.cfg.Cgroups, s.cfg.Spec.Services)
 	s.forgetUnknown()
@@ -111,6 +112,8 @@ func (r *recovery) take(v policy.SlotView, m policy.SlotMemory) {
 		// It lives; or it is a zombie, whose exit the keeper is about to tell.
 		s.adopted[m.PID] = in
 		s.watcher.begin(in.svc, in.id, in.group)
+		s.notifier.adopt(in)
+		s.watchMain(in)
 		r.lives++
 		return
 	}
@@ -167,9 +170,10 @@ func (r *recovery) takeSpawning(in *incarnation) {
 			s.live[in.ref.Slot] = in
 			s.adopted[pid] = in
 			s.watcher.begin(in.svc, in.id, in.group)
+			s.notifier.adopt(in)
 			s.values = append(s.values, keyMain+strconv.Itoa(pid)+" "+strconv.FormatUint(start, 10))
 			r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: start})
-			if rd := in.svc.Ready; rd != nil && rd.Delay == 0 && (rd.Check == nil || !inEffect(rd.Check)) {
+			if rd := in.svc.Ready; rd != nil && rd.Delay == 0 && !saysReady(rd) {
 				r.report = append(r.report, policy.Ready{Ref: in.ref})
 			}
 			return
@@ -311,7 +315,9 @@ func (s *Supervisor) listenToKeeper() {
 			s.box.put(func() { s.step(policy.Shutdown{Code: 1, Cause: "the keeper is gone"}) })
 			return
 		}
-		s.heard(buf[:n])
+		if _, synced := s.heard(buf[:n]); synced {
+			s.box.put(s.keeperSynced)
+		}
 	}
 }
 

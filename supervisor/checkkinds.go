@@ -81,7 +81,7 @@ func (t *attempt) make() error {
 	case b.Exec != nil:
 		t.probe = t.exec
 	case b.Heartbeat != nil:
-		t.probe = t.heartbeat
+		t.probe = t.heartbeat(t.since)
 	case b.CPU != nil:
 		cpu, begun := probe.NewCPU(b.CPU), time.Now()
 		t.probe = func(context.Context) outcome {
@@ -163,27 +163,28 @@ func newMeter() *meter {
 	return &meter{memory: proc.NewMemoryReader(), activeOf: proc.NewActivityReader()}
 }
 
-// treeOf is what an instance has started, as far as a worker may read of it.
-func treeOf(in *incarnation) *proc.Tree {
-	return &proc.Tree{PID: in.pid, Start: in.start, Group: in.group}
+// measure says what the workers of checks measure of an instance; the loop calls
+// it when the main process is another.
+func (in *incarnation) measure() {
+	in.measured.Store(&proc.Tree{PID: in.pid, Start: in.start, Group: in.group})
 }
 
 func (m *meter) cpu(in *incarnation) (time.Duration, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.activeOf.CPU(treeOf(in))
+	return m.activeOf.CPU(in.measured.Load())
 }
 
 func (m *meter) activity(in *incarnation) (proc.Activity, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.activeOf.Read(treeOf(in))
+	return m.activeOf.Read(in.measured.Load())
 }
 
 func (m *meter) held(in *incarnation) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.memory.Held(treeOf(in), 0)
+	return m.memory.Held(in.measured.Load(), 0)
 }
 
 // siblings is what the replicas of a service were measured to use, by the check

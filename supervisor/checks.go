@@ -31,7 +31,8 @@ type checks struct {
 	psi      pressure
 	meter    *meter
 	siblings *siblings
-	beats    *beats
+	beat     func(policy.Ref, string) (last policy.Time, within time.Duration) // the last sign of life
+	now      func() policy.Time
 	quit     chan struct{} // closed by close: the loop answers no more
 
 	under map[policy.Slot]*checking // by the loop alone
@@ -57,7 +58,7 @@ func newChecks(s *Supervisor) *checks {
 		s: s, client: probe.NewClient(),
 		ask: schedule.New(askers), run: schedule.New(commanders), look: schedule.New(lookers),
 		psi: pressure{path: pressurePath}, meter: newMeter(), siblings: newSiblings(),
-		beats: newBeats(),
+		beat: s.Beat, now: s.clock.now,
 		quit:  make(chan struct{}),
 		under: map[policy.Slot]*checking{},
 	}
@@ -101,6 +102,7 @@ type attempt struct {
 	index int
 	block *spec.Check
 	ready bool                              // it is its service's ready block
+	since policy.Time                       // when its checks began
 	probe func(ctx context.Context) outcome // nil: not made yet
 }
 
@@ -123,11 +125,12 @@ func (c *checks) begin(a *policy.Action) {
 	if in == nil || in.reaped {
 		return // its exit is on its way to the machine
 	}
+	in.measure()
 	svc, _ := c.s.machine.Slot(a.Ref.Slot)
 	k := &checking{ref: a.Ref}
 	if a.Ready {
-		if svc.Ready == nil || svc.Ready.Check == nil {
-			return
+		if svc.Ready == nil || svc.Ready.Check == nil || svc.Ready.Check.Heartbeat != nil {
+			return // its first sign of life says that it is ready, without an attempt
 		}
 		k.jobs = append(k.jobs, c.place(in, a, 0, svc.Ready.Check))
 	} else {
@@ -135,7 +138,6 @@ func (c *checks) begin(a *policy.Action) {
 			k.jobs = append(k.jobs, c.place(in, a, i, &svc.Checks[i]))
 		}
 	}
-	c.beats.begin(a.Ref)
 	c.under[a.Ref.Slot] = k
 	for _, p := range k.jobs {
 		p.at.Add(p.job)
@@ -145,7 +147,7 @@ func (c *checks) begin(a *policy.Action) {
 // place makes the job of one check. A ready check begins at once: what waits for
 // it is down meanwhile. Others are spread over their interval by name.
 func (c *checks) place(in *incarnation, a *policy.Action, i int, block *spec.Check) placed {
-	t := &attempt{c: c, in: in, ref: a.Ref, token: a.Token, index: i, block: block, ready: a.Ready}
+	t := &attempt{c: c, in: in, ref: a.Ref, token: a.Token, index: i, block: block, ready: a.Ready, since: c.now()}
 	j := &schedule.Job{Interval: block.Timing.Interval, First: block.Timing.InitialDelay, Do: t.do}
 	if !a.Ready {
 		j.First += time.Duration(schedule.Phase(in.id+" "+block.Name) * float64(block.Timing.Interval))
@@ -160,7 +162,6 @@ func (c *checks) end(ref policy.Ref) {
 		return
 	}
 	delete(c.under, ref.Slot)
-	c.beats.end(ref)
 	c.siblings.forget(ref)
 	for _, p := range k.jobs {
 		p.at.Remove(p.job)
@@ -205,26 +206,22 @@ func oneLine(s string) string {
 	return s
 }
 
-// heartbeat fails when the last beat is older than timeout.
-func (t *attempt) heartbeat(context.Context) outcome {
-	age, heard := t.c.beats.age(t.ref)
-	limit := t.block.Timing.Timeout
-	switch {
-	case !heard && age == 0:
-		return outcome{unheard: true} // it has just ended
-	case t.ready:
-		if heard {
-			return outcome{}
+// heartbeat fails when there was no sign of life for as long as timeout says, or
+// for what the instance itself has asked that to be (WATCHDOG_USEC). Where there
+// was none yet it has as long from since.
+func (t *attempt) heartbeat(since policy.Time) func(context.Context) outcome {
+	return func(context.Context) outcome {
+		last, limit := t.c.beat(t.ref, t.in.name)
+		if limit == 0 {
+			limit = t.block.Timing.Timeout
 		}
-		return outcome{failed: true, reason: "no WATCHDOG=1 yet"}
-	case age <= limit:
-		return outcome{}
-	case heard:
-		return outcome{failed: true, reason: "no WATCHDOG=1 for " + short(age.Round(time.Millisecond)) + ", every " + short(limit) + " at least is right"}
+		switch age := t.c.now().Sub(max(last, since)); {
+		case age <= limit:
+			return outcome{}
+		case last == 0:
+			return outcome{failed: true, reason: "no WATCHDOG=1 within " + short(limit) + " of being ready"}
+		default:
+			return outcome{failed: true, reason: "no WATCHDOG=1 for " + short(age.Round(time.Millisecond)) + "; one each " + short(limit) + " at least is right"}
+		}
 	}
-	return outcome{failed: true, reason: "no WATCHDOG=1 within " + short(limit) + " of being ready"}
 }
-
-// Beat says that an incarnation gave a sign of life (WATCHDOG=1) at this moment.
-// It may be called from any goroutine.
-func (s *Supervisor) Beat(ref policy.Ref) { s.checks.beats.beat(ref) }

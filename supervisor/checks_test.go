@@ -91,40 +91,37 @@ func TestPressureIsReadOnce(t *testing.T) {
 }
 
 // TestHeartbeat: an instance has its timeout from when it is checked, then from
-// each beat.
+// each sign of life; or the time that it has asked for itself.
 func TestHeartbeat(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := &checks{beats: newBeats()}
-		a := attempted(c, spec.Check{Heartbeat: &spec.CheckHeartbeat{}})
-		want := func(failed bool, reason string) {
-			t.Helper()
-			if o := a.heartbeat(context.Background()); o.failed != failed || o.reason != reason || o.unheard {
-				t.Errorf("%+v, want %t %q", o, failed, reason)
-			}
+	var now, last policy.Time
+	var within time.Duration
+	c := &checks{
+		now:  func() policy.Time { return now },
+		beat: func(policy.Ref, string) (policy.Time, time.Duration) { return last, within },
+	}
+	a := attempted(c, spec.Check{Heartbeat: &spec.CheckHeartbeat{}})
+	sec := func(s float64) policy.Time { return policy.Time(s * 1e9) }
+	now = sec(100)
+	try := a.heartbeat(now)
+	for _, x := range []struct {
+		now, last policy.Time
+		within    time.Duration
+		reason    string
+	}{
+		{now: sec(100)},
+		{now: sec(101)},
+		{now: sec(101.1), reason: "no WATCHDOG=1 within 1s of being ready"},
+		{now: sec(101.1), last: sec(99), reason: "no WATCHDOG=1 for 1.1s; one each 1s at least is right"}, // while it was starting
+		{now: sec(101.1), last: sec(101)},
+		{now: sec(102.5), last: sec(101), reason: "no WATCHDOG=1 for 1.5s; one each 1s at least is right"},
+		{now: sec(102.5), last: sec(101), within: 2 * time.Second},
+		{now: sec(103.5), last: sec(101), within: 2 * time.Second, reason: "no WATCHDOG=1 for 2.5s; one each 2s at least is right"},
+	} {
+		now, last, within = x.now, x.last, x.within
+		if o := try(context.Background()); o.failed != (x.reason != "") || o.reason != x.reason {
+			t.Errorf("%+v: %+v", x, o)
 		}
-		c.beats.beat(a.ref) // nobody listens yet
-		c.beats.begin(a.ref)
-		want(false, "")
-		time.Sleep(time.Second)
-		want(false, "")
-		time.Sleep(time.Millisecond)
-		want(true, "no WATCHDOG=1 within 1s of being ready")
-		c.beats.beat(a.ref)
-		want(false, "")
-		time.Sleep(1500 * time.Millisecond)
-		want(true, "no WATCHDOG=1 for 1.5s, every 1s at least is right")
-		c.beats.beat(policy.Ref{Slot: 1, Incarnation: 2})
-		want(true, "no WATCHDOG=1 for 1.5s, every 1s at least is right")
-		c.beats.end(a.ref)
-		if o := a.heartbeat(context.Background()); !o.unheard {
-			t.Errorf("of what has ended: %+v", o)
-		}
-		c.beats.begin(a.ref)
-		a.ready = true
-		want(true, "no WATCHDOG=1 yet")
-		c.beats.beat(a.ref)
-		want(false, "")
-	})
+	}
 }
 
 // TestSiblings: one that differs is told, by its own attempt; what has ended is

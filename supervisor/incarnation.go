@@ -10,6 +10,7 @@ import (
 
 	"nines/cgroups"
 	"nines/spec"
+	"nines/supervisor/notify"
 	"nines/supervisor/policy"
 	"nines/supervisor/proc"
 	"nines/supervisor/wait"
@@ -31,10 +32,11 @@ type incarnation struct {
 	name     string // "web/0.17": cgroup, log pipe, mark
 	svc      *spec.Service
 	index    int
-	aborted  atomic.Bool    // the one field that the spawner reads while the loop may write
-	halted   atomic.Bool    // by a signal of ours: SIGSTOP, and no SIGCONT since; checks read it
-	latency  atomic.Int64   // of the last attempt of a check that passed, in nanoseconds; 0: none
-	ports    map[string]int // set before the loop hears of its process, and not written again
+	aborted  atomic.Bool               // the one field that the spawner reads while the loop may write
+	halted   atomic.Bool               // by a signal of ours: SIGSTOP, and no SIGCONT since; checks read it
+	measured atomic.Pointer[proc.Tree] // what checks measure
+	latency  atomic.Int64              // of the last attempt of a check that passed, in nanoseconds; 0: none
+	ports    map[string]int            // set before the loop hears of its process, and not written again
 
 	pid     int            // 0: the spawner has not answered
 	start   uint64         // start time of pid; 0: it ended before it could be read
@@ -45,6 +47,9 @@ type incarnation struct {
 	killing bool           // a killer is at work
 	emptied bool           // a killer saw that nothing lives
 	condemn bool           // kill as soon as the spawner answers
+
+	nextMain int  // it said that this is its main process, before the spawner answered
+	untold   bool // nobody can say how its main process ended
 }
 
 // incarnation makes one; it is not in live yet.
@@ -90,6 +95,7 @@ func (s *Supervisor) spawned(in *incarnation, pid int, start uint64, group *cgro
 	if err != nil {
 		s.failedExec(pid)
 		delete(s.live, in.ref.Slot)
+		s.notifier.end(in)
 		s.janitor.remove(group)
 		s.step(policy.SpawnFailed{Ref: in.ref, Step: err.Step, Cause: err.Error(), Code: err.ExitCode(), Again: err.Again()})
 		return
@@ -100,7 +106,11 @@ func (s *Supervisor) spawned(in *incarnation, pid int, start uint64, group *cgro
 	if start != 0 {
 		s.values = append(s.values, keyMain+strconv.Itoa(pid)+" "+strconv.FormatUint(start, 10))
 	}
+	s.notifier.started(in)
 	s.step(policy.Spawned{Ref: in.ref, PID: pid, Start: start})
+	if t := s.notifier.of(in); t != nil && in.nextMain != 0 && in.nextMain != pid {
+		s.mainMoved(t, &notify.Sender{PID: pid}, in.nextMain)
+	}
 	s.judgeMemory(in)
 	s.readyByExec(in)
 	if in.condemn {
@@ -108,11 +118,11 @@ func (s *Supervisor) spawned(in *incarnation, pid int, start uint64, group *cgro
 	}
 }
 
-// readyByExec: other kinds of readiness than a delay are not in effect yet, as
-// `nines check` says: such an instance is ready when its exec succeeded.
+// readyByExec: some kinds of readiness are not in effect yet, as `nines check`
+// says: such an instance is ready when its exec succeeded.
 func (s *Supervisor) readyByExec(in *incarnation) {
 	svc, _ := s.machine.Slot(in.ref.Slot)
-	if r := svc.Ready; r != nil && r.Delay == 0 && (r.Check == nil || !inEffect(r.Check)) {
+	if r := svc.Ready; r != nil && r.Delay == 0 && !saysReady(r) {
 		s.step(policy.Ready{Ref: in.ref})
 	}
 }
@@ -184,8 +194,15 @@ func (s *Supervisor) reap() {
 
 // mainEnded tells the machine that the main process of in ended.
 func (s *Supervisor) mainEnded(in *incarnation) {
+	pid := in.pid
+	if s.notifier.lastWords(in); in.pid != pid {
+		return // its last word was that another process is the main one
+	}
 	s.sampler.forget(in.ref)
 	st := s.statusOf(in, in.status)
+	if in.untold {
+		st = policy.Status{Unknown: true}
+	}
 	empty := in.emptied
 	if !empty && !in.killing {
 		var err error
@@ -212,6 +229,7 @@ func (s *Supervisor) forget(in *incarnation) {
 		delete(s.live, in.ref.Slot)
 	}
 	delete(s.inmates, in.ref)
+	s.notifier.end(in)
 	s.janitor.remove(in.group)
 }
 

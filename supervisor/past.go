@@ -40,6 +40,7 @@ import (
 //	upgrade-told  the number of the last one whose end was told as an event
 //	shutdown    "EXIT DEADLINE [ACTION]": one is in progress, to end by DEADLINE on
 //	            CLOCK_MONOTONIC in nanoseconds; ACTION becomes of the machine
+//	status:web/0.17 what it last said of itself (STATUS)
 //	watchdog    the hardware watchdog that the keeper is to pet
 const (
 	keySlot        = "slot:"
@@ -71,9 +72,11 @@ type Past struct {
 	Ports map[string]map[string]int // by instance id: the free ports it was given
 	// Sockets is by name in the store: what each listened on, see sockets.record.
 	Sockets map[string]string
-	Applied uint64 // number of the specification that ran; 0: not known
-	Heard   heard
-	Upgrade Upgrade
+	// Statuses is what incarnations last said of themselves, by name ("web/0.17").
+	Statuses map[string]string
+	Applied  uint64 // number of the specification that ran; 0: not known
+	Heard    heard
+	Upgrade  Upgrade
 	// UpgradeTold is the ID of the last one whose end was told.
 	UpgradeTold string
 }
@@ -179,7 +182,7 @@ func yes(v int64) string {
 // ReadPast makes a Past of the values that the keeper handed back. A value that
 // this version does not understand is an error that names it; the rest is used.
 func ReadPast(values map[string]string) (Past, error) {
-	p := Past{Exits: map[int]exitRecord{}, Ports: map[string]map[string]int{}, Sockets: map[string]string{}}
+	p := Past{Exits: map[int]exitRecord{}, Ports: map[string]map[string]int{}, Sockets: map[string]string{}, Statuses: map[string]string{}}
 	p.Past = policy.Past{
 		Slots: map[string]policy.SlotMemory{}, Incarnations: map[string]uint64{},
 		Stopped: map[string]bool{}, Started: map[string]bool{}, Scale: map[string]int{},
@@ -204,6 +207,8 @@ func ReadPast(values map[string]string) (Past, error) {
 			p.Ports[key[len(keyPorts):]], ok = parsePorts(value)
 		case strings.HasPrefix(key, keyListen):
 			p.Sockets[key] = value
+		case strings.HasPrefix(key, keySaid):
+			p.Statuses[key[len(keySaid):]] = value
 		case strings.HasPrefix(key, keyMain), key == keyCgroups, key == keyWatchdog:
 			// For the keeper; the slot knows the pid as well.
 		case strings.HasPrefix(key, keyExit):

@@ -155,6 +155,7 @@ func (s *Supervisor) ask(ctx context.Context, wait bool, most int, event func(po
 type State struct {
 	policy.Snapshot
 	Groups map[policy.Slot]*cgroups.Group // where there are any
+	Status map[policy.Slot]string         // what they say of themselves
 	Memory map[policy.Slot]uint64         // bytes, as the memory block is judged by: of those where one is
 }
 
@@ -164,6 +165,7 @@ func (s *Supervisor) State(ctx context.Context) (State, error) {
 	err := s.call(ctx, func() {
 		st.Snapshot = s.machine.Snapshot()
 		st.Memory = s.sampler.held()
+		st.Status = s.notifier.statuses(s.live)
 		if s.cfg.Cgroups == nil {
 			return
 		}

@@ -63,6 +63,7 @@ type launch struct {
 	cmd   *proc.Command
 	group *cgroups.Group
 	pipes []outputPipe
+	ready int    // what it says ready on, our copy of its end; -1: none
 	start uint64 // start time of the process; 0: it had ended already
 	err   error
 }
@@ -150,13 +151,13 @@ func (sp *spawner) carryOut(b *batch, slow *time.Timer) {
 		ls = ls[:0]
 	}
 	for _, in := range b.spawns {
-		ls = append(ls, &launch{in: in, name: in.name})
+		ls = append(ls, &launch{in: in, name: in.name, ready: -1})
 		if len(ls) == spawnChunk {
 			flush()
 		}
 	}
 	for _, h := range b.hooks {
-		ls = append(ls, &launch{hook: h, name: h.name})
+		ls = append(ls, &launch{hook: h, name: h.name, ready: -1})
 		if len(ls) == spawnChunk {
 			flush()
 		}
@@ -276,6 +277,7 @@ func (sp *spawner) prepare(l *launch) {
 		// stops a service must not starve with it.
 		if l.err = sp.limits.set(l.in, l.group); l.err == nil {
 			sp.s.watcher.begin(svc, l.in.id, l.group)
+			l.ready, l.err = sp.s.notifier.prepare(l)
 		}
 	}
 }
@@ -316,6 +318,9 @@ func (sp *spawner) startOne(l *launch, slow *time.Timer) {
 	}
 	for _, p := range l.pipes {
 		proc.Close(p.w)
+	}
+	if l.ready >= 0 {
+		proc.Close(l.ready)
 	}
 	if l.group != nil && l.cmd.CgroupFD >= 0 {
 		proc.Close(l.cmd.CgroupFD)

@@ -39,19 +39,22 @@ type Config struct {
 	Keeper     *notify.Conn // the sd_notify channel to the keeper
 	KeeperPID  int
 	RuntimeDir string // absolute
-	LogDir     string // absolute; "": no log is written to a file
-	Shim       string // path of nines-exec
-	Environ    []string
-	Stdout     bool           // output also goes to nines-log's stdout, whatever log.to says
-	InheritEnv bool           // what inherit_env defaults to
-	Past       Past           // what the keeper handed back
-	Sockets    map[string]int // descriptors that it handed back, by name: the supervisor's from New on
-	Watchdog   time.Duration  // the keeper waits so long for WATCHDOG=1; 0: it does not
-	Cgroups    *cgroups.Tree  // nil: level none
-	Seed       uint64
-	Journal    *journal.Journal // its owner closes it after Run
-	Version    string           // of this program
-	Log        *slog.Logger
+	// NotifySocket is where services send to: an absolute path, or "@" and a name;
+	// "": in RuntimeDir.
+	NotifySocket string
+	LogDir       string // absolute; "": no log is written to a file
+	Shim         string // path of nines-exec
+	Environ      []string
+	Stdout       bool           // output also goes to nines-log's stdout, whatever log.to says
+	InheritEnv   bool           // what inherit_env defaults to
+	Past         Past           // what the keeper handed back
+	Sockets      map[string]int // descriptors that it handed back, by name: the supervisor's from New on
+	Watchdog     time.Duration  // the keeper waits so long for WATCHDOG=1; 0: it does not
+	Cgroups      *cgroups.Tree  // nil: level none
+	Seed         uint64
+	Journal      *journal.Journal // its owner closes it after Run
+	Version      string           // of this program
+	Log          *slog.Logger
 }
 
 // spawnerPatience is how long the end waits for the spawner.
@@ -82,18 +85,20 @@ type Supervisor struct {
 	records   []policy.Record
 	then      []policy.Action
 	values    []string // "key value", for the keeper beside records
-	exit      *int     // set by ActEnd
+	gone      []gonePID
+	exit      *int // set by ActEnd
 	patAt     policy.Time
 	incidents incidents
 	upgrade   upgrading
 	deaf      bool // the keeper was told in vain, and that was said
 
-	spawner *spawner
-	janitor *janitor
-	watcher *watcher
-	sampler *sampler
-	checks  *checks
-	killers chan struct{} // bounds concurrent killers
+	spawner  *spawner
+	janitor  *janitor
+	watcher  *watcher
+	sampler  *sampler
+	checks   *checks
+	notifier *notifier
+	killers  chan struct{} // bounds concurrent killers
 }
 
 // maxKillers bounds how many trees are killed at the same time.
@@ -119,6 +124,7 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	s.spawner = newSpawner(s, sp)
 	s.janitor = newJanitor(s)
+	s.notifier = newNotifier(s)
 	var memory uint64
 	if h := s.spawner.resolve.host; h != nil {
 		memory = h.Memory
@@ -148,6 +154,7 @@ func (s *Supervisor) Run() (int, error) {
 	defer signal.Stop(sigs)
 
 	// Before anything is started, and before anyone is told that we are ready.
+	s.notifier.begin()
 	s.spawner.sockets.begin()
 	go s.spawner.run()
 	s.watcher = newWatcher(s)
@@ -164,6 +171,8 @@ func (s *Supervisor) Run() (int, error) {
 	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + count(len(s.cfg.Spec.Services), "service")})
 	s.begin()
 	s.handOut()
+	go s.notifier.run()
+	defer s.notifier.close()
 	fault("adopted")
 	if err := s.cfg.Keeper.Send(notify.Message{notify.Ready()}.Append(nil), nil); err != nil {
 		return 1, fmt.Errorf("cannot tell the keeper that all is ready: %w", err)
@@ -212,6 +221,7 @@ func (s *Supervisor) Run() (int, error) {
 	select {
 	case <-s.spawner.done:
 		s.spawner.sockets.remove()
+		s.notifier.remove()
 	case <-time.After(spawnerPatience):
 		// It is stuck in a clone. What files are left are found to be stale.
 	}

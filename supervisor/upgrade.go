@@ -103,6 +103,7 @@ type upgrading struct {
 	mine    uint64        // the one that this supervisor asked for
 	answer  chan Upgrade  // what the keeper says to that; holds one
 	leaveAt policy.Time   // it makes way by then; 0: it does not
+	telling bool          // of how the last one ended: the next one would tell again
 	changed chan struct{} // closed when last changes
 }
 
@@ -242,15 +243,19 @@ func (s *Supervisor) noteUpgrade() {
 	}
 	s.note(e)
 	// Not before it is on disk, or nobody would tell of it if we died.
+	s.upgrade.telling = true
 	s.journal.Write(nil, func(error) {
-		s.box.put(func() { s.values = append(s.values, keyUpgradeTold+" "+id) })
+		s.box.put(func() {
+			s.upgrade.telling = false
+			s.values = append(s.values, keyUpgradeTold+" "+id)
+		})
 	})
 }
 
 // leaves says whether it is time to make way.
 func (s *Supervisor) leaves() bool {
 	at := s.upgrade.leaveAt
-	return at != 0 && (s.inFlight == 0 || at <= s.clock.now())
+	return at != 0 && (s.inFlight == 0 && !s.upgrade.telling || at <= s.clock.now())
 }
 
 // makeWay ends this supervisor and leaves all that lives to the next.

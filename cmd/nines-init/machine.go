@@ -10,29 +10,26 @@ import (
 )
 
 // machine is the init of a machine. It does not return: whatever cannot be done
-// is said on the console, and a person gets a shell there.
-func machine(args, env []string) {
+// is said on the console, and a person gets a shell there. past is not nil where
+// another program was that init before.
+func machine(args, env []string, past *keeper.Resumption) {
 	keeper.WarmUp()
 	say := keeper.Lines(2)
 	dog := boot.NewDog(0)
 	m := boot.New(say, dog, env)
-	m.Begin()
-	if m.RaiseLimits() {
-		// The same program with the same arguments: what is done is done, and
-		// this time the limits are there from its beginning. If it fails, they
-		// are lower than they could be.
-		if err := unix.Exec("/proc/self/exe", os.Args, env); err != nil {
-			say("cannot execute /proc/self/exe: " + err.Error() + ": services have the kernel's limit of open files")
-		}
+	if past != nil {
+		m.Resume()
+	} else {
+		begin(m, say, env)
 	}
 	cmdline := m.Cmdline()
 	dog.SetTimeout(cmdline.WatchdogTimeout)
-	if cmdline.Watchdog != "" {
+	if past == nil && cmdline.Watchdog != "" {
 		if err := dog.Open(cmdline.Watchdog); err != nil {
 			say(err.Error()) // the keeper tries again
 		}
 	}
-	if cmdline.Shell {
+	if past == nil && cmdline.Shell {
 		if action := m.Shell("the kernel's command line asks for it"); action != "" {
 			m.End(action)
 		}
@@ -42,13 +39,20 @@ func machine(args, env []string) {
 		state := keeper.Machine{Power: boot.Asked}
 		// What the keeper does not survive itself is not the end of the machine.
 		m.Guard("the keeper", func() {
-			o, place, err := machineOptions(args, m, &state)
-			if err != nil {
-				why = err.Error()
-				return
-			}
+			r := past
+			past = nil // if it ends without an end of the machine, another begins
+			o, place, err := machineOptions(args, m, &state, r)
 			o.Hardware, o.Device = dog, cmdline.Watchdog
-			keeper.Run(o, place)
+			switch {
+			case r != nil && err != nil:
+				r.GoBack(err.Error())
+			case r != nil:
+				keeper.Resume(o, r)
+			case err != nil:
+				why = err.Error()
+			default:
+				keeper.Run(o, place)
+			}
 		})
 		if state.Begun {
 			m.End(boot.ParseAction(state.Action))
@@ -59,9 +63,23 @@ func machine(args, env []string) {
 	}
 }
 
+// begin makes the machine what every program expects.
+func begin(m *boot.Machine, say func(string), env []string) {
+	m.Begin()
+	if !m.RaiseLimits() {
+		return
+	}
+	// The same program with the same arguments: what is done is done, and
+	// this time the limits are there from its beginning. If it fails, they
+	// are lower than they could be.
+	if err := unix.Exec("/proc/self/exe", os.Args, env); err != nil {
+		say("cannot execute /proc/self/exe: " + err.Error() + ": services have the kernel's limit of open files")
+	}
+}
+
 // machineOptions is what the keeper is told. Arguments that are wrong are said,
 // and the machine is run without them.
-func machineOptions(args []string, m *boot.Machine, state *keeper.Machine) (keeper.Options, keeper.Place, error) {
+func machineOptions(args []string, m *boot.Machine, state *keeper.Machine, past *keeper.Resumption) (keeper.Options, keeper.Place, error) {
 	f, err := parse(boot.OwnArgs(args))
 	if err == nil && f.command != nil {
 		err = usageError("cannot run a command", "nines-init is the init of this machine")
@@ -73,14 +91,17 @@ func machineOptions(args []string, m *boot.Machine, state *keeper.Machine) (keep
 	for _, spec := range m.Cmdline().Specs {
 		f.pass = append(f.pass, "-f", spec)
 	}
-	place, err := keeper.FindPlace(f.runtimeDir, m.Env(), 0)
+	dir := keeper.Dir()
+	var place keeper.Place
+	if past != nil {
+		dir = past.Dir() // and its place is in the state
+	} else if place, err = keeper.FindPlace(f.runtimeDir, m.Env(), 0); err != nil {
+		return keeper.Options{}, place, err
+	}
+	sup, log, err := keeper.Programs(dir, f.supervisor, f.pass)
 	if err != nil {
 		return keeper.Options{}, place, err
 	}
-	sup, log, err := keeper.Programs(keeper.Dir(), f.supervisor, f.pass)
-	if err != nil {
-		return keeper.Options{}, place, err
-	}
-	return keeper.Options{Supervisor: sup, Log: log, Env: m.Env(), Args: args, Dir: keeper.Dir(), Version: named(),
+	return keeper.Options{Supervisor: sup, Log: log, Env: m.Env(), Args: args, Dir: dir, Version: named(),
 		Verbose: f.verbose, Stderr: 2, Machine: state}, place, nil
 }

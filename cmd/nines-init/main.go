@@ -29,20 +29,30 @@ func run(args, env []string) int {
 	switch {
 	case check:
 		args = args[1:]
+		machine, ok := keeper.CheckState()
+		if !ok {
+			return 1
+		}
+		if machine {
+			return 0 // words of the kernel's are among the arguments; wrong ones it goes without
+		}
 	case len(args) > 1 && args[0] == keeper.ResumeFlag:
-		past = keeper.ReadResumption(args[1])
+		past = keeper.ReadResumption(args[1], &keeper.Machine{Power: boot.Asked})
 		entry.RaisePending()
 		args = args[2:]
+		if past.Machine() {
+			machine(args, env, past)
+		}
 	}
 	if past == nil && !check && boot.Detect(unix.Getpid(), env, machineChoice(args)) {
-		machine(args, env)
+		machine(args, env, nil)
 	}
 	f, err := parse(args)
 	if past != nil && (err != nil || f.command != nil) {
 		past.GoBack("it does not know the command line")
 	}
 	if check && err == nil {
-		return keeper.CheckState()
+		return 0
 	}
 	if err != nil {
 		keeper.WriteLine(2, err.Error())

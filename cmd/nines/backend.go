@@ -74,6 +74,7 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 			if g := st.Groups[in.Slot]; g != nil {
 				mine[k].Cgroup = g.Path()
 			}
+			mine[k].Status = st.Status[in.Slot]
 			if held := st.Memory[in.Slot]; held > 0 {
 				// What its memory block is judged by, so that people see the same.
 				mine[k].MemoryBytes = held

@@ -94,6 +94,9 @@ func instanceReason(in *ipc.Instance, now time.Time) string {
 		}
 		reason += "; " + next
 	}
+	if reason == "" && in.Status != "" {
+		reason = strconv.Quote(in.Status) // its own words
+	}
 	return reason
 }
 

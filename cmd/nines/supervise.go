@@ -184,7 +184,7 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 	sup, err := supervisor.New(supervisor.Config{
 		Change: run.begin(), Before: run.before, Next: run.next, Hangup: func() { ch.reread("SIGHUP", true) },
 		Keeper: conn, KeeperPID: keeperPID, RuntimeDir: runtimeDir, LogDir: logDir,
-		Shim: a.beside("nines-exec"), Environ: os.Environ(),
+		Shim: a.beside("nines-exec"), Environ: os.Environ(), NotifySocket: a.getenv("NINES_NOTIFY_SOCKET"),
 		InheritEnv: container || a.getenv("NINES_UP") == "1",
 		Stdout:     container || a.getenv("NINES_LOG_STDOUT") == "1",
 		Past:       past, Sockets: sockets, Cgroups: tree, Seed: seed(), Journal: events, Log: log, Version: buildVersion(),

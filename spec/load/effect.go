@@ -22,7 +22,7 @@ func notYet(path string) (meanwhile string, ok bool) {
 		return "There is no report yet that it would be measured in.", true
 	case "service.check.log":
 		return "The check is not run.", true
-	case "service.ready.notify", "service.ready.fd", "service.ready.log":
+	case "service.ready.log":
 		return "The instance counts as ready when exec succeeded.", true
 	case "service.crash_loop.then=rollback":
 		return "There are no revisions yet to go back to: a crash loop is held.", true

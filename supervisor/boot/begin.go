@@ -45,6 +45,15 @@ func (m *Machine) Begin() {
 	m.env = withDefaults(m.env, m.terminal())
 }
 
+// Resume is Begin where another program was this init before: the machine is as
+// it is, and what is to be known of it is read again.
+func (m *Machine) Resume() {
+	// Where the standard streams were ours alone, exec has closed them.
+	m.step("the console", func() { m.try("cannot set up the console: ", m.sys.console(false)) })
+	m.step("the command line", m.readCmdline)
+	m.env = withDefaults(m.env, m.terminal())
+}
+
 // RaiseLimits raises the hard limit of open files. Go's runtime has noted the
 // limits that children get at its start: if it says true, the process must
 // execute itself anew for them to get the raised ones.

@@ -7,6 +7,8 @@
 //     kernel's initial PID namespace (Detect).
 //   - Begin is idempotent. Each mount is made only where none is yet; a step that
 //     fails is said on the console, and the rest goes on.
+//   - Resume changes nothing: an init that has become another program has a machine
+//     that was begun.
 //   - End never returns and never hangs. Each step is bounded: what may block in
 //     the kernel (umount of a dead server, sync to a dying disk) runs in a
 //     goroutine that is left behind when its time is over, and endBound after its

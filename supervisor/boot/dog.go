@@ -58,6 +58,27 @@ func (d *Dog) Open(path string) error {
 	return errors.Join(err, d.pet())
 }
 
+// Descriptor is that of the open device, or -1.
+func (d *Dog) Descriptor() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.fd
+}
+
+// Take goes on with a device that is open as fd, armed by the program before this
+// one, and pets it. Its timeout stays what it is.
+func (d *Dog) Take(path string, fd int) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err := d.close(true)
+	seconds := int(d.timeout / time.Second)
+	if got, e := unix.IoctlGetUint32(fd, unix.WDIOC_GETTIMEOUT); e == nil && got > 0 {
+		seconds = int(got)
+	}
+	d.fd, d.path, d.interval = fd, path, time.Duration(seconds)*time.Second/3
+	return errors.Join(err, d.pet())
+}
+
 // Interval is how often it wants to be petted; 0: it is not open.
 func (d *Dog) Interval() time.Duration {
 	d.mu.Lock()

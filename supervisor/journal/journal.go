@@ -66,6 +66,8 @@ const (
 	KindLimit policy.Kind = "limit_refused"
 	// KindForkRefused: the kernel refused an instance more processes, by pids.max.
 	KindForkRefused policy.Kind = "fork_refused"
+	// KindNotifyRefused: a message to a notify socket, or a part of one, was dropped.
+	KindNotifyRefused policy.Kind = "notify_refused"
 	// Of the journal itself: it cannot be written; it can be again; its file was
 	// set aside or is gone.
 	KindJournalFailed    policy.Kind = "journal_failed"

@@ -28,9 +28,9 @@
 // new one is tried, and what ran before runs again if that one is not ready in
 // time, cannot be started, or ends three times. Programs are held open (see
 // program.go), so what became of their paths does not matter. The keeper itself
-// becomes another program by exec (see reexec.go), and goes back the same way; not
-// where it is the init of a machine, or has armed a hardware watchdog. Signals are
-// kept meanwhile but for moments: see heldSignals.
+// becomes another program by exec (see reexec.go), and goes back the same way; as
+// the init of a machine too, with its hardware watchdog open and petted on. Signals
+// are kept meanwhile but for moments: see heldSignals.
 //
 // The children get no parent-death signal. If the keeper is killed, the
 // supervisor reads the end of its socket and decides; the kernel killing it

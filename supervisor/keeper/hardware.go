@@ -3,6 +3,8 @@ package keeper
 import (
 	"strings"
 	"time"
+
+	"nines/supervisor/notify"
 )
 
 // keyWatchdog is the value by which a supervisor names the hardware watchdog that
@@ -15,6 +17,10 @@ type Hardware interface {
 	Interval() time.Duration
 	Pet() error
 	Close(disarm bool) error
+	// Descriptor is that of the open device; -1: none is. Take goes on with one
+	// that is open already, and pets it.
+	Descriptor() int
+	Take(path string, fd int) error
 }
 
 // hardwareRetry is how often one that cannot be opened is tried again: its module
@@ -81,6 +87,33 @@ func (k *keeper) noteHardware() {
 	h.open = false
 	k.vouch()
 	k.pet()
+}
+
+// resumeHardware goes on with the device that the program before this one petted; fd -1: it
+// could not be opened yet.
+func (k *keeper) resumeHardware(path string, fd int, vouched time.Time) {
+	h := &k.hardware
+	if path == "" {
+		return
+	}
+	if h.dog == nil {
+		if fd >= 0 {
+			notify.CloseAll([]int{fd}) // and it bites: nobody would pet it
+		}
+		return
+	}
+	h.path, h.vouched, h.petAt = path, vouched, k.sys.now()
+	if fd < 0 {
+		return
+	}
+	err := h.dog.Take(path, fd)
+	if err != nil {
+		h.complaint = err.Error()
+		k.say(h.complaint)
+	}
+	if h.open = h.dog.Interval() > 0; h.open {
+		h.petAt = k.sys.now().Add(h.dog.Interval())
+	}
 }
 
 // pet opens the device that is wanted, or pets the one that is open.

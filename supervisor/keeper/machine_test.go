@@ -161,6 +161,7 @@ type fakeDog struct {
 	acts []string
 	fail error
 	open bool
+	fd   int
 }
 
 func (d *fakeDog) Open(path string) error {
@@ -178,6 +179,14 @@ func (d *fakeDog) Interval() time.Duration {
 
 func (d *fakeDog) Pet() error {
 	d.acts = append(d.acts, "pet")
+	return d.fail
+}
+
+func (d *fakeDog) Descriptor() int { return d.fd }
+
+func (d *fakeDog) Take(path string, fd int) error {
+	d.acts = append(d.acts, "take "+path)
+	d.open, d.fd = d.fail == nil, fd
 	return d.fail
 }
 
@@ -238,6 +247,38 @@ func TestHardwareWatchdog(t *testing.T) {
 	r.pass(time.Minute)
 	if !slices.Equal(dog.acts, []string{"disarm"}) {
 		t.Errorf("after it was deleted: %q", dog.acts)
+	}
+}
+
+// What the program before could not open is tried again; one that cannot be petted
+// is complained of.
+func TestHardwareWatchdogTaken(t *testing.T) {
+	r := newRig(t)
+	dog := &fakeDog{}
+	r.hardware.dog = dog
+	r.resumeHardware("/dev/watchdog", -1, r.fake.clock)
+	r.deadlines()
+	if !slices.Equal(dog.acts, []string{"open /dev/watchdog"}) || !r.hardware.open {
+		t.Errorf("%q", dog.acts)
+	}
+	r = newRig(t)
+	dog = &fakeDog{fail: errors.New("cannot pet it")}
+	r.hardware.dog = dog
+	r.resumeHardware("/dev/watchdog", 99, r.fake.clock)
+	r.wantSaid("cannot pet it")
+	dog.fail, dog.acts = nil, nil
+	r.pass(hardwareRetry)
+	if len(dog.acts) == 0 {
+		t.Error("it is not tried again")
+	}
+	// None was petted, or there is nobody who could.
+	r = newRig(t)
+	r.resumeHardware("", -1, r.fake.clock)
+	r.resumeHardware("/dev/watchdog", -1, r.fake.clock)
+	fd := memfd(t, "")
+	r.resumeHardware("/dev/watchdog", fd, r.fake.clock)
+	if err := unix.Close(fd); err != unix.EBADF {
+		t.Errorf("the device is left open: %v", err)
 	}
 }
 

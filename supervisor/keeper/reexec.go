@@ -49,7 +49,7 @@ type reexec struct {
 // beginReexec has the new program check whether it could go on.
 func (k *keeper) beginReexec(path string, fd int) {
 	next := &program{strings.Clone(path), fd}
-	why := k.fitForReexec()
+	why := k.fitForChange()
 	if why == "" {
 		why = k.check(next)
 	}
@@ -57,18 +57,6 @@ func (k *keeper) beginReexec(path string, fd int) {
 		next.close()
 		k.settle(stateReverted, why)
 	}
-}
-
-// fitForReexec says why this keeper cannot become another program; "": it can.
-// What makes it the init of a machine, and an armed watchdog, are not handed on.
-func (k *keeper) fitForReexec() string {
-	switch {
-	case k.machine != nil:
-		return "it is the init of a machine, which is changed by a reboot"
-	case k.hardware.open:
-		return "it has armed a hardware watchdog: remove it from the spec first"
-	}
-	return k.fitForChange()
 }
 
 func (k *keeper) check(next *program) (why string) {
@@ -126,7 +114,7 @@ func (k *keeper) reexecDue() {
 		k.notReexec(why)
 	}()
 	k.reexec = nil // whatever comes, it is not tried again
-	if why = k.fitForReexec(); why == "" {
+	if why = k.fitForChange(); why == "" {
 		why = k.become(r.next)
 	}
 }
@@ -159,6 +147,10 @@ func (k *keeper) become(next *program) (why string) {
 	defer old.close()
 	keep := append(s.kept, s.fd, old.fd)
 	argv := append([]string{next.path, ResumeFlag, strconv.Itoa(s.fd) + " " + strconv.Itoa(old.fd)}, k.args...)
+	if h := &k.hardware; h.open && !h.starving {
+		// What it says about it the next pet says as well.
+		_ = h.dog.Pet() // the next program has all its time to begin
+	}
 	return k.sys.become(next, argv, keep).Error()
 }
 

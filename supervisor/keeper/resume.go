@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"time"
@@ -11,14 +12,15 @@ import (
 	"nines/supervisor/notify"
 )
 
-// CheckState says by its exit status whether this program can go on with the
-// state at descriptor 3, for one that has CheckFlag.
-func CheckState() int {
-	if _, err := readState(3); err != nil {
+// CheckState says whether this program can go on with the state at descriptor 3,
+// for one that has CheckFlag, and whether that is of a machine's init.
+func CheckState() (machine, ok bool) {
+	s, err := readState(3)
+	if err != nil {
 		WriteLine(2, "cannot go on with the state of the running one: "+err.Error()+": give one of another version")
-		return 1
+		return false, false
 	}
-	return 0
+	return s.machine, true
 }
 
 // Resumption is what follows a ResumeFlag: this process was a keeper before it
@@ -33,8 +35,9 @@ type Resumption struct {
 
 // ReadResumption reads the argument of ResumeFlag, and the state. Where it
 // cannot, it goes back to the program before this one, and does not return. It is
-// the first thing that is called: until then a signal may end us.
-func ReadResumption(text string) *Resumption {
+// the first thing that is called: until then a signal may end us. m is for a
+// machine's init.
+func ReadResumption(text string, m *Machine) *Resumption {
 	state, rest, _ := strings.Cut(text, " ")
 	old, why, _ := strings.Cut(rest, " ")
 	r := &Resumption{state: atoi(state), old: atoi(old), why: why}
@@ -42,6 +45,10 @@ func ReadResumption(text string) *Resumption {
 	r.orGoBack(func() (err error) {
 		if r.s, err = readState(r.state); err != nil {
 			return err
+		}
+		if r.s.machine {
+			// They were blocked and pending till now.
+			catchPower(m, r.signals)
 		}
 		return fault("read-state")
 	})
@@ -66,6 +73,9 @@ func atoi(s string) int {
 	}
 	return -1
 }
+
+// Machine says whether this process is the init of a machine.
+func (r *Resumption) Machine() bool { return r.s.machine }
 
 // Dir is where our programs were installed when the first keeper began.
 func (r *Resumption) Dir() string { return r.s.dir }
@@ -100,6 +110,10 @@ func (r *Resumption) GoBack(why string) {
 // is called once in a process, by its main goroutine, after WarmUp.
 func Resume(o Options, r *Resumption) int {
 	s := r.s
+	defer signal.Stop(r.signals)
+	defer signal.Stop(r.children)
+	// A machine's keeper may have to begin anew.
+	defer notify.CloseAll([]int{s.lockFD})
 	con := newConsole(o.Stderr, o.Verbose)
 	defer con.close()
 	o.RuntimeDir, o.Dir, o.lockFD, o.mask = s.runtime, s.dir, s.lockFD, s.mask
@@ -138,15 +152,14 @@ func Resume(o Options, r *Resumption) int {
 		k.say("upgrade: nines-init " + s.version + " is now " + k.version)
 	}
 	k.guard("the hardware watchdog", k.noteHardware)
-	code := k.run()
-	k.ending()
-	return code
+	return k.live()
 }
 
 // restore puts the keeper where the state says that it was.
 func (k *keeper) restore(s *oldState) error {
 	s.store.maxFDs = k.store.maxFDs
 	k.store = s.store
+	k.power.action = s.action
 	k.everReady, k.remembered, k.strangers = s.everReady, s.remembered, s.strangers
 	k.manager.isReady, k.manager.isEnd, k.manager.pending = s.manager.isReady, s.manager.isEnd, s.manager.pending
 	k.guard("the manager", k.manager.send)
@@ -192,6 +205,7 @@ func (k *keeper) restore(s *oldState) error {
 	case k.wake <- struct{}{}:
 	default:
 	}
+	k.resumeHardware(s.watchdog.path, s.watchdog.fd, at(s.watchdog.vouched))
 	return nil
 }
 

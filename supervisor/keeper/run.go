@@ -83,9 +83,14 @@ func Run(o Options, place Place) int {
 	k := o.prepare(con, kernel{mask: o.mask})
 	k.signals, k.children = signals, children
 	k.begin()
+	return k.live()
+}
+
+// live keeps until all is over, and returns the exit code.
+func (k *keeper) live() int {
 	code := k.run()
 	k.ending()
-	if o.Machine != nil && !o.Machine.Begun {
+	if k.machine != nil && !k.machine.Begun {
 		k.close() // another one begins in this process
 	}
 	return code

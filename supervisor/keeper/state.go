@@ -16,10 +16,12 @@ import (
 // words separated by spaces, texts quoted as Go has it, times in nanoseconds on
 // CLOCK_MONOTONIC (0: none). Lines that a reader does not know it skips, so only
 // a change that it would go wrong by needs another number in the first line. The
-// last one shows that it is whole.
+// last one shows that it is whole. Version 1 knows no machine and no hardware
+// watchdog.
 const (
-	stateFirst = "nines-init state 1"
-	stateLast  = "end"
+	stateFirst  = "nines-init state 2"
+	stateBefore = "nines-init state 1" // is read too
+	stateLast   = "end"
 )
 
 // savedState is a state in a sealed memfd.
@@ -111,6 +113,16 @@ func (k *keeper) saveState() (*savedState, error) {
 			w.word("mask").num(int64(v)).end()
 		}
 	}
+	if k.machine != nil {
+		w.word("machine").text(k.power.action).end()
+	}
+	if h := &k.hardware; h.path != "" {
+		fd := -1
+		if h.open {
+			fd = h.dog.Descriptor()
+		}
+		w.word("watchdog").keep(fd).at(h.vouched).text(h.path).end()
+	}
 	w.word("ready").yes(k.everReady).end()
 	w.word("strangers").num(int64(k.strangers)).end()
 	for _, sig := range k.remembered {
@@ -178,6 +190,9 @@ type oldState struct {
 	lockFD                int
 	mask                  *unix.Sigset_t
 	masks                 int
+	machine               bool   // it is the init of a machine
+	action                string // and that end of it was asked for; "": none
+	watchdog              oldWatchdog
 	everReady             bool
 	strangers             int
 	remembered            []unix.Signal
@@ -187,6 +202,12 @@ type oldState struct {
 	give, tell, pipes     []string
 	given                 bool
 	fds                   []int // all that it speaks of
+}
+
+type oldWatchdog struct {
+	path    string // "": none is petted
+	fd      int    // -1: it could not be opened yet
+	vouched int64
 }
 
 type oldChild struct {
@@ -231,7 +252,7 @@ func (w *words) text() string {
 // readState reads a state; it changes nothing.
 func readState(fd int) (*oldState, error) {
 	s := &oldState{lockFD: -1, store: newStore(0)}
-	s.sup.link, s.log.link = -1, -1
+	s.sup.link, s.log.link, s.watchdog.fd = -1, -1, -1
 	buf := make([]byte, 0, 2*stateChunk)
 	at := int64(0)
 	for line := 1; ; line++ {
@@ -262,7 +283,7 @@ func readState(fd int) (*oldState, error) {
 		}
 		text := buf[:i]
 		switch {
-		case line == 1 && string(text) != stateFirst:
+		case line == 1 && string(text) != stateFirst && string(text) != stateBefore:
 			return nil, refusal("it begins with " + strconv.Quote(string(text[:min(i, 40)])) + " and not with " + strconv.Quote(stateFirst))
 		case string(text) == stateLast:
 			return s, nil
@@ -313,6 +334,10 @@ func (s *oldState) line(key string, w *words) {
 			setWord(&s.mask.Val[s.masks], w.num())
 		}
 		s.masks++
+	case "machine":
+		s.machine, s.action = true, w.text()
+	case "watchdog":
+		s.watchdog = oldWatchdog{fd: s.fd(w), vouched: w.num(), path: w.text()}
 	case "ready":
 		s.everReady = w.yes()
 	case "strangers":

@@ -3,6 +3,7 @@ package keeper
 import (
 	"bytes"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,8 @@ func full(t *testing.T) *rig {
 	r.manager.isReady = true
 	r.manager.pending = notify.Message{notify.Status("two\nlines"), notify.Ready()}
 	r.strangers = 3
+	r.machine, r.power.action = &Machine{}, "reboot"
+	r.hardware = hardware{dog: &fakeDog{open: true, fd: memfd(t, "")}, path: "/dev/watch dog", open: true, vouched: r.fake.clock.Add(-time.Second)}
 	r.killLater(&r.sup, 7*time.Second, "it is a test")
 	r.sup.barkAt = r.fake.clock.Add(time.Second)
 	r.log.replacing = true
@@ -86,6 +89,7 @@ func (r *rig) saved() *oldState {
 // eachFD calls f for every descriptor of a state.
 func (s *oldState) eachFD(f func(*int)) {
 	f(&s.lockFD)
+	f(&s.watchdog.fd)
 	for _, c := range []*oldChild{&s.sup, &s.log} {
 		f(&c.link)
 		if c.good != nil {
@@ -121,6 +125,8 @@ func TestStateRoundTrip(t *testing.T) {
 	b.fake = a.fake
 	b.sys = a.fake
 	b.version, b.dir, b.lockFD, b.mask = s.version, s.dir, s.lockFD, s.mask
+	dog := &fakeDog{}
+	b.machine, b.hardware.dog = &Machine{}, dog
 	if err := b.restore(s); err != nil {
 		t.Fatal(err)
 	}
@@ -129,6 +135,9 @@ func TestStateRoundTrip(t *testing.T) {
 		c.link = nil
 	}
 	second := b.saved()
+	if !slices.Equal(dog.acts, []string{"take /dev/watch dog"}) || b.hardware.petAt.Sub(b.fake.clock) != dog.Interval() {
+		t.Errorf("the hardware watchdog: %q, petted at %v", dog.acts, b.hardware.petAt)
+	}
 	for _, s := range []*oldState{first, second} {
 		s.fds = nil
 		s.eachFD(func(fd *int) { *fd = min(*fd, 0) })
@@ -168,7 +177,7 @@ func TestReadStateRefuses(t *testing.T) {
 	good := stateText(t)
 	for name, c := range map[string]struct{ text, why string }{
 		"nothing":      {"", "cut off"},
-		"another":      {"nines-init state 2\nend\n", `begins with "nines-init state 2" and not with`},
+		"another":      {"nines-init state 3\nend\n", `begins with "nines-init state 3" and not with`},
 		"no end":       {strings.TrimSuffix(good, stateLast+"\n"), "cut off"},
 		"half":         {good[:len(good)/2], "cut off"},
 		"no number":    {stateFirst + "\nlock x\nend\n", "line 2 is not understood"},
@@ -184,6 +193,13 @@ func TestReadStateRefuses(t *testing.T) {
 		}
 		notify.CloseAll([]int{fd})
 	}
+	// One of before there were machines is none of a machine.
+	old := memfd(t, strings.Replace(stateFirst+"\nready 1\nend\n", stateFirst, stateBefore, 1))
+	s, err := readState(old)
+	if err != nil || s.machine || s.watchdog.path != "" || s.watchdog.fd != -1 || !s.everReady {
+		t.Errorf("of an older version: %+v, %v", s, err)
+	}
+	notify.CloseAll([]int{old})
 	// Lines of a later version do not disturb.
 	fd := memfd(t, strings.Replace(good, "\n", "\nbadge \"of honour\" 7\n", 1))
 	if _, err := readState(fd); err != nil {
@@ -218,6 +234,8 @@ func FuzzReadState(f *testing.F) {
 	f.Add([]byte(stateFirst + "\nend\n"))
 	f.Add([]byte(stateFirst + `
 version "one"
+machine "reboot"
+watchdog 9 7 "/dev/watchdog"
 lock 5
 mask -1
 remembered 1
@@ -244,7 +262,7 @@ end
 		if err != nil {
 			return
 		}
-		if !bytes.HasPrefix(text, []byte(stateFirst+"\n")) || len(s.fds) > len(text) || s.store.valueBytes > len(text)*4 {
+		if !bytes.HasPrefix(text, []byte(stateFirst+"\n")) && !bytes.HasPrefix(text, []byte(stateBefore+"\n")) || len(s.fds) > len(text) || s.store.valueBytes > len(text)*4 {
 			t.Errorf("%q is %+v", text, s)
 		}
 	})

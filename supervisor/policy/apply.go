@@ -44,6 +44,10 @@ func (m *Machine) apply(e SpecChanged) {
 	}
 	m.applied(e)
 	old := m.services
+	needed := make([][]*service, len(old))
+	for i, v := range old {
+		needed[i] = v.needs
+	}
 	m.services = make([]*service, 0, len(e.Spec.Services)+m.removing)
 	kept := make(map[*service]bool, len(e.Spec.Services)) // looked up only
 	disabled := make([]bool, 0, len(e.Spec.Services))
@@ -67,6 +71,9 @@ func (m *Machine) apply(e SpecChanged) {
 	m.linkGroups(e.Spec.Groups)
 	for i, sp := range e.Spec.Services {
 		m.change(m.byName[sp.Name], e.Digests[sp.Name], disabled[i])
+	}
+	for i, v := range old {
+		m.outgrow(v, needed[i])
 	}
 	for _, v := range m.services {
 		m.touchAll(v)
@@ -285,6 +292,53 @@ func (m *Machine) retire() {
 	m.services = slices.DeleteFunc(m.services, gone)
 }
 
+// outgrow notes that what lives of v as an earlier revision may need what v needed
+// then.
+func (m *Machine) outgrow(v *service, needed []*service) {
+	for _, s := range v.slots {
+		m.touch(s) // counts what is of an earlier revision from now on
+	}
+	if !v.outgrown() {
+		v.formerly = nil
+		return
+	}
+	for _, o := range needed {
+		if !slices.Contains(v.needs, o) && !slices.Contains(v.formerly, o) {
+			v.formerly = append(v.formerly, o)
+		}
+	}
+}
+
+// outgrown says whether something may live of v that is not as its spec says.
+func (v *service) outgrown() bool { return v.outdated+v.surplus > 0 }
+
+// release: where nothing lives of an earlier revision of v any more, what that
+// needed, and is no more in the specification, may go.
+func (m *Machine) release(v *service) {
+	if v.outgrown() {
+		return
+	}
+	for _, o := range v.formerly {
+		if o.removed {
+			m.wake(o)
+			m.markDirty(o)
+			m.markOps(o)
+		}
+	}
+	v.formerly = nil
+}
+
+// heldBy is a service of which something lives as an earlier revision that needs v,
+// or nil. Only what is removed is asked about, so that it may walk.
+func (m *Machine) heldBy(v *service) *service {
+	for _, o := range m.services {
+		if len(o.formerly) > 0 && slices.Contains(o.formerly, v) {
+			return o
+		}
+	}
+	return nil
+}
+
 // await: the apply waits for v.
 func (m *Machine) await(v *service, what awaited) {
 	v.awaited = what
@@ -317,6 +371,10 @@ func (m *Machine) progressApply(v *service) {
 			return
 		}
 		ok = v.occupied == 0
+		if o := m.heldBy(v); !ok && v.removed && o != nil && o.awaited == awaitNothing {
+			m.awaitedFailed(v, v.spec.Name+" goes on: "+o.spec.Name+" runs as an earlier revision, which needs it")
+			return
+		}
 	case awaitNothing:
 		return
 	}
@@ -333,6 +391,9 @@ func (m *Machine) awaitedFailed(v *service, why string) {
 	a := m.applying
 	a.pending--
 	a.failures = append(a.failures, why)
+	for _, o := range v.formerly {
+		m.markOps(o) // it may wait for v
+	}
 	m.applyDone()
 }
 

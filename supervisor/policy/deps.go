@@ -106,6 +106,9 @@ func (m *Machine) touch(s *slot) {
 		m.scaled(s)
 	}
 	m.replaced(s)
+	if len(v.formerly) > 0 {
+		m.release(v)
+	}
 	m.markGroup(v.group)
 	m.markDirty(v)
 }
@@ -310,8 +313,9 @@ func (m *Machine) mayEnd(s *slot, d desire) bool {
 	case d == wantEnd:
 		return s.svc.holders[byAll] == 0
 	case d == wantRemoved:
-		// All that depends on it is no more either: what is kept cannot name it.
-		return s.svc.holders[byAll] == 0 || bug == 12
+		// What depends on it is no more either: what is kept cannot name it. But what
+		// runs of that may be of an earlier revision, which needs it.
+		return s.svc.holders[byAll] == 0 && m.heldBy(s.svc) == nil || bug == 12
 	case d == wantGone, d == wantStopped && !s.svc.stopped:
 		return true
 	case d == wantYield && s.svc.leavingNeeds == 0:
@@ -326,6 +330,9 @@ func (m *Machine) whyEnd(s *slot, d desire) Reason {
 	case wantEnd:
 		return Reason{kind: whyShutdown, name: m.down.cause}
 	case wantRemoved:
+		if o := m.heldBy(s.svc); o != nil {
+			return Reason{kind: whyRemoved, name: o.spec.Name}
+		}
 		return Reason{kind: whyRemoved}
 	case wantGone:
 		return Reason{kind: whyGone, count: int32(s.svc.instances)}

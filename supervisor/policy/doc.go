@@ -139,7 +139,14 @@
 //
 // An apply replaces the specification as a whole; the driver has validated it and
 // made it durable before. What is added starts as at a boot. What is removed stops,
-// what depends on it first, and is forgotten with all that people said of it. An
+// what depends on it first, and is forgotten with all that people said of it. What
+// is kept cannot need it any more; but as long as something lives of that as an
+// earlier revision, which was started when it did, what is removed goes on: a new
+// revision that no longer uses a database must have come to every instance before
+// the database stops. (Where needs alone changed there is no new revision: then the
+// one that runs does not need it either, as its specification says now, and it stops
+// at once.) Where such a roll does not end, the apply says so, and the next one
+// goes on from there. It is not started again meanwhile if it ends. An
 // apply overrides a scale; a stop by a person stays. Another digest is another
 // revision: what failed before counts for nothing, what is down starts with it, and
 // of what lives one instance after the other is replaced, each only while all
@@ -182,6 +189,22 @@
 // member. A person's stop, restart and scale, a recycle, and the end of what is
 // being ended are no failures. A service is in one group at most (load refuses
 // more). Where a restart of a group is, the next supervisor knows (RecordGroup).
+//
+// # What an instance says of itself
+//
+// Reloading and Ready are the two ends of a reload. A reload command is done, where
+// the service notifies, when all that have begun have said Ready: one that has not
+// begun within ReloadPatience of its signal has no words for it, and was told. A
+// word from before the command is about something else. It stays ready throughout.
+//
+// Leaving is an end that nobody asked for, told beforehand: what needs it knows at
+// once that it is not ready, stop.timeout bounds how long it takes, and the exit is
+// judged as if nothing had been said.
+//
+// MoreTime moves the deadline of a start or a stop out, never in, and may be said
+// again and again: whoever says nothing more is ended when that time is over. After
+// a supervisor's death what is left is start.timeout or stop.timeout at most. The
+// end of a shutdown does not move.
 //
 // # Automatic acts and the disruption budget
 //

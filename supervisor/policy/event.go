@@ -91,7 +91,38 @@ type SpawnFailed struct {
 // Ready says that the incarnation is ready (notification, check, fd). One that
 // comes before Spawned counts from Spawned. Readiness that needs nobody to say
 // it (no ready block, ready.delay, a task) is policy's own.
+// From one that is reloading it says that this is done.
 type Ready struct{ Ref }
+
+// Reloading says that the incarnation has begun to read its configuration again,
+// and when; it stays ready. Ready ends it.
+type Reloading struct {
+	Ref
+	At Time // as it says itself; not later than now
+}
+
+// Leaving says that the incarnation has begun to end, of its own accord or
+// because it was told to: it is not ready any more, and has stop.timeout.
+type Leaving struct{ Ref }
+
+// MoreTime says that the incarnation is about to start, or to stop, and needs
+// longer: the deadline is not before By from now, however it stood. It changes
+// nothing of the end of a shutdown. By is bounded by MaxMoreTime.
+type MoreTime struct {
+	Ref
+	By time.Duration
+}
+
+// MaxMoreTime bounds what one MoreTime asks for.
+const MaxMoreTime = 24 * time.Hour
+
+// MainChanged says that the main process of the incarnation is another one from
+// here on: Exited is told of that. It comes after Spawned.
+type MainChanged struct {
+	Ref
+	PID   int
+	Start uint64
+}
 
 // Exited says that the main process of the incarnation ended and was reaped.
 // One that comes before Spawned stands for both.
@@ -247,6 +278,10 @@ func (Tick) event()         {}
 func (Spawned) event()      {}
 func (SpawnFailed) event()  {}
 func (Ready) event()        {}
+func (Reloading) event()    {}
+func (Leaving) event()      {}
+func (MoreTime) event()     {}
+func (MainChanged) event()  {}
 func (Exited) event()       {}
 func (Emptied) event()      {}
 func (HookDone) event()     {}

@@ -33,7 +33,7 @@ func (m *Machine) over(s *slot, st Status) {
 	how, reason := howEnded(st)
 	s.last = LastExit{Reason: reason, Status: st, At: m.now}
 	switch s.end {
-	case endNone:
+	case endNone, endSelf:
 		s.how = how
 		m.notice(KindExited, s, how)
 	case endTimeout:
@@ -107,7 +107,7 @@ func (m *Machine) judge(s *slot, how Reason, st Status, failedStart bool) {
 	switch {
 	case success && (task || r.Policy != spec.RestartAlways):
 		m.final(s, phaseCompleted, Reason{kind: whyCompleted, code: int32(st.Code)})
-	case task && st.Unknown && s.end == endNone:
+	case task && st.Unknown && (s.end == endNone || s.end == endSelf):
 		// It may have completed, and a task is never run twice by itself.
 		m.final(s, phaseFailed, because(Reason{kind: whyUntold}, how))
 	case r.Policy == spec.RestartNever:

@@ -297,6 +297,19 @@ func (e *env) event(line string) Event {
 		return SpawnFailed{Ref: e.ref(arg(1)), Step: "clone", Code: 1, Again: true, Cause: strings.Join(w[2:], " ")}
 	case "ready":
 		return Ready{Ref: e.ref(arg(1))}
+	case "reloading": // reloading web/0 [1s: so long ago]
+		at := e.now
+		if arg(2) != "" {
+			at = at.Add(-parseDuration(e.t, arg(2)))
+		}
+		return Reloading{Ref: e.ref(arg(1)), At: at}
+	case "leaving":
+		return Leaving{Ref: e.ref(arg(1))}
+	case "more-time": // more-time web/0 1m
+		return MoreTime{Ref: e.ref(arg(1)), By: parseDuration(e.t, arg(2))}
+	case "main":
+		e.pid++
+		return MainChanged{Ref: e.ref(arg(1)), PID: e.pid}
 	case "exited": // exited web/0 1 | SIGKILL [left] [core] [oom]
 		x := Exited{Ref: e.ref(arg(1)), Empty: true}
 		if code, err := strconv.Atoi(arg(2)); err == nil {
@@ -411,6 +424,14 @@ func parseInt(t testing.TB, s string) int {
 		t.Fatal(err)
 	}
 	return n
+}
+
+func parseDuration(t testing.TB, s string) time.Duration {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 func cause(word string) Cause {

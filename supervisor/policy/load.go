@@ -83,6 +83,7 @@ func (m *Machine) specChanged(e SpecChanged) {
 		}
 		m.markDirty(v)
 	}
+	m.outgrew()
 	m.restoreInmates()
 	m.past.Slots = nil // restored; a slot that a scale makes later is a new one
 }
@@ -153,6 +154,25 @@ func (m *Machine) lingering() {
 				spec: sp, revision: 1, level: levelPending, removed: true, floor: m.floors[sp.Name],
 			})
 			m.removing++
+		}
+	}
+}
+
+// outgrew notes, for what was found as an earlier revision, what that may need: as
+// the specification before said.
+func (m *Machine) outgrew() {
+	if m.past.Before == nil {
+		return
+	}
+	for _, sp := range m.past.Before.Services {
+		v := m.byName[sp.Name]
+		if v == nil || !v.outgrown() {
+			continue
+		}
+		for _, n := range sp.Needs {
+			if o := m.named(n, true); o != nil && !slices.Contains(v.needs, o) {
+				v.formerly = append(v.formerly, o)
+			}
 		}
 	}
 	m.past.Before = nil

@@ -117,6 +117,10 @@ type service struct {
 	needers, laters []*service // the same edges, the other way
 	below           [2][]*service
 
+	// formerly is what incarnations of an earlier revision may need, which their
+	// service no longer does.
+	formerly []*service
+
 	// Sums over slots.
 	standing [numStandings]int // with index < instances
 	occupied int               // something lives in them
@@ -189,6 +193,9 @@ type slot struct {
 	readyAt   Time
 	hook      uint64 // token of the stop hook in flight
 	reload    uint64 // token of the reload hook in flight
+	reloading reloading
+	askedAt   Time // of reloadAsked
+	longer    Time // MoreTime: the deadline of its start is not before it
 
 	// What is next, once nothing of it lives.
 	next   phase
@@ -298,6 +305,14 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 		m.answer(e.Ref, t, input{text: e.Cause, status: Status{Code: e.Code}})
 	case Ready:
 		m.answer(e.Ref, onReady, input{})
+	case Reloading:
+		m.answer(e.Ref, onReloading, input{at: e.At})
+	case Leaving:
+		m.answer(e.Ref, onLeaving, input{})
+	case MoreTime:
+		m.answer(e.Ref, onMoreTime, input{at: m.now.Add(min(max(e.By, 0), MaxMoreTime))})
+	case MainChanged:
+		m.answer(e.Ref, onMainChanged, input{pid: e.PID, start: e.Start})
 	case Exited:
 		m.answer(e.Ref, onExited, input{status: e.Status, empty: e.Empty})
 	case Emptied:

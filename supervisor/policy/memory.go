@@ -28,8 +28,8 @@ type SlotMemory struct {
 	PID                int
 	Start              uint64 // the driver's: see Spawned
 	StartedAt, ReadyAt Time
-	Deadline           Time   // of spawning, stopping, killing and clearing; the end of time: none
-	End                string // why it is being ended: "" (it is not), stop, timeout, check, memory
+	Deadline           Time   // of spawning, stopping, killing and clearing, and of starting where it asked for more time; the end of time: none
+	End                string // why it is being ended: "" (it is not), stop, timeout, check, memory, self
 	Hook               bool   // stopping: the stop command had not been answered
 	Answered           bool   // Spawn was
 	Early              bool   // spawning: it has said that it is ready
@@ -274,7 +274,7 @@ func (w *SlotMemory) set(key, value string) (err error) {
 	case "by":
 		w.Deadline, err = parseTime(value)
 	case "end":
-		w.End, err = oneOf(value, "stop", "timeout", "check", "memory")
+		w.End, err = oneOf(value, "stop", "timeout", "check", "memory", "self")
 	case "turn":
 		w.Turn, err = oneOf(value, "planned", "act", "faltered")
 	case "next":

@@ -42,6 +42,7 @@ const (
 	endTimeout        // it was not ready in time: a failed start
 	endCheck          // a check has failed
 	endMemory         // it uses too much memory, or leaks
+	endSelf           // it says that it ends: nobody asked for it
 )
 
 // trigger is what can happen to a slot from outside.
@@ -59,13 +60,17 @@ const (
 	onFrozen
 	onFreezeFailed
 	onThawed
+	onReloading
+	onLeaving
+	onMoreTime
+	onMainChanged
 	numTriggers
 )
 
 func (t trigger) String() string {
 	return [...]string{
 		"spawned", "spawn failed", "spawn again", "ready", "exited", "emptied", "hook done", "timer",
-		"frozen", "freeze failed", "thawed",
+		"frozen", "freeze failed", "thawed", "reloading", "leaving", "more time", "main changed",
 	}[t]
 }
 
@@ -77,6 +82,7 @@ type input struct {
 	status Status
 	empty  bool
 	memory uint64
+	at     Time
 }
 
 // entry says what a trigger does in a phase: do, or nothing, and then why.
@@ -90,13 +96,15 @@ const (
 	notInFlight = "nothing of this incarnation lives: a late or doubled answer"
 	doubled     = "the spawn was already answered"
 	tooLate     = "it is being ended: whether it is ready no longer matters"
-	twice       = "it is ready already"
 	notReaped   = "the main process has already ended"
 	notAsked    = "no kill was asked for this incarnation, so nothing can be empty yet"
 	noHook      = "the hook ran for nothing: there is no process left to signal, or it was killed"
 	noDeadline  = "this phase has no deadline"
 	noFreeze    = "no freeze is in progress: a late or doubled answer"
 	noInmate    = "it is not in quarantine: a late or doubled answer"
+	notUp       = "only what is up reloads, or leaves; what is being ended, is"
+	noLimit     = "no time is running that it could ask more of"
+	noMain      = "the main process has ended, or is not known yet"
 )
 
 // transition is the whole table: every trigger in every phase.
@@ -108,6 +116,8 @@ func transition(p phase, t trigger) entry {
 		return entry{ignored: noInmate}
 	case p != phaseFreezing && (t == onFrozen || t == onFreezeFailed):
 		return entry{ignored: noFreeze}
+	case t >= onReloading:
+		return said(p, t)
 	}
 	switch p {
 	case phaseDown, phaseCompleted, phaseFailed:
@@ -159,7 +169,7 @@ func transition(p phase, t trigger) entry {
 		case onSpawned, onSpawnFailed, onSpawnAgain:
 			return entry{ignored: doubled}
 		case onReady:
-			return entry{ignored: twice}
+			return entry{do: (*Machine).readyAgain}
 		case onExited:
 			return entry{do: (*Machine).mainExited}
 		case onEmptied:
@@ -241,6 +251,27 @@ func transition(p phase, t trigger) entry {
 	return entry{}
 }
 
+// said is the part of the table about what an incarnation says of itself.
+func said(p phase, t trigger) entry {
+	switch {
+	case t == onReloading && p == phaseReady:
+		return entry{do: (*Machine).reloadBegun}
+	case t == onLeaving && (p == phaseStarting || p == phaseReady):
+		return entry{do: (*Machine).leave}
+	case t == onReloading || t == onLeaving:
+		return entry{ignored: notUp}
+	case t == onMoreTime && (p == phaseSpawning || p == phaseStarting):
+		return entry{do: (*Machine).startLonger}
+	case t == onMoreTime && p == phaseStopping:
+		return entry{do: (*Machine).stopLonger}
+	case t == onMoreTime:
+		return entry{ignored: noLimit}
+	case p == phaseStarting || p == phaseReady || p == phaseStopping || p == phaseKilling || p == phaseStuck || p == phaseFreezing:
+		return entry{do: (*Machine).mainChanged}
+	}
+	return entry{ignored: noMain}
+}
+
 func (m *Machine) dispatch(s *slot, t trigger, in input) {
 	if do := transition(s.phase, t).do; do != nil {
 		do(m, s, in)
@@ -266,7 +297,7 @@ func (m *Machine) fire(s *slot, t timer) {
 	case timerRecycle:
 		m.recycle(s)
 	case timerReload:
-		m.reloadDone(s, false, "its answer did not come in time")
+		m.reloadLate(s)
 	case timerInmates:
 		m.inmatesDue(s)
 	}

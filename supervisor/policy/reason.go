@@ -95,6 +95,7 @@ const (
 	whyTooBig      // bytes
 	whyWasEnding   // -
 	whyInmateStuck // name: its id; delay
+	whyLeaving     // -
 	numReasons
 )
 
@@ -164,6 +165,9 @@ func (r Reason) String() string {
 	case whyUpdated:
 		return "all of it runs revision " + itoa(r.code)
 	case whyRemoved:
+		if r.name != "" {
+			return "no longer in the specification; it goes on while " + r.name + " runs as an earlier revision, which needs it"
+		}
 		return "no longer in the specification"
 	case whyStopped:
 		if r.name == "" {
@@ -238,6 +242,8 @@ func (r Reason) String() string {
 		return "killed: frozen instances held " + strconv.FormatUint(r.bytes>>20, 10) + " MiB (isolate.memory_max_total), and this was the oldest"
 	case whyWasEnding:
 		return "killed: an earlier supervisor had begun to end it"
+	case whyLeaving:
+		return "it said itself that it is stopping"
 	case whyInmateStuck:
 		return r.name + ": something of it still lives " + words(r.delay) + " after SIGKILL"
 	}

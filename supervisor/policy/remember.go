@@ -100,6 +100,10 @@ func (s *slot) memory() SlotMemory {
 		switch s.phase {
 		case phaseSpawning, phaseStopping, phaseKilling, phaseClearing, phaseFreezing:
 			w.Deadline = s.timers[timerPhase]
+		case phaseStarting:
+			if s.longer > 0 {
+				w.Deadline = s.longer
+			}
 		}
 		w.Hook = s.phase == phaseStopping && s.hook != 0
 		if next = s.next; s.exited {
@@ -124,7 +128,9 @@ func (w *SlotMemory) Loops() bool {
 	return w.Held || gaveUp && (w.Why == whyCrashLoop.word() || w.Why == whyNoStart.word() || w.Why == whyFatal.word())
 }
 
-func (e ending) String() string { return [...]string{"", "stop", "timeout", "check", "memory"}[e] }
+func (e ending) String() string {
+	return [...]string{"", "stop", "timeout", "check", "memory", "self"}[e]
+}
 
 // word is the word for why a slot has failed, or waits, as a SlotMemory keeps it.
 func (k reasonKind) word() string {
@@ -219,6 +225,8 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 		s.end, s.endWhy = endCheck, Reason{kind: whyJudged}
 	case endMemory.String():
 		s.end, s.endWhy = endMemory, Reason{kind: whyJudged}
+	case endSelf.String():
+		s.end, s.endWhy = endSelf, Reason{kind: whyLeaving}
 	}
 	switch s.phase {
 	case phaseSpawning:
@@ -235,6 +243,9 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 		if sp.Ready == nil || sp.Type == spec.TypeTask {
 			m.becomeReady(s, input{}) // it need not say so any more
 			return
+		}
+		if w.Deadline != never {
+			s.longer = min(w.Deadline, m.now.Add(sp.StartTimeout))
 		}
 		m.armStarting(s)
 		m.beginChecks(s)

@@ -111,7 +111,7 @@ func (m *Machine) commandReload(v *service, c Command) {
 	v.each(c.Instance, func(s *slot) {
 		if s.phase == phaseReady {
 			ready++
-			busy += delta(false, s.reload != 0)
+			busy += delta(false, s.reload != 0 || s.reloading == reloadAsked)
 		}
 	})
 	if ready == 0 || busy > 0 {
@@ -127,9 +127,18 @@ func (m *Machine) commandReload(v *service, c Command) {
 		if s.phase != phaseReady {
 			return
 		}
+		notifies := v.spec.Ready != nil && v.spec.Ready.Notify != ""
 		if r.Command == "" {
 			m.act(Action{Kind: ActSignal, Ref: s.ref, Signal: r.Signal})
+			if notifies {
+				s.reloading, s.askedAt = reloadAsked, m.now
+				m.arm(s, timerReload, ReloadPatience)
+				o.pending++
+			}
 			return
+		}
+		if notifies {
+			s.reloading, s.askedAt = reloadAsked, m.now
 		}
 		s.reload = m.token(s)
 		timeout := m.reloadTimeout(v)
@@ -141,7 +150,6 @@ func (m *Machine) commandReload(v *service, c Command) {
 	o.cursor = ready
 }
 
-// reloadDone: the reload hook of s has ended.
 // reloadTimeout bounds a reload command as a start is bounded: systemd does the
 // same, and the language has no word of its own for it.
 func (m *Machine) reloadTimeout(v *service) time.Duration {
@@ -151,14 +159,28 @@ func (m *Machine) reloadTimeout(v *service) time.Duration {
 	return m.cfg.KillPatience
 }
 
-func (m *Machine) reloadDone(s *slot, ok bool, cause string) {
+// hookReloaded: the reload hook of s has ended. Where it said meanwhile that it
+// reloads, that is waited for as well.
+func (m *Machine) hookReloaded(s *slot, ok bool, cause string) {
 	s.reload = 0
+	if ok && s.reloading == reloadBegan {
+		m.arm(s, timerReload, m.reloadTimeout(s.svc))
+		return
+	}
+	if s.reloading == reloadAsked {
+		s.reloading = reloadNone
+	}
+	m.reloadDone(s, ok, cause)
+}
+
+// reloadDone: that s was told to reload is over, for whoever waits for it.
+func (m *Machine) reloadDone(s *slot, ok bool, cause string) {
 	m.disarm(s, timerReload)
 	for _, o := range s.svc.ops {
 		if o.verb == VerbReload && o.covers(s.index) {
 			o.pending--
 			if !ok && o.failed == "" {
-				o.failed = s.name + ": the reload command failed: " + cause
+				o.failed = s.name + ": " + cause
 			}
 		}
 	}

@@ -20,8 +20,9 @@ func (m *Machine) start(s *slot) {
 		s.auto = false
 		s.restarts++
 	}
-	s.startedAt, s.readyAt = 0, 0
+	s.startedAt, s.readyAt, s.longer = 0, 0, 0
 	s.hook = 0
+	s.reloading = reloadNone
 	s.unhealthy, s.judged, s.dump = false, false, false
 	s.checks, s.ill = s.checks[:0], 0
 	s.told, s.alert = 0, Reason{}
@@ -73,7 +74,7 @@ func (m *Machine) armStarting(s *slot) {
 	sp := s.svc.spec
 	at := never
 	if sp.StartTimeout > 0 {
-		at = s.startedAt.Add(sp.StartTimeout)
+		at = max(s.startedAt.Add(sp.StartTimeout), s.longer)
 	}
 	if sp.Ready.Delay > 0 {
 		at = min(at, s.startedAt.Add(sp.Ready.Delay))

@@ -69,6 +69,7 @@ func (m *Machine) unready(s *slot) {
 	m.disarm(s, timerRecycle)
 	m.endChecks(s)
 	m.dropAct(s)
+	m.reloadCut(s)
 }
 
 // stopTimeout: it did not end in time.
@@ -257,6 +258,6 @@ func (m *Machine) hookDone(e HookDone) {
 	case s.hook:
 		m.dispatch(s, onHookDone, input{})
 	case s.reload:
-		m.reloadDone(s, e.OK, e.Cause)
+		m.hookReloaded(s, e.OK, "the reload command failed: "+e.Cause)
 	}
 }

@@ -30,6 +30,11 @@ type Command struct {
 	// follow, and LISTEN_PID with its own pid, which nobody knows before. Env
 	// holds the other variables of sd_listen_fds(3), and no LISTEN_PID.
 	Listen []int
+	// Watchdog adds WATCHDOG_PID, with its own pid.
+	Watchdog bool
+
+	// ReadyAs is the number that the descriptor Ready gets; 0: there is none.
+	Ready, ReadyAs int
 
 	Stdout, Stderr int // descriptors that become 1 and 2; -1: /dev/null
 	CgroupFD       int // folder of the cgroup to be born in; -1: ours
@@ -37,5 +42,5 @@ type Command struct {
 
 // needsShim says whether one clone is not enough.
 func (c *Command) needsShim() bool {
-	return c.Umask != nil || c.Nice != nil || c.OOMScoreAdj != nil || len(c.Rlimits) > 0 || len(c.Listen) > 0
+	return c.Umask != nil || c.Nice != nil || c.OOMScoreAdj != nil || len(c.Rlimits) > 0 || len(c.Listen) > 0 || c.Watchdog
 }

@@ -2,6 +2,7 @@ package proc
 
 import (
 	"errors"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,7 @@ const (
 	StepExec        = "exec"          //
 	StepListen      = "listen"        // Path: the address, or how many sockets
 	StepLog         = "log"           // the pipe that its output goes to
+	StepNotify      = "notify"        // what it says ready on: Path, where it is a socket
 	StepPrepare     = "prepare"       // evaluating what to start
 )
 
@@ -82,6 +84,8 @@ func (e *Error) act() string {
 		return "listen on " + e.Path
 	case StepLog:
 		return "capture its output"
+	case StepNotify:
+		return strings.TrimSpace("make what it says ready on " + e.Path)
 	case StepPrepare:
 		return "prepare what to start"
 	}

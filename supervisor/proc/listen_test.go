@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -94,5 +95,38 @@ func TestListenFailures(t *testing.T) {
 	c.Listen = fds
 	if e := failure(&Spawner{null: -1}, c); e.Step != StepShim || e.Err != unix.ENOENT {
 		t.Errorf("no shim: %v", e)
+	}
+}
+
+// TestReadyDescriptor: it has the number that was asked for, beside sockets and
+// without, and nothing else is open.
+func TestReadyDescriptor(t *testing.T) {
+	s := spawner(t)
+	for _, as := range []struct{ sockets, ready int }{{0, 3}, {0, 9}, {0, 1000}, {1, 4}, {1, 5}, {2, 5}, {2, 6}, {3, 6}, {7, 200}} {
+		fds, _ := sockets(t, as.sockets)
+		r, w, err := ReadyPipe(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(w))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := command()
+		c.Listen, c.Ready, c.ReadyAs, c.Watchdog = fds, w, as.ready, as.sockets == 2
+		report := runReport(t, s, c)
+		closeAll(r, w)
+		if got := report.FDs[strconv.Itoa(as.ready)]; got != name || len(report.FDs) != 3+as.sockets+1 {
+			t.Errorf("%+v: descriptors %v, want %s", as, report.FDs, name)
+		}
+		if got := slices.Contains(report.Env, "WATCHDOG_PID="+strconv.Itoa(report.PID)); got != c.Watchdog {
+			t.Errorf("%+v: environment %q", as, report.Env)
+		}
+	}
+	fds, _ := sockets(t, 2)
+	c := command()
+	c.Listen, c.Ready, c.ReadyAs = fds, fds[0], 4
+	if _, _, err := s.Start(c); err == nil || !strings.Contains(err.Error(), "descriptor 4: it is one of those that the 2 sockets get") {
+		t.Errorf("one of the sockets': %v", err)
 	}
 }

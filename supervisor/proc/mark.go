@@ -54,6 +54,14 @@ func FindMarked(prefix string) ([]Marked, error) {
 	return found, nil
 }
 
+// MarkOf is the mark of a process, as FindMarked sees it; "": it has none, or we
+// may not see it.
+func MarkOf(pid int) string {
+	var r markReader
+	mark, _ := r.mark(pid)
+	return mark
+}
+
 // allPIDs lists /proc.
 func allPIDs() ([]int, error) {
 	d, err := os.Open("/proc")

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"errors"
 	"os"
 	"time"
 
@@ -45,6 +46,24 @@ func Suspended() time.Duration {
 		panic("clock_gettime(CLOCK_BOOTTIME): " + err.Error()) // as in Monotonic
 	}
 	return time.Duration(ts.Nano() - Monotonic())
+}
+
+// ReadyPipe is a pipe that a process says ready on: r does not block, w belongs
+// to whom the process will be.
+func ReadyPipe(c *Credential) (r, w int, err error) {
+	if r, w, err = OutputPipe(c); err == nil {
+		if err = unix.SetNonblock(r, true); err != nil {
+			closeAll(r, w)
+		}
+	}
+	if err != nil {
+		var e *Error
+		if errors.As(err, &e) {
+			err = e.Err
+		}
+		return -1, -1, &Error{Step: StepNotify, Err: err}
+	}
+	return r, w, nil
 }
 
 // Close closes a descriptor. Linux releases it whatever close(2) says, and for

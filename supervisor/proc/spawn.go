@@ -111,10 +111,17 @@ func (s *Spawner) Start(c *Command) (pid int, confirm func() error, err error) {
 	if c.CgroupFD >= 0 {
 		sys.UseCgroupFD, sys.CgroupFD = true, c.CgroupFD
 	}
+	files := []uintptr{uintptr(s.null), s.file(c.Stdout), s.file(c.Stderr)}
+	if c.ReadyAs != 0 {
+		for len(files) < c.ReadyAs {
+			files = append(files, ^uintptr(0)) // closed
+		}
+		files = append(files, uintptr(c.Ready))
+	}
 	pid, err = syscall.ForkExec(path, c.Argv, &syscall.ProcAttr{
 		Dir:   c.Dir,
 		Env:   c.Env,
-		Files: []uintptr{uintptr(s.null), s.file(c.Stdout), s.file(c.Stderr)},
+		Files: files,
 		Sys:   sys,
 	})
 	if err != nil {

@@ -45,7 +45,7 @@ func rlimitNames() [16]string {
 func (s *Spawner) settings(c *Command, path string) ([]byte, error) {
 	set := shim.Settings{
 		Umask: c.Umask, Nice: c.Nice, OOMScoreAdj: c.OOMScoreAdj,
-		Listen: len(c.Listen), Dir: c.Dir, Path: path, Argv: c.Argv, Env: c.Env,
+		Listen: len(c.Listen), Ready: c.ReadyAs, Watchdog: c.Watchdog, Dir: c.Dir, Path: path, Argv: c.Argv, Env: c.Env,
 	}
 	if cred := s.change(c); cred != nil {
 		set.Credential = &shim.Credential{UID: cred.UID, GID: cred.GID, Groups: cred.Groups}
@@ -76,6 +76,8 @@ func (c *Command) badSetting() error {
 	switch {
 	case len(c.Listen) > shim.MaxListen:
 		return &Error{Step: StepListen, Path: strconv.Itoa(len(c.Listen)) + " sockets", Why: "a service can be given " + strconv.Itoa(shim.MaxListen) + " at most", Err: unix.EINVAL}
+	case c.ReadyAs != 0 && (c.ReadyAs < shim.SettingsFD+len(c.Listen) || c.ReadyAs > shim.MaxReady):
+		return &Error{Step: StepListen, Path: "descriptor " + strconv.Itoa(c.ReadyAs), Why: "it is one of those that the " + strconv.Itoa(len(c.Listen)) + " sockets get, or above " + strconv.Itoa(shim.MaxReady) + ": let ready.fd be another", Err: unix.EINVAL}
 	case c.Umask != nil && *c.Umask > 0o777:
 		return &Error{Step: StepUmask, Path: strconv.FormatUint(uint64(*c.Umask), 8), Why: "it is above 0777", Err: unix.EINVAL}
 	case c.Nice != nil && (*c.Nice < -20 || *c.Nice > 19):
@@ -89,7 +91,7 @@ func (c *Command) badSetting() error {
 // startShim starts c through nines-exec.
 func (s *Spawner) startShim(c *Command, path string) (pid int, confirm func() error, err error) {
 	if s.shim == "" {
-		return 0, nil, &Error{Step: StepShim, Path: "nines-exec", Why: "umask, rlimits, nice, oom_score_adj and listen need it, and it was not found beside nines", Err: unix.ENOENT}
+		return 0, nil, &Error{Step: StepShim, Path: "nines-exec", Why: "umask, rlimits, nice, oom_score_adj, listen and heartbeat need it, and it was not found beside nines", Err: unix.ENOENT}
 	}
 	b, err := s.settings(c, path)
 	if err != nil {
@@ -118,6 +120,9 @@ func (s *Spawner) startShim(c *Command, path string) (pid int, confirm func() er
 	files := []uintptr{uintptr(s.null), s.file(c.Stdout), s.file(c.Stderr), uintptr(mem), uintptr(status[1])}
 	for _, fd := range c.Listen {
 		files = append(files, uintptr(fd))
+	}
+	if c.ReadyAs != 0 {
+		files = append(files, uintptr(c.Ready))
 	}
 	pid, err = syscall.ForkExec(s.shim, []string{s.shim}, &syscall.ProcAttr{
 		// For the shim's own runtime; the service never sees them. It lives for

@@ -39,9 +39,9 @@ func ReadFile(path string) (Header, error) {
 	return Read(f, fi.Size())
 }
 
-// Read reads the header of a program, all of whose parts must be within size. It
-// looks at what the kernel looks at, and at where the section headers end, which is
-// where most programs do: what packers have made of sections otherwise is theirs.
+// Read reads the header of a program, all of whose parts must be within size: what
+// the kernel looks at, and the sections. A file whose last part is debug
+// information runs without it, but one that lacks it has not been copied whole.
 func Read(r io.ReaderAt, size int64) (Header, error) {
 	var h Header
 	b := make([]byte, 64)
@@ -86,6 +86,11 @@ func Read(r io.ReaderAt, size int64) (Header, error) {
 	if !within(phoff, uint64(phentsize)*uint64(phnum), size) || shoff != 0 && !within(shoff, uint64(shentsize)*uint64(shnum), size) {
 		return h, ErrCutOff
 	}
+	if shoff != 0 && (wide && shentsize == 64 || !wide && shentsize == 40) {
+		if err := sections(r, shoff, int(shentsize)*int(shnum), wide, o, size); err != nil {
+			return h, err
+		}
+	}
 	table := make([]byte, int(phentsize)*int(phnum))
 	if n, err := r.ReadAt(table, int64(phoff)); n < len(table) {
 		return h, err
@@ -111,6 +116,32 @@ func Read(r io.ReaderAt, size int64) (Header, error) {
 		}
 	}
 	return h, nil
+}
+
+// sections looks whether each section that takes room in the file is within it.
+// The table has n bytes, 4 MiB at most.
+func sections(r io.ReaderAt, off uint64, n int, wide bool, o binary.ByteOrder, size int64) error {
+	table := make([]byte, n)
+	if got, err := r.ReadAt(table, int64(off)); got < n {
+		return err
+	}
+	entry := 40
+	if wide {
+		entry = 64
+	}
+	for ; len(table) > 0; table = table[entry:] {
+		if t := elf.SectionType(o.Uint32(table[4:])); t == elf.SHT_NULL || t == elf.SHT_NOBITS {
+			continue
+		}
+		off, n := uint64(o.Uint32(table[16:])), uint64(o.Uint32(table[20:]))
+		if wide {
+			off, n = o.Uint64(table[24:]), o.Uint64(table[32:])
+		}
+		if !within(off, n, size) {
+			return ErrCutOff
+		}
+	}
+	return nil
 }
 
 func name(r io.ReaderAt, off, n uint64) (string, error) {

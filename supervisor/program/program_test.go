@@ -70,6 +70,12 @@ func TestCheck(t *testing.T) {
 	binary.LittleEndian.PutUint64(sections[40:], uint64(len(whole)))
 	binary.LittleEndian.PutUint16(sections[58:], 64)
 	binary.LittleEndian.PutUint16(sections[60:], 1)
+	debug := append(bytes.Clone(sections), make([]byte, 64+50)...) // one section of 50 bytes at the end
+	binary.LittleEndian.PutUint32(debug[len(whole)+4:], uint32(elf.SHT_PROGBITS))
+	binary.LittleEndian.PutUint64(debug[len(whole)+24:], uint64(len(whole)+64))
+	binary.LittleEndian.PutUint64(debug[len(whole)+32:], 50)
+	empty := bytes.Clone(debug)
+	binary.LittleEndian.PutUint32(empty[len(whole)+4:], uint32(elf.SHT_NOBITS))
 	headers := bytes.Clone(whole)
 	binary.LittleEndian.PutUint16(headers[56:], 60000)
 	for _, tc := range []struct {
@@ -89,6 +95,9 @@ func TestCheck(t *testing.T) {
 		{"cut in the table", whole[:100], 0o755, "it is cut off", ErrCutOff},
 		{"sections cut off", sections, 0o755, "it is cut off", ErrCutOff},
 		{"sections there", append(bytes.Clone(sections), make([]byte, 64)...), 0o755, "", nil},
+		{"a section there", debug, 0o755, "", nil},
+		{"a section cut off", debug[:len(debug)-1], 0o755, "it is cut off", ErrCutOff},
+		{"a section without content", empty[:len(empty)-1], 0o755, "", nil},
 		{"arm", program(elf.EM_AARCH64, true, binary.LittleEndian, ""), 0o755, "it is for aarch64, this machine is x86_64", ErrMachine},
 		{"s390", program(elf.EM_S390, true, binary.BigEndian, ""), 0o755, "it is for s390x, this machine is x86_64", ErrMachine},
 		{"mips", program(elf.EM_MIPS, false, binary.BigEndian, ""), 0o755, "it is for EM_MIPS ELFCLASS32, this", ErrMachine},

@@ -278,6 +278,7 @@ func (k *checker) spawn(ref policy.Ref, out *policy.Output) {
 	}
 	inc := &incarnation{ref: ref, svc: sl.svc, slot: sl, asked: now, step: k.w.steps, pid: 100 + len(k.w.order), rev: string(sl.svc.spec.Process.Command)}
 	inc.plan = k.w.plan(inc)
+	inc.told.needs = sl.svc.spec.Needs
 	sl.delayed = false
 	if sl.restart { // it may have lifted this slot
 		sl.pardon(now)
@@ -391,6 +392,9 @@ func (k *checker) turn(inc *incarnation) {
 		}
 		rel = 1
 	case s.removed:
+		if o := k.heldBy(s); o != nil {
+			k.fail("order", "%s is ended, but %s, which was started when it needed it, lives", inc.name(), o.name())
+		}
 		rel = 1
 	case inc.slot.index >= s.instances:
 		return // a single instance takes nobody with it

@@ -53,6 +53,19 @@ func (w *world) reload(past policy.Past) {
 			w.unplaced(s)
 		}
 	}
+	for _, s := range w.check.services {
+		for _, sl := range s.slots {
+			if sl.cur == nil || !sl.cur.outdated() {
+				continue
+			}
+			sl.cur.told.needs = nil // nobody knows, beyond what ran before
+			if past.Before != nil {
+				if was := past.Before.Service(s.spec.Name); was != nil {
+					sl.cur.told.needs = was.Needs
+				}
+			}
+		}
+	}
 	w.step(ev)
 	for _, id := range w.m.Unknown() {
 		delete(w.journal.slots, id)
@@ -132,6 +145,11 @@ func (k *checker) change(s *service, v *spec.Service) {
 	s.started = s.started && !v.Enabled
 	k.grow(s, v.Instances)
 	s.instances = v.Instances
+	for _, sl := range s.slots {
+		if sl.cur != nil && !sl.cur.outdated() {
+			sl.cur.told.needs = v.Needs
+		}
+	}
 	for i, sl := range s.slots[:s.instances] {
 		switch {
 		case i >= old:
@@ -194,6 +212,33 @@ func (k *checker) regroup(groups []spec.Group) {
 
 // outdated says whether inc is of another revision than its service is to run.
 func (inc *incarnation) outdated() bool { return inc.rev != string(inc.svc.spec.Process.Command) }
+
+// heldBy is an incarnation of another revision that may need s, or nil: s was removed,
+// and may not end before it.
+func (k *checker) heldBy(s *service) *incarnation {
+	for _, o := range k.services {
+		for _, sl := range o.slots {
+			if sl.lives() && sl.cur.outdated() && slices.Contains(sl.cur.told.needs, s.spec.Name) && o != s {
+				return sl.cur
+			}
+		}
+	}
+	return nil
+}
+
+// held says whether it is right that s, which was removed, goes on: for another
+// revision of what needed it, or for what needs it and is held itself.
+func (k *checker) held(s *service) bool {
+	if k.heldBy(s) != nil {
+		return true
+	}
+	for _, o := range k.services {
+		if o.removed && o.below[1][s] && !o.quiet(k.w.now) && k.heldBy(o) != nil {
+			return true
+		}
+	}
+	return false
+}
 
 // rolled checks that inc may be replaced by one of the revision that is to run.
 func (k *checker) rolled(inc *incarnation) {

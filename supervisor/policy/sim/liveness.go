@@ -212,7 +212,7 @@ func (k *checker) unsettledSlot() *slot {
 			lives := sl.lives()
 			switch {
 			case !sl.wanted() || sl.outcome != none:
-				if lives {
+				if lives && !(s.removed && k.held(s)) {
 					return sl
 				}
 			case sl.old() && sl.svc.group.on, k.overlooked(sl), k.unrolled(sl):

@@ -184,6 +184,7 @@ type told struct {
 	ask       ask
 	killed    bool
 	killedAt  policy.Time // the first ActKill
+	needs     []string    // what its service needed, when that was said last of its revision
 }
 
 // nominal is the delay after the n-th unrequested end, before jitter.

@@ -31,7 +31,7 @@ func Run() (status int) {
 		return say.fail(Failure{Step: StepSettings, Errno: err})
 	}
 	// First of all: a limit on descriptors is the service's.
-	if say, err = s.listen(say); err != 0 {
+	if say, err = s.descriptors(say); err != 0 {
 		return say.fail(Failure{Step: StepListen, Errno: err})
 	}
 	if f := s.apply(); f.Errno != 0 {
@@ -72,18 +72,35 @@ func (say speaker) fail(f Failure) int {
 	return exitNotExecutable
 }
 
-// listen moves the listening sockets from ListenFD to where sd_listen_fds(3)
-// looks for them, and adds LISTEN_PID: our pid is the service's. The status
-// socket, which is in their way, moves behind them.
-func (s *Settings) listen(say speaker) (speaker, syscall.Errno) {
-	if s.Listen == 0 {
+// descriptors moves the listening sockets from ListenFD to where sd_listen_fds(3)
+// looks for them, and what is behind them to where the service says ready, and
+// adds the variables that hold our pid, which is the service's. The status socket,
+// which is in their way, moves behind them all.
+func (s *Settings) descriptors(say speaker) (speaker, syscall.Errno) {
+	if s.Watchdog {
+		s.Env = append(s.Env, "WATCHDOG_PID="+strconv.Itoa(unix.Getpid()))
+	}
+	if s.Listen == 0 && s.Ready == 0 {
 		return say, 0
 	}
-	moved, err := unix.FcntlInt(uintptr(say), unix.F_DUPFD_CLOEXEC, ListenFD+s.Listen)
+	behind := max(ListenFD+s.Listen, s.Ready) + 1
+	moved, err := unix.FcntlInt(uintptr(say), unix.F_DUPFD_CLOEXEC, behind)
 	if err != nil {
 		return say, errno(err)
 	}
+	if err := unix.Close(int(say)); err != nil {
+		return say, errno(err)
+	}
 	say = speaker(moved)
+	ready := -1
+	if s.Ready != 0 {
+		if ready, err = unix.FcntlInt(uintptr(ListenFD+s.Listen), unix.F_DUPFD_CLOEXEC, behind); err != nil {
+			return say, errno(err)
+		}
+		if err := unix.Close(ListenFD + s.Listen); err != nil {
+			return say, errno(err)
+		}
+	}
 	// Ascending: what is overwritten was moved before, or is StatusFD's copy.
 	const passOn = 0 // not close-on-exec: the service is to have it
 	for i := range s.Listen {
@@ -91,12 +108,23 @@ func (s *Settings) listen(say speaker) (speaker, syscall.Errno) {
 			return say, errno(err)
 		}
 	}
-	for fd := SettingsFD + s.Listen; fd < ListenFD+s.Listen; fd++ {
+	// What was not overwritten above: the ones that came last.
+	for fd := max(ListenFD, SettingsFD+s.Listen); fd < ListenFD+s.Listen; fd++ {
 		if err := unix.Close(fd); err != nil {
 			return say, errno(err)
 		}
 	}
-	s.Env = append(s.Env, "LISTEN_PID="+strconv.Itoa(unix.Getpid()))
+	if s.Listen > 0 {
+		s.Env = append(s.Env, "LISTEN_PID="+strconv.Itoa(unix.Getpid()))
+	}
+	if ready >= 0 {
+		if err := unix.Dup3(ready, s.Ready, passOn); err != nil {
+			return say, errno(err)
+		}
+		if err := unix.Close(ready); err != nil {
+			return say, errno(err)
+		}
+	}
 	return say, 0
 }
 

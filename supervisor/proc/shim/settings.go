@@ -16,7 +16,12 @@ type Settings struct {
 	// Listen is how many listening sockets come behind StatusFD. They become 3
 	// and those that follow, and LISTEN_PID is added to Env, with the pid that
 	// the service has: the other variables of sd_listen_fds(3) are in Env.
-	Listen    int
+	Listen int
+	// Ready is the number that the descriptor behind those gets; 0: there is none.
+	// It is not below what the sockets get.
+	Ready int
+	// Watchdog adds WATCHDOG_PID to Env, with the pid that the service has.
+	Watchdog  bool
 	Dir       string // "": where we are
 	Path      string // what is executed; relative to Dir
 	Argv, Env []string
@@ -42,10 +47,12 @@ const (
 	maxResources = 16
 	// MaxListen is the most listening sockets that one service may be given.
 	MaxListen = 256
+	// MaxReady is the highest number of a descriptor to say ready on.
+	MaxReady = 1023
 )
 
 // magic ends in the version: another version is another magic.
-const magic = "NEX2"
+const magic = "NEX3"
 
 const (
 	hasCredential = 1 << iota
@@ -53,6 +60,8 @@ const (
 	hasNice
 	hasOOMScoreAdj
 	hasListen
+	hasReady
+	hasWatchdog
 	allFlags = 1<<iota - 1
 )
 
@@ -63,7 +72,7 @@ var ErrSettings = errors.New("not settings of this version of nines-exec")
 // storing: both ends come from one build.
 //
 //	magic  flags  uid gid groups…  umask  nice  oom_score_adj
-//	listen  (resource soft hard)…  dir  path  argv…  env…
+//	listen  ready  (resource soft hard)…  dir  path  argv…  env…
 //
 // Numbers are little endian, of 32 bits but for soft and hard; lists and
 // strings have their length in front.
@@ -106,6 +115,13 @@ func (s *Settings) Encode() ([]byte, error) {
 	if s.Listen != 0 {
 		flags |= hasListen
 		b = appendUint32(b, uint32(s.Listen))
+	}
+	if s.Ready != 0 {
+		flags |= hasReady
+		b = appendUint32(b, uint32(s.Ready))
+	}
+	if s.Watchdog {
+		flags |= hasWatchdog
 	}
 	b = appendUint32(b, uint32(len(s.Rlimits)))
 	for _, r := range s.Rlimits {
@@ -169,6 +185,12 @@ func Decode(b []byte) (*Settings, error) {
 		r.must(v >= 1 && v <= MaxListen)
 		s.Listen = int(v)
 	}
+	if flags&hasReady != 0 {
+		v := r.uint32()
+		r.must(v >= uint32(SettingsFD+s.Listen) && v <= MaxReady)
+		s.Ready = int(v)
+	}
+	s.Watchdog = flags&hasWatchdog != 0 && !r.bad
 	if n := r.count(20, maxResources); n > 0 {
 		s.Rlimits = make([]Rlimit, n)
 		for i := range s.Rlimits {

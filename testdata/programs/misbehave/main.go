@@ -61,6 +61,12 @@
 //	known FOLDER           goes on with a file, sockets, a mapping and a thread whose
 //	                       places are known, see known; it says "misbehave known
 //	                       PID", where it listens and where it is connected from
+//	notify STEP…           does these in order, then goes on: "KEY=VALUE|…" (sends
+//	                       that to $NOTIFY_SOCKET), child:FIELDS (by a process that
+//	                       has ended), to:SOCKET, wait:FILE, store:NAME:TEXT,
+//	                       store-pipe:NAME, stored:FILE, barrier, main, fd:N:TEXT,
+//	                       close:N, beat:EVERY, reload:FILE, term:FIELDS:FILE,
+//	                       flood:N:FIELDS, exit:CODE; see there
 //	report FILE [stay]     writes what it was started with (arguments,
 //	                       environment, descriptors, limits, ids, signals, …) to
 //	                       FILE as JSON, see Report; then exits 0, or goes on
@@ -120,6 +126,8 @@ func modes() map[string]func(args []string) {
 		"ask":         ask,
 		"report":      report,
 		"known":       known,
+		"notify":      notify,
+		".say":        func(args []string) { (&notifier{to: os.Getenv("NOTIFY_SOCKET")}).send(args[0]) },
 		".sleep":      func([]string) { forever() },
 		".daemon":     func([]string) { left(child(false, os.Environ(), ".sleep")) },
 		".bomb":       bomb,
