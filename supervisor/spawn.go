@@ -163,7 +163,7 @@ func (sp *spawner) carryOut(b *batch, slow *time.Timer) {
 		}
 	}
 	for _, r := range b.execs {
-		ls = append(ls, &launch{exec: r, name: r.name})
+		ls = append(ls, &launch{exec: r, name: r.name, ready: -1})
 		if len(ls) == spawnChunk {
 			flush()
 		}
