@@ -79,6 +79,8 @@ func (p *pull) supervisor(s *Supervisor) {
 			s.Cgroups = p.string()
 		case "warnings":
 			s.Warnings = list(p, s.Warnings, func(w *string) { *w = p.string() })
+		case "checks":
+			s.Checks = list(p, s.Checks, p.check)
 		default:
 			p.skip()
 		}

@@ -29,6 +29,7 @@ func appendSupervisor(b []byte, s *Supervisor) []byte {
 	b = appendInt(append(b, `,"restarts":`...), s.Restarts)
 	b = appendString(append(b, `,"cgroups":`...), s.Cgroups)
 	b = appendList(append(b, `,"warnings":`...), s.Warnings, func(b []byte, w *string) []byte { return appendString(b, *w) })
+	b = appendList(append(b, `,"checks":`...), s.Checks, appendCheck)
 	return append(b, '}')
 }
 

@@ -111,7 +111,7 @@ func moment() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 678_000_000, tim
 func sampleStatus(n int) *Status {
 	at := moment()
 	st := &Status{
-		Supervisor: Supervisor{Version: "1.2.3", PID: 7, KeeperPID: 1, StartedAt: at, Cgroups: "full", Warnings: []string{}},
+		Supervisor: Supervisor{Version: "1.2.3", PID: 7, KeeperPID: 1, StartedAt: at, Cgroups: "full", Warnings: []string{}, Checks: []Check{}},
 		Services:   []Service{},
 	}
 	for i := range n {

@@ -303,6 +303,7 @@ func TestJSONShape(t *testing.T) {
 	st := sampleStatus(1)
 	st.Services[0].Quarantine = []Quarantined{{}}
 	st.Services[0].Instances[0].Checks = []Check{{}}
+	st.Supervisor.Checks = []Check{{}}
 	var got map[string]any
 	if err := json.Unmarshal(appendStatus(nil, st), &got); err != nil {
 		t.Fatal(err)
@@ -312,7 +313,7 @@ func TestJSONShape(t *testing.T) {
 		`"memory_bytes":0,"next_start_at":null,"pid":0,"ready_at":"","reason":"","restarts":0,"revision":0,"role":"","started_at":"","state":"","status":""}],` +
 		`"instances_desired":0,"mode":"","name":"","quarantine":[{"expires_at":"","id":"","instance":"","memory_bytes":0,"pid":0,"reason":"","service":"","since":"","state":""}],` +
 		`"reason":"","revision":0,"state":"","type":"","update":{"from":0,"state":"","to":0}}],` +
-		`"supervisor":{"cgroups":"","keeper_pid":0,"pid":0,"restarts":0,"started_at":"","version":"","warnings":[]}}`
+		`"supervisor":{"cgroups":"","checks":[{"name":"","output":"","state":""}],"keeper_pid":0,"pid":0,"restarts":0,"started_at":"","version":"","warnings":[]}}`
 	b, err := json.Marshal(blank(got))
 	if err != nil {
 		t.Fatal(err)

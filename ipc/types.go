@@ -24,6 +24,7 @@ type Supervisor struct {
 	Restarts  int       `json:"restarts"`
 	Cgroups   string    `json:"cgroups"` // full, core, none
 	Warnings  []string  `json:"warnings"`
+	Checks    []Check   `json:"checks"` // of the machine
 }
 
 // Service is one service. States: running, degraded, down, stopped, completed,
@@ -82,7 +83,8 @@ type LastExit struct {
 	At     time.Time `json:"at"`
 }
 
-// Check is the state of one check of an instance.
+// Check is the state of one check of an instance, or of the machine. States:
+// passing, failing, unknown.
 type Check struct {
 	Name   string `json:"name"`
 	State  string `json:"state"`

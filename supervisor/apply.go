@@ -77,6 +77,7 @@ func (s *Supervisor) apply(id policy.Request, c Change) {
 	// before the keeper knows that it has begun: a successor that goes on from there
 	// finds nothing in place of what it says.
 	s.relog(c.Spec)
+	s.node.Set(c.Spec.Checks)
 	s.spawner.put(batch{spec: c.Spec})
 	for _, in := range s.live {
 		if in.pid != 0 && !in.reaped {

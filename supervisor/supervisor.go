@@ -26,6 +26,7 @@ import (
 	"nines/supervisor/journal"
 	"nines/supervisor/notify"
 	"nines/supervisor/policy"
+	"nines/supervisor/probe/node"
 	"nines/supervisor/proc"
 )
 
@@ -97,6 +98,7 @@ type Supervisor struct {
 	watcher  *watcher
 	sampler  *sampler
 	checks   *checks
+	node     *node.Runner
 	notifier *notifier
 	killers  chan struct{} // bounds concurrent killers
 }
@@ -131,6 +133,7 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	s.sampler = newSampler(memory, cfg.Seed, s.clock.now, proc.NewMemoryReader().Held, s.judged, s.log)
 	s.checks = newChecks(s)
+	s.node = s.newNode()
 	s.machine = policy.New(policy.Config{Seed: cfg.Seed, Memory: memory})
 	return s, nil
 }
@@ -185,6 +188,7 @@ func (s *Supervisor) Run() (int, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go s.listenToLogs(ctx)
+	go s.node.Run(ctx)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for s.exit == nil {

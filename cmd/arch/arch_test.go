@@ -41,11 +41,14 @@ var layers = map[string][]string{
 	"supervisor/trend":      {},
 	"supervisor/schedule":   {},
 	"supervisor/probe":      {"spec"},
+	"supervisor/probe/node": {"spec", "cgroups", "supervisor/probe", "supervisor/proc"},
 	"supervisor/applied":    {"spec/load"},
 	"supervisor/logs":       {"supervisor/notify"},
 	"supervisor/keeper":     {"supervisor/notify", "supervisor/wait"},
 	"supervisor/program":    {},
 	"supervisor/copytree":   {},
+	"supervisor/pathwatch":  {"supervisor/copytree"},
+	"supervisor/snapshot":   {"supervisor/copytree"},
 	"supervisor/release":    {"supervisor/copytree"},
 	"supervisor/entry":      {},
 	"supervisor/boot":       {},
@@ -63,7 +66,7 @@ var layers = map[string][]string{
 var modules = map[string][]string{
 	// Descriptors, signals and processes are handled where they are owned.
 	"golang.org/x/sys": {"cgroups", "ipc", "supervisor/proc", "supervisor/proc/shim", "supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/listen",
-		"supervisor/entry", "supervisor/boot", "supervisor/logs", "supervisor/copytree", "supervisor/release", "cmd/nines-init", "cmd/nines-exec", "cmd/nines-log"},
+		"supervisor/entry", "supervisor/boot", "supervisor/logs", "supervisor/copytree", "supervisor/release", "supervisor/snapshot", "cmd/nines-init", "cmd/nines-exec", "cmd/nines-log"},
 	// HCL is read in one place; all else sees plain values.
 	"github.com/hashicorp/hcl/v2":  {"spec/load"},
 	"github.com/zclconf/go-cty":    {"spec/load"},
@@ -73,7 +76,7 @@ var modules = map[string][]string{
 	// What people see is the command's.
 	"github.com/spf13/cobra":       {"cmd/nines", "cmd/man"},
 	"github.com/spf13/pflag":       {"cmd/nines", "cmd/man"},
-	"github.com/fsnotify/fsnotify": {"cmd/nines"},
+	"github.com/fsnotify/fsnotify": {"cmd/nines", "supervisor/pathwatch"},
 	"github.com/mattn/go-isatty":   {"cmd/nines", "cmd/nines-log"},
 }
 

@@ -61,6 +61,9 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 		out.Supervisor.Warnings = append(out.Supervisor.Warnings, why)
 	}
 	out.Supervisor.Warnings = append(out.Supervisor.Warnings, b.sup.Warnings()...)
+	for _, c := range b.sup.NodeChecks() {
+		out.Supervisor.Checks = append(out.Supervisor.Checks, ipc.Check{Name: c.Name, State: c.State, Output: c.Output})
+	}
 	used := b.usage.read(&st)
 	all := make([]ipc.Instance, len(st.Instances))
 	next := 0

@@ -193,7 +193,9 @@ func fakeStatus(now time.Time) *ipc.Status {
 		}
 	}
 	return &ipc.Status{
-		Supervisor: ipc.Supervisor{Version: "1.2.3", PID: 7, KeeperPID: 1, StartedAt: *started, Cgroups: "core", Warnings: []string{"cgroups: no memory controller"}},
+		Supervisor: ipc.Supervisor{Version: "1.2.3", PID: 7, KeeperPID: 1, StartedAt: *started, Cgroups: "core", Warnings: []string{"cgroups: no memory controller"},
+			Checks: []ipc.Check{{Name: "root", State: "failing", Output: "/ has 2% of its space free,\x1b[2J less than 5% (free)"}, {Name: "net", State: "passing", Output: "x"},
+				{Name: "psi", State: "unknown", Output: "cannot read the pressure of io"}, {Name: "new", State: "unknown"}}},
 		Services: []ipc.Service{
 			web, one("db", "service", "running", "ready", "running"), one("job", "task", "completed", "completed", "running"),
 			one("off", "service", "stopped", "stopped", "stopped"),

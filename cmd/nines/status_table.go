@@ -152,9 +152,20 @@ func restartColor(n int) string {
 	return plain
 }
 
-// warnings are what the supervisor wants to be known, below the table.
+// warnings are what the supervisor wants to be known, and the checks of the
+// machine that do not pass, below the table.
 func warnings(st *ipc.Status, color bool) []byte {
 	var b []byte
+	for _, c := range st.Supervisor.Checks {
+		switch c.State {
+		case "failing":
+			b = append(b, paint(color, red, "machine")+": check "+c.Name+" fails: "+printable(c.Output)+"\n"...)
+		case "unknown":
+			if c.Output != "" {
+				b = append(b, paint(color, yellow, "machine")+": check "+c.Name+" is not known to pass: "+printable(c.Output)+"\n"...)
+			}
+		}
+	}
 	for _, w := range st.Supervisor.Warnings {
 		b = append(b, paint(color, yellow, "warning")+": "+printable(w)+"\n"...)
 	}

@@ -68,7 +68,7 @@ const handBackPatience = 10 * time.Second
 // learns by X_NINES_END that it is meant.
 func supervise(a *app, files []string, watch bool) int {
 	nameSelf()
-	log := slog.New(slog.NewTextHandler(a.err, nil))
+	log := slog.New(newLogLines(a.err))
 	fd, err := strconv.Atoi(a.getenv("NINES_KEEPER_FD"))
 	if err != nil || fd < 3 {
 		a.complain("cannot supervise: there is no keeper: start nines-init, which runs this, or \"nines up\"")

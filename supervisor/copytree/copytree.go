@@ -20,6 +20,8 @@ package copytree
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -239,4 +241,24 @@ func retry(fn func() error) error {
 			return err
 		}
 	}
+}
+
+// Signature stands for a file, or a folder with all that is in it: the same as long
+// as nothing of it has changed. It reads no file. written says, of a file, that some
+// process has it open for writing.
+func Signature(ctx context.Context, fd int) (signature string, written bool, err error) {
+	st, err := Stat(fd)
+	if err != nil {
+		return "", false, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		written, _ = Written(fd)
+		return StampOf(st).String(), written, nil
+	}
+	h := sha256.New()
+	err = Walk(ctx, fd, func(n *Node) error {
+		_, err := fmt.Fprintf(h, "%q %s\n", n.Path, StampOf(&n.Stat))
+		return err
+	}, nil)
+	return hex.EncodeToString(h.Sum(nil)), false, err
 }

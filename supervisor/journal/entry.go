@@ -51,6 +51,13 @@ func (e Entry) Fields() map[string]string {
 	return f
 }
 
+// WithField is e with one more of Fields.
+func (e Entry) WithField(name, value string) Entry {
+	e.fields = e.Fields()
+	e.fields[name] = value
+	return e
+}
+
 // On disk the key of an entry is its number, 8 bytes big-endian; its value is
 //
 //	1 byte   format, 1

@@ -135,6 +135,8 @@ func (f *fake) ended() (int, unix.WaitStatus) {
 	return f.exits[0].pid, unix.WaitStatus(f.exits[0].sig)
 }
 
+func (f *fake) dropText() error { return nil }
+
 func (f *fake) reap(pid int) {
 	i := slices.IndexFunc(f.exits, func(e sent) bool { return e.pid == pid })
 	if i < 0 {

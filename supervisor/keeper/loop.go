@@ -62,7 +62,8 @@ type keeper struct {
 	children <-chan os.Signal
 	wake     chan struct{}
 	panicked bool
-	work     int // garbage since the last collection, in bytes, by estimate
+	lean     bool // what only the beginning needed is let go of
+	work     int  // garbage since the last collection, in bytes, by estimate
 	recvBuf  []byte
 	sendBuf  []byte
 	sendFDs  []int
@@ -161,6 +162,14 @@ func (k *keeper) rest() {
 	if k.work >= workToSave+k.store.valueBytes {
 		k.work = 0
 		runtime.GC()
+	}
+	if !k.lean && k.sup.ready() {
+		k.lean = true
+		k.guard("letting go of the beginning", func() {
+			if err := k.sys.dropText(); err != nil {
+				k.note("cannot let go of what only the beginning needed: " + err.Error())
+			}
+		})
 	}
 }
 

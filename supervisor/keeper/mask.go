@@ -17,10 +17,11 @@ import (
 // there until nines_start (package entry) takes them, before Go's runtime, which
 // never leaves SIGTERM and its like blocked, could die of them. What remains: one
 // that another thread takes in the microseconds before the exec, when all that
-// came was looked at, or that comes in the fraction of a millisecond between the
-// runtime's start and the first line of main. Threads other than the one cannot
-// be had: Go unblocks these signals in each, and what a handler does to its mask
-// the return from it undoes.
+// came was looked at, or a HUP, INT, QUIT or TERM that comes in the fraction of a
+// millisecond between the runtime's start and the first line of main (SIGPWR, USR1,
+// USR2 and the real-time ones stay blocked until main asks for them). Threads other
+// than the one cannot be had: Go unblocks those four in each, by a table that the
+// linker lets nobody else write to.
 func heldSignals() unix.Sigset_t {
 	const held uint64 = 0xfffffffc20004a07 // bit N-1 for signal N
 	var set unix.Sigset_t

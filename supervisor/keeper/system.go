@@ -32,6 +32,8 @@ type system interface {
 	children() ([]int32, error)
 	// identify tells of a child that ended and was not reaped.
 	identify(pid int) identity
+	// dropText lets go of the pages of our program that only the beginning needed.
+	dropText() error
 	// hold blocks signals in this thread, which executes the next program; settle
 	// returns when those that came so far are in their channel. release undoes it.
 	hold()
@@ -158,6 +160,8 @@ func (kernel) ended() (int, unix.WaitStatus) {
 	pid, raw, _ := wait.Peek()
 	return pid, unix.WaitStatus(raw)
 }
+
+func (kernel) dropText() error { return dropText() }
 
 func (kernel) reap(pid int) { wait.Reap(pid) }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,3 +44,13 @@ func (w *ClockWatch) Wait() error {
 
 // Close ends the watch.
 func (w *ClockWatch) Close() error { return w.file.Close() }
+
+// Boottime is the time since the machine was booted, that in which it was
+// suspended included.
+func Boottime() (time.Duration, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return 0, os.NewSyscallError("clock_gettime", err)
+	}
+	return time.Duration(ts.Nano()), nil
+}

@@ -109,15 +109,18 @@ func (s *Store) sweep() error {
 // remove removes a folder in which nobody may write: who is not root may not take
 // names out of such folders either.
 func remove(path string) error {
-	err := filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			err = os.Chmod(p, 0o700)
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	})
+	var err error
+	if os.Geteuid() != 0 { // root may anyway, and must not change what a link leads to
+		err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				err = os.Chmod(p, 0o700)
+			}
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
+		})
+	}
 	if rerr := os.RemoveAll(path); rerr == nil {
 		return nil // whatever stood in the way of the first
 	} else if err == nil {

@@ -183,10 +183,10 @@ func (s *scanner) drops(fd int, path string, st *unix.Stat_t) {
 	case st.Mode&unix.S_ISGID != 0 && st.Mode&0o010 != 0:
 		s.dropped = append(s.dropped, fmt.Sprintf("%q: set-group-ID", path))
 	}
-	for attr, name := range map[string]string{"security.capability": "capabilities", "system.posix_acl_access": "access control list"} {
+	for _, attr := range []struct{ key, name string }{{"security.capability", "capabilities"}, {"system.posix_acl_access", "access control list"}} {
 		// Where there are no extended attributes there are none of these.
-		if n, err := unix.Fgetxattr(fd, attr, nil); err == nil && n > 0 {
-			s.dropped = append(s.dropped, fmt.Sprintf("%q: %s", path, name))
+		if n, err := unix.Fgetxattr(fd, attr.key, nil); err == nil && n > 0 {
+			s.dropped = append(s.dropped, fmt.Sprintf("%q: %s", path, attr.name))
 		}
 	}
 }
@@ -225,7 +225,7 @@ const patience = 10 * time.Second
 
 // storedUnwritten is for what services are to execute: see the package's doc on
 // ETXTBSY.
-func storedUnwritten(ctx context.Context) func(fd int, mode uint32) error {
+func storedUnwritten(ctx context.Context, patience time.Duration) func(fd int, mode uint32) error {
 	return func(fd int, mode uint32) error {
 		if mode&0o111 == 0 {
 			return nil
@@ -261,7 +261,7 @@ func storedUnwritten(ctx context.Context) func(fd int, mode uint32) error {
 	}
 }
 
-// same compares two scans of the same place.
+// sameStamps compares two scans of the same place.
 func sameStamps(a, b []copytree.Stamp) bool {
 	if len(a) != len(b) {
 		return false

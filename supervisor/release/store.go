@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,6 +24,8 @@ type Store struct {
 	dir    string
 	owners owners
 	fault  func(point string)
+	// patience is how long a writer of the store's files is waited for.
+	patience time.Duration
 
 	// names is held where what stands under an ID comes or goes: for renames and
 	// their sync, never for copying.
@@ -55,7 +58,7 @@ func Open(dir string, fault func(point string)) (*Store, error) {
 		fault = func(string) {}
 	}
 	uid := os.Geteuid()
-	s := &Store{dir: filepath.Clean(dir), owners: owners{uid: uint32(uid), root: uid == 0}, fault: fault,
+	s := &Store{dir: filepath.Clean(dir), owners: owners{uid: uint32(uid), root: uid == 0}, fault: fault, patience: patience,
 		verified: map[string]bool{}, added: map[string]bool{}}
 	if !filepath.IsAbs(dir) {
 		return nil, fmt.Errorf("cannot open the release store %s: its path must be absolute", dir)
@@ -260,7 +263,7 @@ func (s *Store) read(ctx context.Context, path string) (manifest, error) {
 	}
 	defer copytree.Close(fd)
 	sc := newScanner(ctx, s.owners)
-	sc.asIs, sc.unwritten = true, storedUnwritten(ctx)
+	sc.asIs, sc.unwritten = true, storedUnwritten(ctx, s.patience)
 	switch err := sc.root(fd); {
 	case errors.Is(err, ErrSpecial) || errors.Is(err, ErrChanging) || errors.Is(err, ErrMany):
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
