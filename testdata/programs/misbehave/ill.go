@@ -54,10 +54,10 @@ func ill([]string) {
 
 func (i *illness) healthz(w http.ResponseWriter, _ *http.Request) {
 	i.mu.Lock()
-	i.mu.Unlock()
 	n := i.asked.Add(1)
+	i.mu.Unlock()
 	<-time.After(time.Duration(i.slower.Load() * n))
-	if n%100 < i.percent.Load() {
+	if p := i.percent.Load(); n*p%100 < p { // evenly, not in a row
 		i.errors.Add(1)
 		w.WriteHeader(http.StatusInternalServerError)
 	}
@@ -87,7 +87,7 @@ func (i *illness) be(_ http.ResponseWriter, r *http.Request) {
 		i.mu.Lock()
 		for range 4 {
 			go func() {
-				for {
+				for n := 0; ; n++ {
 				}
 			}()
 		}
