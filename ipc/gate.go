@@ -7,12 +7,10 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"time"
-)
+	"syscall"
 
-// refuseTimeout bounds the write of a refusal. The buffer of a new socket is
-// empty, so that the write never waits; this is for the case that it is not.
-const refuseTimeout = 10 * time.Millisecond
+	"golang.org/x/sys/unix"
+)
 
 // gate is the listener in front of the HTTP server: it knows who connects and
 // turns away, with one small write and without a goroutine or a read, callers
@@ -105,10 +103,19 @@ func (g *gate) count(p *peer, by int) {
 	}
 }
 
+// refuse tells a caller why, in one write that does not wait: the buffer of a new
+// socket is empty. There is no deadline, which a busy machine could let pass before
+// the write is tried. A caller that cannot be told is closed all the same: nothing
+// to do about it.
 func (g *gate) refuse(c net.Conn, e *Error) {
-	// A caller that cannot be told is closed all the same: nothing to do about it.
-	_ = c.SetWriteDeadline(time.Now().Add(refuseTimeout))
-	_, _ = c.Write(rawResponse(e))
+	if sc, ok := c.(syscall.Conn); ok {
+		if rc, err := sc.SyscallConn(); err == nil {
+			_ = rc.Write(func(fd uintptr) bool { // it has hung up
+				_ = unix.Send(int(fd), rawResponse(e), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) // likewise
+				return true                                                                 // also where it would have to wait
+			})
+		}
+	}
 	_ = c.Close()
 }
 

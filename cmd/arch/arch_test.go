@@ -50,7 +50,7 @@ var layers = map[string][]string{
 	"supervisor/pathwatch":  {"supervisor/copytree"},
 	"supervisor/snapshot":   {"supervisor/copytree"},
 	"supervisor/release":    {"supervisor/copytree"},
-	"supervisor/entry":      {},
+	"supervisor/entry":      {"supervisor/wait"},
 	"supervisor/boot":       {},
 	"supervisor":            {"spec", "spec/load", "cgroups", "supervisor/..."},
 	"cmd":                   {}, // scripts that run the programs

@@ -269,7 +269,7 @@ const usageFresh = time.Second
 
 // usageCache reads what is used when somebody asks, at most once in usageFresh:
 // from an instance's cgroup all that it has used, as far as that tells (memory
-// only where the memory controller is); the rest from /proc, of its main process
+// only where the memory controller is, and without page cache); the rest from /proc, of its main process
 // alone.
 type usageCache struct {
 	mu      sync.Mutex
@@ -289,6 +289,7 @@ func (c *usageCache) read(st *supervisor.State) map[int]usage {
 		c.sampler = cgroups.NewSampler()
 	}
 	const want = cgroups.MemoryPart | cgroups.CPUPart
+	const all = want | cgroups.SwapPart | cgroups.MemoryStatPart
 	used := make(map[int]usage, len(st.Instances))
 	for i := range st.Instances {
 		in := &st.Instances[i]
@@ -299,9 +300,10 @@ func (c *usageCache) read(st *supervisor.State) map[int]usage {
 		var s cgroups.Stats
 		if g := st.Groups[in.Slot]; g != nil {
 			// An error: it has just ended. What was read stands in s.
-			_ = c.sampler.Read(g, want, &s)
+			_ = c.sampler.Read(g, all, &s)
 		}
-		u.memory, u.cpu = s.Memory, s.CPU.Usage
+		// Page cache is nobody's: what a memory block is judged by leaves it out too.
+		u.memory, u.cpu = s.Held(), s.CPU.Usage
 		if s.Has&want != want {
 			rss, cpu, _, err := proc.ReadStat(in.PID)
 			if err != nil {

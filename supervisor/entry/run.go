@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"nines/supervisor/wait"
 )
 
 // Options say what to run, and how.
@@ -262,43 +264,34 @@ func (e *entry) forward(sig unix.Signal) {
 // reap takes everything that ended.
 func (e *entry) reap() {
 	e.more = false
-	if e.Group && e.child != 0 && e.ended() {
-		// Before it is reaped: until then no other group can have its number.
-		if err := unix.Kill(-e.child, unix.SIGTERM); err != nil && err != unix.ESRCH {
-			e.say("cannot end the group of the command: " + err.Error())
-		}
-	}
 	for range reapATurn {
-		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, unix.WNOHANG|unix.WUNTRACED, nil)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err != nil || pid == 0: // ECHILD, or nothing to tell
+		pid, raw, ok := wait.Peek()
+		if !ok {
 			if e.child == 0 {
 				e.over = true
+			} else if by, stopped := wait.Stopped(e.child); stopped {
+				e.commandStopped(by)
 			}
 			return
-		case pid != e.child:
-			if e.Verbose && !status.Stopped() {
-				e.say("reaped " + strconv.Itoa(pid))
+		}
+		if e.Group && pid == e.child {
+			// Before it is reaped: until then no other group can have its number. And
+			// not by asking first whether it has ended, then for whatever has: it may
+			// end in between.
+			if err := unix.Kill(-e.child, unix.SIGTERM); err != nil && err != unix.ESRCH {
+				e.say("cannot end the group of the command: " + err.Error())
 			}
-		case status.Stopped():
-			e.commandStopped(status.StopSignal())
-		default:
-			e.commandEnded(status)
+		}
+		wait.Reap(pid)
+		if pid == e.child {
+			e.commandEnded(unix.WaitStatus(raw))
+		} else if e.Verbose {
+			e.say("reaped " + strconv.Itoa(pid))
 		}
 	}
 	// A fork bomb must not keep us from ending.
 	e.over = e.child == 0
 	e.more = true
-}
-
-// ended says whether the command has ended, without reaping it.
-func (e *entry) ended() bool {
-	var info unix.Siginfo
-	err := unix.Waitid(unix.P_PID, e.child, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
-	return err == nil && info.Signo != 0
 }
 
 // commandStopped stops us too if it was job control: a shell above waits for us.

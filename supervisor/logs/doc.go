@@ -28,7 +28,8 @@
 //   - Nothing waits for a reader. Queries, and stdout, which is a reader too,
 //     take lines out of memory when they can; what was overwritten by then is
 //     said to be lost. Only where stdout is the sole place of an instance's
-//     lines, and moves, does its pipe wait a little.
+//     lines, and moves, does its pipe wait a little; what is lost there all the
+//     same is told as what a disk could not take.
 //   - A slow disk holds up the pipes that write to it. An error, or a write that
 //     does not return in 5 s, does not: lines are dropped from the file, counted,
 //     and "nines: N lines lost: reason" is written when it can be. Memory still

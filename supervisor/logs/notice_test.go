@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -162,4 +163,65 @@ func TestStuckIsNoticed(t *testing.T) {
 	r.stop()
 	l.stop()
 	<-l.end
+}
+
+// TestStdoutAlone: what only stdout was to carry, and did not, is told; and that it
+// cannot be written at all.
+func TestStdoutAlone(t *testing.T) {
+	pr, pw, err := os.Pipe()
+	check(t, err)
+	defer pw.Close()
+	r := newRig(t, disk{}, func(c *Config) { c.Stdout, c.ForceStdout = pw, true })
+	l := listenTo(r, "", 0)
+	defer func() {
+		l.stop()
+		<-l.end
+	}()
+	s := r.settings("web/0")
+	s.ToFile, s.ToStdout = false, true
+	web, _ := r.pipe("web/0.1:out", s)
+	const written = 40000
+	for i := range written { // nobody reads
+		write(t, web, fmt.Sprintf("%060d\n", i))
+	}
+	write(t, web, "the last\n")
+	eventually(t, "all is taken", func() bool {
+		got := r.read(Query{Lines: 1})
+		return len(got) == 1 && got[0].Line == "the last"
+	})
+	in := bufio.NewReader(pr)
+	lost := uint64(0)
+	for seen := uint64(0); seen < written+1; {
+		line, err := in.ReadString('\n')
+		check(t, err)
+		n := uint64(0)
+		if _, text, _ := strings.Cut(line, " | "); strings.HasPrefix(text, "nines: ") {
+			_, err := fmt.Sscanf(text, "nines: %d lines lost", &n)
+			check(t, err)
+			lost += n
+			seen += n
+		} else {
+			seen++
+		}
+	}
+	if lost == 0 {
+		t.Fatal("nothing was lost?")
+	}
+	// What was not told yet is, at the latest when stdout is given up.
+	check(t, pr.Close())
+	eventually(t, "stdout is given up", func() bool {
+		write(t, web, "more\n")
+		return l.heard("cannot write to stdout: broken pipe: lines that were to go there alone are kept in memory only")
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	told := uint64(0)
+	for _, n := range l.got {
+		if told += n.Lines; n.Lines > 0 && (n.Instance != "web/0" || !strings.Contains(n.Text, "lines lost: stdout")) {
+			t.Errorf("%+v", n)
+		}
+	}
+	if told != lost {
+		t.Errorf("%d lines are told to be lost, %d were", told, lost)
+	}
 }

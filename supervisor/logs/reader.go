@@ -36,6 +36,7 @@ func (e *entry) line() Line {
 // when it is ready for them, so a slow one loses lines and holds nothing up.
 type reader struct {
 	want   func(*sink) bool
+	lost   func(*sink, uint64) // hears of lines that were overwritten before they were taken; or nil
 	stdout bool
 	wake   chan struct{}
 	moved  atomic.Int64 // when it last took lines, Unix nanoseconds
@@ -142,6 +143,9 @@ func (r *reader) pull(batch []entry) []entry {
 			r.nudge()
 		}
 		batch = appendEntries(batch, s.sink, items, lost)
+		if lost > 0 && r.lost != nil {
+			r.lost(s.sink, lost)
+		}
 		for _, it := range items {
 			left -= len(it.text) + 1
 		}

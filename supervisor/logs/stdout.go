@@ -28,13 +28,69 @@ type printer struct {
 func (h *hub) console(ctx context.Context, f *os.File, color bool) {
 	r := newReader(func(k *sink) bool { return k.set.Load().ToStdout })
 	r.stdout = true
+	l := &losses{notices: h.notices, of: map[*sink]*loss{}}
+	r.lost = l.add
 	h.watch(r)
 	defer h.unwatch(r)
 	p := &printer{f: f, color: color, colors: make(map[string]int)}
-	if err := r.follow(ctx, p.emit); err != nil {
+	err := r.follow(ctx, func(batch []entry) error {
+		err := p.emit(batch)
+		l.tell(time.Now(), false)
+		return err
+	})
+	l.tell(time.Now(), true)
+	if err != nil {
+		h.notices.add(Notice{Text: "cannot write to stdout: " + cause(err) + ": lines that were to go there alone are kept in memory only, the last of them"})
 		h.print("cannot write to stdout: " + cause(err) + ": services' lines are not shown there any more; \"nines logs\" shows them")
 	}
 }
+
+// losses are the lines that only stdout was to carry, and that were overwritten
+// before it took them: the supervisor is told, which makes events of it. The
+// console's goroutine alone uses it.
+type losses struct {
+	notices *notices
+	of      map[*sink]*loss
+}
+
+// loss is one sink's.
+type loss struct {
+	lines uint64 // that were not told yet
+	next  time.Time
+}
+
+// lossPause is how often a sink's losses are told at most, so that a stdout which is
+// always too slow does not fill the journal.
+const lossPause = 10 * time.Second
+
+func (l *losses) add(k *sink, lines uint64) {
+	if k.set.Load().ToFile {
+		return // its file has them
+	}
+	o := l.of[k]
+	if o == nil {
+		o = &loss{}
+		l.of[k] = o
+	}
+	o.lines += lines
+}
+
+// tell tells what is due, or all. What a stdout that has moved again did not carry is
+// told at once, what comes within lossPause of that, with a later line.
+func (l *losses) tell(now time.Time, all bool) {
+	for k, o := range l.of {
+		switch {
+		case !all && now.Before(o.next):
+		case o.lines == 0:
+			delete(l.of, k)
+		default:
+			l.notices.add(lostNotice(k.set.Load(), o.lines, lostText(o.lines, errSlowStdout)))
+			o.lines, o.next = 0, now.Add(lossPause)
+		}
+	}
+}
+
+var errSlowStdout = errors.New("stdout, where alone they were to go, is not read fast enough")
 
 func (p *printer) emit(batch []entry) error {
 	for i := range batch {

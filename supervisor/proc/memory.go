@@ -27,6 +27,12 @@ type MemoryReader struct {
 	page   uint64
 }
 
+// aloneReads is for how many samples a main process that was alone is taken to be
+// so: to look for others costs more than to read a process, and most
+// instances are one process for life. What it starts meanwhile is counted so much
+// later.
+const aloneReads = 3
+
 // NewMemoryReader makes a MemoryReader; one serves for any number of trees.
 func NewMemoryReader() *MemoryReader {
 	return &MemoryReader{groups: cgroups.NewSampler(), page: uint64(os.Getpagesize())}
@@ -44,28 +50,41 @@ func NewMemoryReader() *MemoryReader {
 // Without it, it is the anonymous resident memory of its processes (/proc/PID/statm:
 // resident less shared): not what is swapped out, not shared memory, and what a
 // child shares with its parent since the fork counts for both. Those of the
-// cgroup are taken, and where there is none, the main process and all below it.
+// cgroup are taken, and where there is none, the main process and all below it. Where
+// there was nothing but the main process, that is looked at again only with every
+// fourth sample: what it starts is counted that late.
 func (r *MemoryReader) Held(t *Tree, enough uint64) (uint64, error) {
-	r.pids = r.pids[:0]
-	if t.Group == nil {
-		r.pids = append(r.pids, t.PID)
-		for i := 0; i < len(r.pids); i++ {
-			// What the kernel does not tell is not counted: the main process
-			// always is.
-			r.pids, _ = childrenOf(r.pids, r.pids[i], true)
-		}
-		return r.sum()
-	}
-	if !r.core {
+	if t.Group != nil && !r.core {
 		held, err := r.charged(t.Group, enough)
 		if !errors.Is(err, errNoController) {
 			return held, err
 		}
 		r.core = true
 	}
-	var err error
-	if r.pids, err = r.groups.Procs(t.Group, r.pids); err != nil {
-		return 0, err
+	if t.alone > 0 {
+		t.alone--
+		// 0: it has ended, and others may live.
+		if pages, err := r.anonymous(t.PID); err == nil && pages > 0 {
+			return pages * r.page, nil
+		}
+		t.alone = 0
+	}
+	r.pids = r.pids[:0]
+	if t.Group != nil {
+		var err error
+		if r.pids, err = r.groups.Procs(t.Group, r.pids); err != nil {
+			return 0, err
+		}
+	} else {
+		r.pids = append(r.pids, t.PID)
+		for i := 0; i < len(r.pids); i++ {
+			// What the kernel does not tell is not counted: the main process
+			// always is.
+			r.pids, _ = childrenOf(r.pids, r.pids[i], true)
+		}
+	}
+	if len(r.pids) == 1 && r.pids[0] == t.PID {
+		t.alone = aloneReads
 	}
 	return r.sum()
 }

@@ -2,6 +2,7 @@ package proc
 
 import (
 	"errors"
+	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -48,6 +49,32 @@ func TestHeld(t *testing.T) {
 			}
 		})
 	}
+	t.Run("no longer alone", func(t *testing.T) {
+		gate := t.TempDir() + "/gate"
+		if err := unix.Mkfifo(gate, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		in := startInstance(t, func(c *Command, _ *Tree) {
+			c.Argv = append([]string{"/bin/sh", "-c", `read x < "$0"; "$@" & wait`, gate}, c.Argv...)
+		}, []string{"leak", strconv.Itoa(size), strconv.Itoa(size)})
+		r := NewMemoryReader()
+		until(t, "it is looked at as one process", func() bool {
+			if _, err := r.Held(&in.Tree, 0); err != nil {
+				t.Fatal(err)
+			}
+			return in.Tree.alone > 0
+		})
+		if err := os.WriteFile(gate, []byte("\n"), 0); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "what it starts counts", func() bool {
+			held, err := r.Held(&in.Tree, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return held >= size
+		})
+	})
 	t.Run("nothing left", func(t *testing.T) {
 		pid, exit := launch(t, spawner(t), command("exit", "0"))
 		wait(t, exit)

@@ -26,6 +26,8 @@ type Tree struct {
 	// be looked at (nil: none).
 	KeeperPID int
 	Known     func(pid int) bool
+
+	alone uint8 // for how many samples more MemoryReader takes PID for all of it
 }
 
 // killAgain is after how long a group that is still populated is killed once

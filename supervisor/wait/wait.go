@@ -2,8 +2,8 @@
 // which stays a zombie; Reap takes it. What must outlive a death of ours in
 // between (the status) is told to another before Reap; and as long as it is a
 // zombie its pid names nobody else, and /proc still knows its cgroup and start
-// time. Neither blocks. One goroutine alone may use them in a process: whoever
-// reaps owns the pids.
+// time. Stopped tells of a child that was stopped. None of them blocks. One
+// goroutine alone may use them in a process: whoever reaps owns the pids.
 package wait
 
 import (
@@ -23,10 +23,30 @@ func Ended(pid int) (raw uint32, ok bool) {
 	return raw, ok
 }
 
+// Stopped says whether this child was stopped since it was last asked, and by which
+// signal.
+func Stopped(pid int) (by unix.Signal, ok bool) {
+	_, _, status, ok := look(unix.P_PID, pid, unix.WSTOPPED|unix.WNOHANG)
+	return unix.Signal(status), ok
+}
+
 func peek(kind, id int) (pid int, raw uint32, ok bool) {
+	pid, code, status, ok := look(kind, id, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT)
+	const exited, dumped = 1, 3 // CLD_EXITED, CLD_DUMPED
+	switch code {
+	case exited:
+		status = status & 0xff << 8
+	case dumped:
+		status |= 0x80
+	}
+	return pid, status, ok
+}
+
+// look is waitid(2), with what it tells of a child.
+func look(kind, id, options int) (pid int, code int32, status uint32, ok bool) {
 	for {
 		var info unix.Siginfo
-		err := unix.Waitid(kind, id, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		err := unix.Waitid(kind, id, &info, options, nil)
 		if err == unix.EINTR {
 			continue
 		}
@@ -39,17 +59,9 @@ func peek(kind, id int) (pid int, raw uint32, ok bool) {
 		}
 		pid = int(binary.NativeEndian.Uint32(b[at:]))
 		if err != nil || pid == 0 {
-			return 0, 0, false
+			return 0, 0, 0, false
 		}
-		status := binary.NativeEndian.Uint32(b[at+8:])
-		const exited, dumped = 1, 3 // CLD_EXITED, CLD_DUMPED
-		switch info.Code {
-		case exited:
-			status = status & 0xff << 8
-		case dumped:
-			status |= 0x80
-		}
-		return pid, status, true
+		return pid, info.Code, binary.NativeEndian.Uint32(b[at+8:]), true
 	}
 }
 

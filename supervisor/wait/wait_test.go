@@ -84,3 +84,44 @@ func TestRunningChildIsNotShown(t *testing.T) {
 		t.Error("Reap took a child that ran")
 	}
 }
+
+// Stopped tells of a stop once, and takes no end.
+func TestStopped(t *testing.T) {
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := cmd.Process.Pid
+	if _, ok := wait.Stopped(pid); ok {
+		t.Error("it is said to be stopped")
+	}
+	soon := func(what string, is func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(60 * time.Second); !is(); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("waited in vain until " + what)
+			}
+		}
+	}
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	soon("it is stopped", func() bool {
+		by, ok := wait.Stopped(pid)
+		return ok && by == unix.SIGSTOP
+	})
+	if _, ok := wait.Stopped(pid); ok {
+		t.Error("it is said again")
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	soon("it has ended", func() bool {
+		if _, ok := wait.Stopped(pid); ok {
+			t.Error("an end is taken for a stop")
+		}
+		raw, ok := wait.Ended(pid)
+		return ok && unix.WaitStatus(raw).Signal() == unix.SIGKILL
+	})
+	wait.Reap(pid)
+}

@@ -156,8 +156,8 @@ func (k *checker) change(s *service, v *spec.Service) {
 			sl.stopped, sl.unsure, sl.hazy, sl.first = false, false, false, true
 			sl.pardon(now)
 			sl.restart, sl.since = s.restarts > 0, k.w.steps
-		case !s.enabled():
-			sl.outcome = none
+		case !s.enabled(): // who enables it again does not wait for a backoff
+			sl.outcome, sl.notBefore, sl.notAfter = none, now, 0
 		case !was:
 			sl.first = true
 		}
