@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 
+import checks
 import logs
 import peer as peers
 import table
@@ -160,12 +161,14 @@ def arguments():
     p.add_argument("--large", action="store_true", help="also start 9,000 services, once, on one CPU: some minutes more")
     p.add_argument("--no-logs", action="store_true", help="leave out the rows of log capture")
     p.add_argument("--flood", type=int, default=1500, help="milliseconds that a flood of log lines lasts")
+    p.add_argument("--no-checks", action="store_true", help="leave out the rows of health checks")
+    p.add_argument("--checks", type=int, default=10, help="seconds of health checks that are measured")
     p.add_argument("--no-pinned", action="store_true", help="leave out the pinned pass")
     p.add_argument("--json", help="write every figure to this file, one object a line")
     return p.parse_args()
 
 
-def check():
+def require():
     """Says what is missing before anything is started."""
     if os.geteuid() != 0:
         sys.exit("bench: cannot measure: needs root, for a cgroup a launch")
@@ -181,7 +184,7 @@ def check():
 
 def main():
     o = arguments()
-    check()
+    require()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is ended
     work = tempfile.mkdtemp(prefix="nines-bench.", dir="/dev/shm")
     figures, failures = [], []
@@ -228,6 +231,15 @@ def main():
                     logs.measure(env, work, emit_log, o.flood)
                 except (RuntimeError, OSError, subprocess.SubprocessError) as e:
                     failures.append(f"logs: {e}")
+                    print(f"bench: {failures[-1]}", file=sys.stderr)
+            if not o.no_checks:
+                def emit_check(peer, key, value):
+                    figures.append({"pass": "checks", "n": checks.INSTANCES, "peer": peer, "rep": rep, "key": key, "value": value})
+
+                try:
+                    checks.measure(env, work, emit_check, o.checks)
+                except (RuntimeError, OSError, subprocess.SubprocessError) as e:
+                    failures.append(f"checks: {e}")
                     print(f"bench: {failures[-1]}", file=sys.stderr)
         if o.large:
             for peer in o.peers.split(","):

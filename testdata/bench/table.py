@@ -33,6 +33,8 @@ ROWS = [
     ("logs, 1 KiB, compressed: MB/s", "logs", "log_1024_gz_mbs", 0),
     ("logs, 1 KiB: lines lost", "logs", "log_1024_lost", 0),
     ("logs, 1 KiB, compressed: lines lost", "logs", "log_1024_gz_lost", 0),
+    ("checks, 1,000 http and 200 exec each second: CPU ms a second", "checks", "checks_cpu_ms", 1),
+    ("checks, http: ms late, p99", "checks", "checks_late_p99_ms", 0),
 ]
 
 # (title, pass, key, N, bound, whether the bound is a ratio to the floor); a
