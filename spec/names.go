@@ -99,7 +99,7 @@ func Capabilities() []string {
 // EventKinds are the kinds of events that an alert may name.
 func EventKinds() []string {
 	return []string{"supervisor_started", "supervisor_recovered", "spec_applied", "spec_rejected", "starting", "ready", "exited",
-		"oom_killed", "check_failed", "check_recovered", "memory_high", "leak_suspected", "restarting", "backoff", "crash_loop",
+		"oom_killed", "check_failed", "check_recovered", "check_excused", "memory_high", "leak_suspected", "restarting", "backoff", "crash_loop",
 		"held", "update_started", "canary_passed", "update_done", "rollback", "data_snapshot", "data_restored", "quarantined",
 		"quarantine_ended", "promoted", "demoted", "alert_failed", "budget_wait", "stuck", "log_lost", "shutdown"}
 }

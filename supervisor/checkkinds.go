@@ -30,7 +30,7 @@ func (c *checks) worker(block *spec.Check) *pool {
 // make finds out what is to be asked: expressions are evaluated once for each
 // incarnation, and not in the loop.
 func (t *attempt) make() error {
-	b, sc, client := t.block, t.c.s.spawner.resolve.scope(t.in.svc, t.in.index, t.in.ports), t.c.client
+	b, sc, client := t.block, t.c.s.spawner.resolve.scope(t.in.svc, t.in.release, t.in.index, t.in.ports), t.c.client
 	switch {
 	case b.HTTP != nil:
 		rule, err := client.HTTPRule(b.HTTP)

@@ -207,7 +207,7 @@ func (r *resolver) exec(x *execRun) (*proc.Command, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.command(in.svc, in.index, in.id, x.name, in.revision, ports, x.t.block.Exec.Command, x.mainPID)
+	return r.command(in.svc, in.release, in.index, in.id, x.name, in.revision, ports, x.t.block.Exec.Command, x.mainPID)
 }
 
 // command resolves what to run: the service's own command, or instead of it.
