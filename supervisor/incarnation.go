@@ -93,12 +93,13 @@ func (s *Supervisor) known(pid int) bool {
 	return s.adopted[pid] != nil
 }
 
-// owner says whose child a pid is: an incarnation's main process, a hook's, or
-// that of an exec check.
+// owner says whose child a pid is: an incarnation's main process, a hook's, an
+// exec check's, or an alert's.
 type owner struct {
-	in   *incarnation
-	hook *hookRun
-	exec *execRun
+	in    *incarnation
+	hook  *hookRun
+	exec  *execRun
+	alert *alertRun
 }
 
 // spawned is the spawner's answer for an incarnation.
@@ -187,6 +188,8 @@ func (s *Supervisor) reap() {
 			o.hook.reaped, o.hook.status = true, status
 		case o.exec != nil:
 			o.exec.reaped, o.exec.status = true, status
+		case o.alert != nil:
+			o.alert.reaped, o.alert.status = true, status
 		default:
 			continue // nobody's, or a shim whose exec failed
 		}
@@ -196,6 +199,8 @@ func (s *Supervisor) reap() {
 		switch {
 		case o.in != nil:
 			s.mainEnded(o.in)
+		case o.alert != nil:
+			s.alertEnded(o.alert)
 		case o.hook != nil:
 			s.hookEnded(o.hook)
 		default:

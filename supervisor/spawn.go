@@ -21,6 +21,7 @@ type batch struct {
 	spawns []*incarnation
 	hooks  []*hookRun
 	execs  []*execRun
+	alerts []*alertRun
 }
 
 // spawnChunk is how many processes share one message to the keeper. It bounds
@@ -59,6 +60,7 @@ type launch struct {
 	in    *incarnation // nil: a hook, or an exec check
 	hook  *hookRun
 	exec  *execRun
+	alert *alertRun
 	name  string // of its log pipe and cgroup
 	cmd   *proc.Command
 	group *cgroups.Group
@@ -169,6 +171,9 @@ func (sp *spawner) carryOut(b *batch, slow *time.Timer) {
 		}
 	}
 	flush()
+	for _, r := range b.alerts {
+		sp.startAlert(r, slow)
+	}
 }
 
 // launch prepares a chunk, gives the keeper its log pipes in one message, and
@@ -350,6 +355,8 @@ func (sp *spawner) answer(l *launch, pid int) {
 	}
 	s := sp.s
 	switch {
+	case l.alert != nil:
+		s.box.put(func() { s.alertSpawned(l.alert, pid, l.group, failed) })
 	case l.in != nil:
 		s.box.put(func() { s.spawned(l.in, pid, l.start, l.group, failed) })
 	case l.hook != nil:
