@@ -159,7 +159,7 @@ func ParseSince(s string, now time.Time) (time.Time, error) {
 	}
 	d, err := parseDuration(s)
 	if err != nil || d < 0 {
-		return time.Time{}, badRequest(`give a duration ("10m", "2d") or a time ("2026-01-02T15:04:05Z")`, "cannot read since %q", s)
+		return time.Time{}, badRequest(`give a duration ("10m", "2d") or a time ("2026-01-02T15:04:05Z")`, "cannot begin at %q: it is no duration and no time", s)
 	}
 	return now.Add(-d), nil
 }

@@ -103,6 +103,16 @@ boots. Those with the highest index go first.`,
 		},
 	}
 	noWaitFlag(cmd, &noWait)
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		// "-1" is read as a flag, and meant as a number.
+		var unknown interface{ GetSpecifiedShortnames() string } // of pflag
+		if errors.As(err, &unknown) {
+			if n, err := strconv.Atoi("-" + unknown.GetSpecifiedShortnames()); err == nil {
+				return usageError("scale: %s is not a number of instances: 0 to %d", quote(strconv.Itoa(n)), ipc.MaxScale)
+			}
+		}
+		return c.Parent().FlagErrorFunc()(c, err)
+	})
 	return cmd
 }
 
