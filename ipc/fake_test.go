@@ -83,6 +83,29 @@ func (f *fake) Incidents(_ context.Context, service string) ([]Incident, error) 
 	return []Incident{{Service: service, Instance: service + "/0", Cause: "why", Start: moment(), End: &end, Ending: "how"}}, nil
 }
 
+func (f *fake) History(_ context.Context, service string) ([]Revision, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	return []Revision{{Revision: 2, State: "current", CreatedAt: moment(), By: "uid 0", Digest: "d", Change: "command", Reason: service}}, nil
+}
+
+func (f *fake) Deploy(_ context.Context, by Caller, service string, r DeployRequest) (Result, error) {
+	f.note(call{by: by, service: service, verb: "deploy"})
+	if f.err != nil {
+		return Result{}, f.err
+	}
+	return Result{Message: "deploy " + service}, nil
+}
+
+func (f *fake) Rollback(_ context.Context, by Caller, service string, r RollbackRequest) (Result, error) {
+	f.note(call{by: by, service: service, verb: "rollback"})
+	if f.err != nil {
+		return Result{}, f.err
+	}
+	return Result{Message: "rollback " + service}, nil
+}
+
 func (f *fake) Logs(ctx context.Context, q LogQuery, fn func(LogLine) error) error {
 	if f.err != nil {
 		return f.err

@@ -281,6 +281,7 @@ type Backend interface {
 	Logs(ctx context.Context, q LogQuery, fn func(LogLine) error) error
 	Shutdown(ctx context.Context, by Caller, r ShutdownRequest) (Result, error)
 	Quarantiner
+	Reviser
 	// Upgrade returns when the new program is being tried.
 	Upgrade(ctx context.Context, r UpgradeRequest) (Upgrade, error)
 	UpgradeState(ctx context.Context, wait bool) (Upgrade, error)

@@ -38,6 +38,7 @@ type recovery struct {
 func (s *Supervisor) begin() {
 	past := s.cfg.Past.Past
 	past.Before = s.cfg.Before
+	s.pastRevisions(&past)
 	ev := s.cfg.event()
 	ev.Past = past
 	out := s.machine.Step(s.clock.now(), ev)
@@ -49,19 +50,22 @@ func (s *Supervisor) begin() {
 	// Also where there is none any more: the keeper may hold an earlier one's.
 	s.values = append(s.values, keyWatchdog+" "+s.cfg.Spec.Supervisor.Watchdog)
 	r := &recovery{s: s}
-	for _, v := range s.machine.Snapshot().Instances {
-		if m, ok := s.cfg.Past.Slots[v.ID]; ok && m.Lives() {
+	snap := s.machine.Snapshot()
+	for _, v := range append(snap.Instances, snap.Beside...) {
+		if m, ok := s.cfg.Past.Slots[v.Key]; ok && m.Lives() {
 			r.take(v, m)
 		}
 	}
-	for _, v := range s.machine.Snapshot().Quarantine {
+	for _, v := range snap.Quarantine {
 		r.takeInmate(&v)
 	}
 	s.notifier.adopted()
 	leftovers := r.endLeftovers()
 	s.janitor.only(s.cfg.Cgroups, s.cfg.Spec.Services)
 	s.forgetUnknown()
+	s.asks(s.cfg.By, names(s.cfg.Spec)...)
 	s.carry(out)
+	s.keepBooks(names(s.cfg.Spec), false)
 	for _, ev := range r.report {
 		s.step(ev)
 	}
@@ -95,6 +99,7 @@ func (s *Supervisor) begin() {
 func (r *recovery) take(v policy.SlotView, m policy.SlotMemory) {
 	s := r.s
 	in := s.incarnation(v.Ref, v.ID)
+	s.runs(in, v.Revision)
 	in.adopted, in.pid, in.start = true, m.PID, m.Start
 	if s.cfg.Cgroups != nil {
 		in.group = s.cfg.Cgroups.Group(in.name)

@@ -15,6 +15,15 @@ type Change struct {
 	By      string            // who asked
 }
 
+// names are those of the services of a specification.
+func names(sp *spec.Spec) []string {
+	list := make([]string, len(sp.Services))
+	for i, v := range sp.Services {
+		list[i] = v.Name
+	}
+	return list
+}
+
 func (c *Change) event() policy.SpecChanged {
 	return policy.SpecChanged{Spec: c.Spec, Digests: c.Digests, Number: c.Number, By: c.By}
 }
@@ -69,7 +78,9 @@ func (s *Supervisor) apply(id policy.Request, c Change) {
 	ev := c.event()
 	ev.Request = id
 	fault("before-apply")
+	s.asks(c.By, names(c.Spec)...)
 	s.step(ev)
+	s.keepBooks(names(c.Spec), false)
 	if _, waits := s.replies[id]; id != 0 && !waits {
 		return // refused
 	}

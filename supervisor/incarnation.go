@@ -31,6 +31,7 @@ type incarnation struct {
 	id       string // "web/0"
 	name     string // "web/0.17": cgroup, log pipe, mark
 	svc      *spec.Service
+	release  string // id of the release that it runs; "": none
 	index    int
 	aborted  atomic.Bool // the one field that the spawner reads while the loop may write
 
@@ -52,6 +53,17 @@ type incarnation struct {
 func (s *Supervisor) incarnation(ref policy.Ref, id string) *incarnation {
 	svc, index := s.machine.Slot(ref.Slot)
 	return &incarnation{ref: ref, id: id, name: incarnationName(id, ref.Incarnation), svc: svc, index: index}
+}
+
+// runs makes in one of that revision.
+func (s *Supervisor) runs(in *incarnation, revision int) {
+	in.revision = revision
+	if s.cfg.Releases != nil {
+		in.release = ReleaseOf(s.machine.Digest(in.ref.Slot, revision))
+	}
+	if svc := s.machine.Runs(in.ref.Slot, revision); svc != nil {
+		in.svc = svc
+	}
 }
 
 func incarnationName(id string, n uint64) string { return id + "." + strconv.FormatUint(n, 10) }

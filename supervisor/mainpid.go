@@ -76,6 +76,9 @@ func (s *Supervisor) watchMain(in *incarnation) {
 	src.told = func() {
 		raw, ok := proc.ExitOf(src.fd)
 		n.drop(src, false)
+		if !ok {
+			raw, ok = proc.ZombieExit(pid, start) // its parent has not looked yet
+		}
 		if ok {
 			s.orphanExited(pid, exitRecord{start: start, raw: raw})
 		} else {

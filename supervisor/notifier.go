@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"nines/spec"
 	"nines/supervisor/notify"
@@ -39,6 +40,7 @@ type notifier struct {
 	address notify.Address // of the one socket
 	done    chan struct{}  // one word: the loop has dealt with what was left to it
 	stopped chan struct{}
+	store   *fdStore
 	back    map[string]int // what the keeper handed back, until it is known whose it is
 
 	mu       sync.Mutex
@@ -88,11 +90,13 @@ type talker struct {
 }
 
 func newNotifier(s *Supervisor) *notifier {
-	return &notifier{
+	n := &notifier{
 		s: s, done: make(chan struct{}, 1), stopped: make(chan struct{}), back: map[string]int{},
 		sources: map[uint32]*source{}, talkers: map[string]*talker{}, cgroups: map[uint64]*talker{}, refused: map[string]*refusal{},
 		light: make([]byte, notify.MaxDatagram), heavy: make([]byte, notify.MaxDatagram),
 	}
+	n.store = newFDStore(n)
+	return n
 }
 
 // heartbeat is the check by heartbeat of a service, the quickest of several, or
@@ -131,6 +135,7 @@ func (n *notifier) begin() {
 		n.s.log.Error("services cannot say that they are ready, or alive", "err", err)
 	}
 	n.address = n.where("")
+	n.store.take(cfg.Sockets)
 	for key, fd := range cfg.Sockets {
 		if key == keyNotify || strings.HasPrefix(key, keyReady) || strings.HasPrefix(key, keyNotify+":") {
 			n.back[key] = fd
@@ -190,24 +195,26 @@ func (n *notifier) add(key string, sock *notify.Socket, of *talker) *source {
 }
 
 func (n *notifier) wait(src *source, hangup bool) *source {
+	n.own(src)
+	if n.poll == nil {
+		return src
+	}
+	if hangup {
+		// What cannot hang up, such as a file, does not.
+		_ = n.poll.AddHangup(src.fd, src.token)
+	} else if err := n.poll.Add(src.fd, src.token); err != nil {
+		n.s.log.Error("cannot hear what services say", "what", src.key, "err", err)
+	}
+	return src
+}
+
+// own has a source be known, and nothing more.
+func (n *notifier) own(src *source) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.last++
 	src.token = n.last
 	n.sources[src.token] = src
-	if n.poll == nil {
-		return src
-	}
-	var err error
-	if hangup {
-		err = n.poll.AddHangup(src.fd, src.token)
-	} else {
-		err = n.poll.Add(src.fd, src.token, false)
-	}
-	if err != nil && !hangup {
-		n.s.log.Error("cannot hear what services say", "what", src.key, "err", err)
-	}
-	return src
 }
 
 // drop waits no more for a source, and closes it. n.mu is not held.
@@ -220,7 +227,8 @@ func (n *notifier) drop(src *source, forget bool) {
 		return
 	}
 	if n.poll != nil {
-		if err := n.poll.Remove(src.fd); err != nil {
+		// EPERM: of a kind that nobody waits for.
+		if err := n.poll.Remove(src.fd); err != nil && !errors.Is(err, syscall.EPERM) {
 			n.s.log.Warn("cannot leave a descriptor alone", "what", src.key, "err", err)
 		}
 	}
@@ -308,7 +316,8 @@ func (n *notifier) open(t *talker, c *proc.Command) error {
 			return &proc.Error{Step: proc.StepNotify, Path: string(address), Err: cause(err)}
 		}
 	}
-	c.Env = append(c.Env, "NOTIFY_SOCKET="+string(address))
+	c.Env = append(c.Env, "NOTIFY_SOCKET="+string(address), "FDSTORE="+itoa(maxStored))
+	n.store.give(t.id, c)
 	if check := heartbeat(t.svc); check != nil {
 		c.Env = append(c.Env, "WATCHDOG_USEC="+usec(check.Timing.Timeout))
 		c.Watchdog = true
@@ -346,6 +355,7 @@ func (n *notifier) of(in *incarnation) *talker {
 
 // end: nothing of an incarnation lives, or it was never started; the loop's.
 func (n *notifier) end(in *incarnation) {
+	n.store.ended(in)
 	t := n.of(in)
 	if t == nil {
 		return
@@ -409,6 +419,7 @@ func (n *notifier) adopted() {
 		n.forgetFD(key)
 	}
 	clear(n.back)
+	n.store.begun()
 	for name := range n.s.cfg.Past.Statuses {
 		n.mu.Lock()
 		_, lives := n.talkers[name]

@@ -78,7 +78,7 @@ func TestPast(t *testing.T) {
 		Groups:       map[string]int64{"app": 5},
 		Inmates:      map[string]policy.InmateMemory{"web/0.9": inmate},
 		Shutdown:     got.Shutdown,
-		Revisions:    map[string]policy.RevisionMemory{"db": {Current: 2, Top: 2, Prior: []policy.Revision{{Number: 1}}}},
+		Revisions:    map[string]policy.RevisionMemory{"db": {Current: 2, Top: 2, From: 1, Known: []policy.Revision{{Number: 2, Digest: "d", Verdict: policy.Good}, {Number: 1}}}},
 	}
 	if got.Applied != 2 {
 		t.Errorf("the applied spec is number %d", got.Applied)

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"nines/spec"
 	"nines/spec/load"
 	"nines/supervisor/proc"
+	"nines/supervisor/release"
 )
 
 // defaultPath is a service's PATH where the spec sets none.
@@ -25,9 +27,16 @@ type resolver struct {
 	environ map[string]string // ours, without what is ours alone
 	env     map[string]string // env.NAME in expressions
 	host    *load.Host        // nil: unreadable; an expression that asks for it fails then
-	units   map[*spec.Service]*unit
+	units   map[unitKey]*unit
+	store   *release.Store            // nil: there is none
 	ports   map[string]map[string]int // by instance id; kept over restarts
 	users   userCache
+}
+
+// unitKey is a service and the release that it runs, as its id.
+type unitKey struct {
+	svc     *spec.Service
+	release string
 }
 
 // unit is what is the same for every instance of a service.
@@ -44,7 +53,7 @@ func newResolver(cfg Config, mark string) *resolver {
 	r := &resolver{
 		output: output{dir: cfg.LogDir, stdout: cfg.Stdout}, mark: mark, inherit: cfg.InheritEnv,
 		environ: map[string]string{}, env: map[string]string{},
-		units: map[*spec.Service]*unit{}, ports: cfg.Past.Ports,
+		units: map[unitKey]*unit{}, store: cfg.Releases, ports: cfg.Past.Ports,
 	}
 	if r.ports == nil {
 		r.ports = map[string]map[string]int{}
@@ -95,21 +104,48 @@ func ours(key string) bool {
 	return strings.HasPrefix(key, "NINES_")
 }
 
-func (r *resolver) scope(svc *spec.Service, index int, ports map[string]int) *load.Scope {
+func (r *resolver) scope(svc *spec.Service, id string, index int, ports map[string]int) *load.Scope {
 	sc := &load.Scope{Service: svc.Name, Index: index, Ports: ports, Env: r.getenv, Host: r.host}
 	if svc.Release != nil {
 		sc.ReleasePath = svc.Release.Path
+		if id != "" {
+			sc.ReleasePath, sc.ReleaseID = r.store.Path(id, svc.Release.Path), id
+		}
 	}
 	return sc
 }
 
-func (r *resolver) unit(svc *spec.Service) (*unit, error) {
-	if u := r.units[svc]; u != nil {
+// released turns what of a command is at release.path into the release.
+func (r *resolver) released(svc *spec.Service, id string, argv []string) []string {
+	if svc.Release == nil || id == "" {
+		return argv
+	}
+	argv = slices.Clone(argv)
+	for i, arg := range argv {
+		if path, ok := r.store.Resolve(arg, svc.Release.Path, id); ok {
+			argv[i] = path
+		}
+	}
+	return argv
+}
+
+// verify says whether a release is what was snapshotted, before it is first used.
+func (r *resolver) verify(id string) error {
+	if id == "" || r.store.Verified(id) {
+		return nil
+	}
+	_, err := r.store.Verify(context.Background(), id)
+	return err
+}
+
+func (r *resolver) unit(svc *spec.Service, id string) (*unit, error) {
+	key := unitKey{svc, id}
+	if u := r.units[key]; u != nil {
 		return u, nil
 	}
 	u := &unit{}
 	var err error
-	sc := r.scope(svc, 0, nil)
+	sc := r.scope(svc, id, 0, nil)
 	if u.command, err = load.Compile(svc.Process.Command); err != nil {
 		return nil, err
 	}
@@ -138,7 +174,7 @@ func (r *resolver) unit(svc *spec.Service) (*unit, error) {
 			}
 		}
 	}
-	r.units[svc] = u
+	r.units[key] = u
 	return u, nil
 }
 
@@ -148,7 +184,10 @@ func (r *resolver) main(in *incarnation) (*proc.Command, map[string]int, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := r.command(in.svc, in.index, in.id, in.name, in.revision, ports, "", 0)
+	if err := r.verify(in.release); err != nil {
+		return nil, nil, err
+	}
+	c, err := r.command(in.svc, in.release, in.index, in.id, in.name, in.revision, ports, "", 0)
 	return c, ports, err
 }
 
@@ -158,16 +197,16 @@ func (r *resolver) hook(h *hookRun) (*proc.Command, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.command(h.in.svc, h.in.index, h.in.id, h.name, h.in.revision, ports, h.command, h.mainPID)
+	return r.command(h.in.svc, h.in.release, h.in.index, h.in.id, h.name, h.in.revision, ports, h.command, h.mainPID)
 }
 
 // command resolves what to run: the service's own command, or instead of it.
-func (r *resolver) command(svc *spec.Service, index int, id, name string, revision int, ports map[string]int, instead spec.Expr, mainPID int) (*proc.Command, error) {
-	u, err := r.unit(svc)
+func (r *resolver) command(svc *spec.Service, released string, index int, id, name string, revision int, ports map[string]int, instead spec.Expr, mainPID int) (*proc.Command, error) {
+	u, err := r.unit(svc, released)
 	if err != nil {
 		return nil, err
 	}
-	sc := r.scope(svc, index, ports)
+	sc := r.scope(svc, released, index, ports)
 	c := &proc.Command{Argv: u.argv, Dir: u.dirFixed}
 	switch {
 	case instead != "":
@@ -179,6 +218,7 @@ func (r *resolver) command(svc *spec.Service, index int, id, name string, revisi
 			return nil, err
 		}
 	}
+	c.Argv = r.released(svc, released, c.Argv)
 	if c.Dir == "" && u.dir != nil {
 		if c.Dir, err = u.dir.String(sc); err != nil {
 			return nil, err

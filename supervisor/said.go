@@ -50,6 +50,12 @@ func (s *Supervisor) said(t *talker, d *notify.Datagram) {
 	if said.Stopping {
 		s.step(policy.Leaving{Ref: t.ref})
 	}
+	if said.Unstore && said.FDName != "" {
+		n.store.unstore(t.id, said.FDName)
+	}
+	if said.Store && len(d.FDs) > 0 {
+		d.FDs = n.store.store(t, &d.Sender, &said, d.FDs)
+	}
 	if said.Watchdog > 0 {
 		t.within.Store(int64(said.Watchdog))
 	}

@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -28,6 +29,7 @@ import (
 	"nines/supervisor/policy"
 	"nines/supervisor/probe/node"
 	"nines/supervisor/proc"
+	"nines/supervisor/release"
 )
 
 // Config is what a Supervisor works with. All of it is required unless it says
@@ -54,8 +56,11 @@ type Config struct {
 	Cgroups      *cgroups.Tree  // nil: level none
 	Seed         uint64
 	Journal      *journal.Journal // its owner closes it after Run
-	Version      string           // of this program
-	Log          *slog.Logger
+	Releases     *release.Store   // nil: none are kept, and what release.path leads to is run itself
+	// Differs names what differs between two services of what makes a revision.
+	Differs func(old, new *spec.Service) []string
+	Version string // of this program
+	Log     *slog.Logger
 }
 
 // spawnerPatience is how long the end waits for the spawner.
@@ -73,25 +78,27 @@ type Supervisor struct {
 	ended   chan struct{} // closed when Run returns
 
 	// Owned by the loop.
-	machine   *policy.Machine
-	live      map[policy.Slot]*incarnation // from Spawn until nothing of it lives, or it is in quarantine
-	inmates   map[policy.Ref]*incarnation  // in quarantine, until nothing of it lives
-	pids      map[int]owner                // unreaped children
-	adopted   map[int]*incarnation         // by pid: main processes that are the keeper's children
-	unreaped  bool                         // a child has ended whose spawn has not been answered yet
-	inFlight  int                          // spawns and hooks handed to the spawner and not answered
-	hooks     map[uint64]*hookRun
-	replies   map[policy.Request]*pending
-	lastReq   policy.Request
-	records   []policy.Record
-	then      []policy.Action
-	values    []string // "key value", for the keeper beside records
-	gone      []gonePID
-	exit      *int // set by ActEnd
-	patAt     policy.Time
-	incidents incidents
-	upgrade   upgrading
-	deaf      bool // the keeper was told in vain, and that was said
+	machine    *policy.Machine
+	live       map[policy.Slot]*incarnation // from Spawn until nothing of it lives, or it is in quarantine
+	inmates    map[policy.Ref]*incarnation  // in quarantine, until nothing of it lives
+	pids       map[int]owner                // unreaped children
+	adopted    map[int]*incarnation         // by pid: main processes that are the keeper's children
+	unreaped   bool                         // a child has ended whose spawn has not been answered yet
+	inFlight   int                          // spawns and hooks handed to the spawner and not answered
+	hooks      map[uint64]*hookRun
+	replies    map[policy.Request]*pending
+	lastReq    policy.Request
+	records    []policy.Record
+	then       []policy.Action
+	values     []string // "key value", for the keeper beside records
+	gone       []gonePID
+	exit       *int // set by ActEnd
+	patAt      policy.Time
+	incidents  incidents
+	books      books
+	collecting sync.Mutex // one collection of old releases at a time
+	upgrade    upgrading
+	deaf       bool // the keeper was told in vain, and that was said
 
 	spawner  *spawner
 	janitor  *janitor
@@ -107,8 +114,8 @@ const maxKillers = 64
 
 // New prepares a Supervisor. It starts nothing.
 func New(cfg Config) (*Supervisor, error) {
-	if cfg.Spec == nil || cfg.Keeper == nil || cfg.Journal == nil {
-		return nil, errors.New("cannot make a supervisor without a spec, a keeper and a journal")
+	if cfg.Spec == nil || cfg.Keeper == nil || cfg.Journal == nil || cfg.Differs == nil {
+		return nil, errors.New("cannot make a supervisor without a spec, a keeper, a journal and what tells revisions apart")
 	}
 	sp, err := proc.NewSpawner(cfg.Shim)
 	if err != nil {
@@ -167,6 +174,7 @@ func (s *Supervisor) Run() (int, error) {
 	defer s.janitor.close()
 	defer s.spawner.close()
 
+	s.readBooks()
 	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + count(len(s.cfg.Spec.Services), "service")})
 	s.begin()
 	s.handOut()
@@ -308,25 +316,40 @@ func (s *Supervisor) carry(out *policy.Output) {
 	}
 	s.records = append(s.records, out.Records...)
 	s.then = append(s.then, out.Then...)
+	for i := range out.Notices {
+		if n := &out.Notices[i]; n.Kind == policy.KindRollback {
+			s.left(n)
+		}
+	}
+	var judged []string
+	for i := range out.Records {
+		if r := &out.Records[i]; r.Kind == policy.RecordRevision && r.Value != 0 {
+			judged = append(judged, r.ID)
+		}
+	}
+	if judged != nil {
+		s.keepBooks(judged, true)
+	}
 }
 
 // handOut tells the keeper what this turn wants made durable: what is in its
 // socket when we die, it reads. Then it does what waited for that.
 func (s *Supervisor) handOut() {
+	s.notifier.store.look()
 	if len(s.records)+len(s.values) > 0 {
 		fault("before-intent")
 		s.tell(encode(s.records, s.values))
 		s.records, s.values = s.records[:0], s.values[:0]
 	}
-	if len(s.then) == 0 {
-		return
+	if len(s.then) == 0 || s.books.writing > 0 {
+		return // what became of a revision is not on disk yet
 	}
 	var b batch
 	for i := range s.then {
 		a := &s.then[i]
 		if a.Kind == policy.ActSpawn {
 			in := s.incarnation(a.Ref, s.machine.ID(a.Ref.Slot))
-			in.revision = a.Revision
+			s.runs(in, a.Revision)
 			s.live[a.Ref.Slot] = in
 			s.inFlight++
 			b.spawns = append(b.spawns, in)

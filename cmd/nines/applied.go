@@ -3,12 +3,14 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"nines/spec"
 	"nines/spec/load"
 	"nines/supervisor"
 	"nines/supervisor/applied"
+	"nines/supervisor/journal"
 )
 
 // running is what a supervisor is to run, and how that was found.
@@ -20,6 +22,7 @@ type running struct {
 	next   *supervisor.Change // that is it, where it was kept and had not begun; then …
 	begins supervisor.Change  // … this is what ran
 	keepAt []string
+	saved  []string // of keepAt, those that have the state
 	notes  []string // events
 }
 
@@ -55,10 +58,25 @@ func firstSpec(a *app, paths []string, runtimeDir string) (*running, load.Diagno
 			r.note(applied.Remove(statePath))
 		}
 	}
+	r.saved = list
 	for _, path := range list {
 		r.note(applied.Save(path, &r.state))
 	}
 	return r, r.diags
+}
+
+// withReleases completes the digests of what a boot starts by those of releases.
+func (r *running) withReleases(rel *releases, events *journal.Journal) {
+	if rel.store == nil || len(r.saved) == 0 {
+		return // a predecessor has
+	}
+	if !slices.ContainsFunc(r.spec.Services, func(s *spec.Service) bool { return s.Release != nil }) {
+		return
+	}
+	rel.begin(r.spec, r.state.Now.Digests, supervisor.AskedDigests(events, rel.log))
+	for _, path := range r.saved {
+		r.note(applied.Save(path, &r.state))
+	}
 }
 
 func (r *running) note(err error) {

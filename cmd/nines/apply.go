@@ -78,18 +78,48 @@ func (a *app) apply(parent context.Context, req ipc.ApplyRequest) error {
 // tellEvents writes what happens to stderr until its result is called: people see
 // how far an apply is. What it misses is no loss.
 func (a *app) tellEvents(parent context.Context, client *ipc.Client) func() {
+	end, _ := a.followEvents(parent, client, time.Now())
+	return end
+}
+
+// tellSteps is tellEvents that misses nothing: what had not come when its result is
+// called is asked for then.
+func (a *app) tellSteps(parent context.Context, client *ipc.Client) func() {
+	began := time.Now()
+	end, told := a.followEvents(parent, client, began)
+	return func() {
+		end()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), 5*time.Second)
+		defer cancel()
+		// As in followEvents.
+		_ = client.Events(ctx, ipc.EventQuery{Since: began, After: *told}, func(e ipc.Event) error {
+			a.tellEvent(&e)
+			return nil
+		})
+	}
+}
+
+// followEvents tells events from began on until end is called; told is the number of
+// the last.
+func (a *app) followEvents(parent context.Context, client *ipc.Client, began time.Time) (end func(), told *uint64) {
 	ctx, cancel := context.WithCancel(parent)
+	told = new(uint64)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		// Its error is the apply's own as well: the supervisor is gone.
-		_ = client.Events(ctx, ipc.EventQuery{Since: time.Now(), Follow: true}, func(e ipc.Event) error {
-			if who := firstOf(e.Instance, e.Service); who != "" {
-				a.say(a.err, "%s: %s: %s\n", printable(who), e.Kind, printable(e.Message))
-			}
+		// Its error is the command's own as well: the supervisor is gone.
+		_ = client.Events(ctx, ipc.EventQuery{Since: began, Follow: true}, func(e ipc.Event) error {
+			*told = max(*told, e.Seq)
+			a.tellEvent(&e)
 			return nil
 		})
 	})
-	return func() { cancel(); wg.Wait() }
+	return func() { cancel(); wg.Wait() }, told
+}
+
+func (a *app) tellEvent(e *ipc.Event) {
+	if who := firstOf(e.Instance, e.Service); who != "" {
+		a.say(a.err, "%s: %s: %s\n", printable(who), e.Kind, printable(e.Message))
+	}
 }
 
 func asAPI(err error, api **ipc.Error) bool { return errors.As(err, api) }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,9 +86,9 @@ func (b *backend) Status(ctx context.Context) (*ipc.Status, error) {
 		next += len(v.Slots)
 		out.Services = append(out.Services, ipc.Service{
 			Name: v.Name, Type: string(svc.Type), Mode: string(svc.Mode),
-			State: string(v.State), Desired: v.Desired, Reason: v.Reason.String(),
+			State: string(v.State), Desired: v.Desired, Reason: cmp.Or(v.Reason.String(), v.Pinned),
 			Revision: v.Revision, InstancesDesired: v.Instances,
-			Update:    ipc.Update{State: "idle", From: v.Revision, To: v.Revision},
+			Update:    ipc.Update{State: v.Update.State, From: v.Update.From, To: v.Update.To},
 			Instances: mine, Quarantine: []ipc.Quarantined{},
 		})
 		for k := range st.Quarantine {

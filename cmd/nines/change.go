@@ -30,11 +30,12 @@ import (
 // confirmed is kept with it, so that it is undone also by a supervisor that was
 // not there when it was applied; a boot undoes it at once.
 type changer struct {
-	sup     *supervisor.Supervisor
-	log     *slog.Logger
-	paths   []string // of the files that nines-init was started with
-	keepAt  []string // where the state is kept
-	enforce *enforcer
+	sup      *supervisor.Supervisor
+	log      *slog.Logger
+	paths    []string // of the files that nines-init was started with
+	keepAt   []string // where the state is kept
+	enforce  *enforcer
+	releases *releases
 
 	mu    sync.Mutex
 	state applied.State
@@ -48,8 +49,8 @@ type changer struct {
 }
 
 // newChanger goes on with what run says.
-func newChanger(run *running, paths []string, enforce *enforcer, log *slog.Logger) *changer {
-	c := &changer{log: log, paths: paths, keepAt: run.keepAt, enforce: enforce, state: run.state, spec: run.spec, seen: run.state.Boot}
+func newChanger(run *running, paths []string, enforce *enforcer, rel *releases, log *slog.Logger) *changer {
+	c := &changer{log: log, paths: paths, keepAt: run.keepAt, enforce: enforce, releases: rel, state: run.state, spec: run.spec, seen: run.state.Boot}
 	c.warn(run.spec, run.diags)
 	return c
 }
@@ -77,6 +78,7 @@ func (c *changer) plan(ctx context.Context, files []load.File) (*ipc.Plan, error
 	if err != nil {
 		return nil, err
 	}
+	c.releases.would(ctx, next.spec, next.digests)
 	st, err := c.sup.State(ctx)
 	if err != nil {
 		return nil, ended(err)
@@ -99,6 +101,12 @@ func (c *changer) plan(ctx context.Context, files []load.File) (*ipc.Plan, error
 	now, later := diff.Supervisor(before.Spec, after.Spec)
 	p.InEffect, p.AfterRestart = append([]string{}, now...), append([]string{}, later...)
 	p.Warnings = c.warningsOf(next.spec, next.diags)
+	for i := range st.Services {
+		v := &st.Services[i]
+		if s := next.spec.Service(v.Name); s != nil && v.Pinned != "" && before.Digests[v.Name] == after.Digests[v.Name] {
+			p.Warnings = append(p.Warnings, v.Pinned)
+		}
+	}
 	return p, nil
 }
 
@@ -106,6 +114,11 @@ func (c *changer) plan(ctx context.Context, files []load.File) (*ipc.Plan, error
 func (c *changer) apply(ctx context.Context, ch change) (ipc.Result, error) {
 	next, err := c.loadFiles(ch.files)
 	if err != nil {
+		c.rejected(ch.by, err)
+		return ipc.Result{}, err
+	}
+	if err := c.releases.add(ctx, next.spec, next.digests); err != nil {
+		err = &ipc.Error{Code: ipc.CodeFailed, Message: err.Error(), Hint: "nothing was changed"}
 		c.rejected(ch.by, err)
 		return ipc.Result{}, err
 	}

@@ -102,6 +102,23 @@ func (b *fakeBackend) Events(ctx context.Context, q ipc.EventQuery, fn func(ipc.
 	return nil
 }
 
+func (b *fakeBackend) History(_ context.Context, service string) ([]ipc.Revision, error) {
+	return []ipc.Revision{
+		{Revision: 2, State: "bad", By: "uid 0", Digest: "0123456789abcdef", Change: "release", Reason: "web/0: exited with code 1"},
+		{Revision: 1, State: "current", CreatedAt: time.Unix(1, 0), Digest: "fedcba", Change: "first"},
+	}, nil
+}
+
+func (b *fakeBackend) Deploy(_ context.Context, _ ipc.Caller, service string, r ipc.DeployRequest) (ipc.Result, error) {
+	b.note("deploy %s %s %t %t", service, r.Path, r.Force, r.NoWait)
+	return ipc.Result{Message: service + " runs revision 3"}, nil
+}
+
+func (b *fakeBackend) Rollback(_ context.Context, _ ipc.Caller, service string, r ipc.RollbackRequest) (ipc.Result, error) {
+	b.note("rollback %s %d %t", service, r.Revision, r.NoWait)
+	return ipc.Result{Message: service + " runs revision 1"}, nil
+}
+
 func (b *fakeBackend) Incidents(_ context.Context, service string) ([]ipc.Incident, error) {
 	if service != "loop" {
 		return nil, nil

@@ -60,8 +60,8 @@ or in a container. All other commands talk to the supervisor by its control sock
 		}
 	}
 	group("run", newUpCmd(a), newSuperviseCmd(a), newCheckCmd(a), newFmtCmd(a), newShutdownCmd(a))
-	group("look", newStatusCmd(a), newReadyCmd(a), newLogsCmd(a), newEventsCmd(a), newExplainCmd(a), newQuarantineCmd(a))
-	group("act", newPlanCmd(a), newApplyCmd(a), newConfirmCmd(a), newStartCmd(a), newStopCmd(a), newRestartCmd(a), newReloadCmd(a), newScaleCmd(a), newSignalCmd(a), newUpgradeCmd(a))
+	group("look", newStatusCmd(a), newReadyCmd(a), newLogsCmd(a), newEventsCmd(a), newExplainCmd(a), newHistoryCmd(a), newQuarantineCmd(a))
+	group("act", newPlanCmd(a), newApplyCmd(a), newConfirmCmd(a), newStartCmd(a), newStopCmd(a), newRestartCmd(a), newReloadCmd(a), newScaleCmd(a), newSignalCmd(a), newUpgradeCmd(a), newDeployCmd(a), newRollbackCmd(a))
 	root.AddCommand(newVersionCmd(a), newCompletionCmd(a))
 	root.SetHelpCommand(newHelpCmd(root))
 	a.completeAll(root)

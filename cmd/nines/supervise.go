@@ -21,6 +21,7 @@ import (
 
 	"nines/ipc"
 	"nines/spec"
+	"nines/spec/diff"
 	"nines/spec/load"
 	"nines/supervisor"
 	"nines/supervisor/journal"
@@ -165,6 +166,8 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 		log.Warn("logs are not written to files", "err", err)
 	}
 	events := openJournal(a, sp.Supervisor.StateDir, log)
+	rel := openReleases(a, sp.Supervisor.StateDir, log)
+	run.withReleases(rel, events)
 	enforce := openCgroups(a, runtimeDir, keeperPID, &about)
 	tree := enforce.tree
 	if diags := enforce.required(sp); len(diags) > 0 && generation == 1 {
@@ -180,14 +183,14 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 	}
 	machine := a.getenv("NINES_MACHINE") == "1"
 	container := keeperPID == 1 && !machine
-	ch := newChanger(run, files, enforce, log)
+	ch := newChanger(run, files, enforce, rel, log)
 	sup, err := supervisor.New(supervisor.Config{
 		Change: run.begin(), Before: run.before, Next: run.next, Hangup: func() { ch.reread("SIGHUP", true) },
 		Keeper: conn, KeeperPID: keeperPID, RuntimeDir: runtimeDir, LogDir: logDir,
 		Shim: a.beside("nines-exec"), Environ: os.Environ(), NotifySocket: a.getenv("NINES_NOTIFY_SOCKET"),
 		InheritEnv: container || a.getenv("NINES_UP") == "1",
 		Stdout:     container || a.getenv("NINES_LOG_STDOUT") == "1",
-		Past:       past, Sockets: sockets, Cgroups: tree, Seed: seed(), Journal: events, Log: log, Version: buildVersion(),
+		Past:       past, Sockets: sockets, Cgroups: tree, Seed: seed(), Journal: events, Releases: rel.store, Differs: diff.Revision, Log: log, Version: buildVersion(),
 		Watchdog: time.Duration(atoiOr(a.getenv("WATCHDOG_USEC"), 0)) * time.Microsecond,
 	})
 	if err != nil {

@@ -163,6 +163,16 @@ func Digest(s *spec.Service, envFile string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// Revision names the attributes that are part of a revision and differ.
+func Revision(old, s *spec.Service) (names []string) {
+	for _, a := range attributes() {
+		if a.revision && text(a.value(old)) != text(a.value(s)) {
+			names = append(names, a.name)
+		}
+	}
+	return names
+}
+
 // Side is one of the two that are compared.
 type Side struct {
 	Spec    *spec.Spec
@@ -219,7 +229,11 @@ func compare(old, s *spec.Service, before, after *Side) Change {
 		named = named || a.revision
 	}
 	if revision && !named {
-		c.Why = append([]string{"what env_file holds"}, c.Why...)
+		what := "what env_file holds"
+		if s.Release != nil {
+			what = "what release.path holds, or env_file"
+		}
+		c.Why = append([]string{what}, c.Why...)
 	}
 	if c.From != c.To && !slices.Contains(c.Why, "instances") {
 		c.Why = append(c.Why, "instances (it was scaled)")

@@ -23,14 +23,10 @@ func notYet(path string) (meanwhile string, ok bool) {
 	case "service.ready.exec", "service.ready.http", "service.ready.tcp", "service.ready.grpc",
 		"service.ready.metrics", "service.ready.log", "service.ready.outlier", "service.ready.cpu", "service.ready.stall":
 		return "The instance counts as ready when exec succeeded.", true
-	case "service.crash_loop.then=rollback":
-		return "There are no revisions yet to go back to: a crash loop is held.", true
 	case "service.sandbox":
 		return "The service runs without a sandbox.", true
 	case "service.listen.share=reuseport", "service.listen.address=udp":
 		return "The socket is not bound.", true
-	case "service.update":
-		return "A new revision stops and starts one instance at a time, each when the one before has been ready for 1s.", true
 	case "service.release":
 		return "The file itself is run, not a snapshot of it.", true
 	case "service.data":

@@ -131,6 +131,11 @@ func (b *block) judgeReady(s *spec.Service) {
 	if s.Ready == nil {
 		return
 	}
+	// SD_LISTEN_FDS_START is 3.
+	if last := 2 + len(s.Listen); s.Ready.FD != 0 && s.Ready.FD <= last {
+		c := b.d.newBlock(b, b.subBlock("ready"))
+		c.errorAt("fd", "conflict", fmt.Sprintf("descriptor %s is one of those that the listen blocks get (3 to %d)", b.shown("service.ready.fd", s.Ready.FD), last), fmt.Sprintf("Write fd = %d.", last+1))
+	}
 	var wait time.Duration
 	what := "delay"
 	if wait = s.Ready.Delay; s.Ready.Check != nil {

@@ -61,6 +61,9 @@ func segment(src int, at, size int64) (data, hole int64, err error) {
 	err = retry(func() (err error) { data, err = unix.Seek(src, at, unix.SEEK_DATA); return err })
 	switch {
 	case err == unix.ENXIO:
+		if end, err := unix.Seek(src, 0, io.SeekEnd); err != nil || end < size {
+			return 0, 0, io.ErrUnexpectedEOF
+		}
 		return size, size, nil
 	case err != nil:
 		return at, size, nil // the filesystem knows of no holes

@@ -13,7 +13,7 @@ import (
 
 // What the store takes. Beyond it a message is refused, with a line that says so.
 const (
-	maxName       = 255                           // bytes, of a descriptor's name
+	maxName       = 512                           // bytes, of a descriptor's name: an instance's, and one that its service gave
 	maxSettings   = 16 << 10                      // bytes, of a log pipe's settings
 	maxKey        = 256                           // bytes, of a value's key
 	maxValue      = 4 << 10                       // bytes

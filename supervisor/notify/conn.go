@@ -300,6 +300,15 @@ func CloseAll(fds []int) {
 	}
 }
 
+// SameFile says whether two descriptors are one open file, as after dup(2). Where
+// the kernel does not tell, they are not.
+func SameFile(a, b int) bool {
+	const kcmpFile = 0
+	pid := uintptr(unix.Getpid())
+	order, _, err := unix.Syscall6(unix.SYS_KCMP, pid, pid, kcmpFile, uintptr(a), uintptr(b), 0)
+	return err == 0 && order == 0
+}
+
 // either returns ErrClosed if the file could not be used (raw: it was closed,
 // which os says with an error that nobody outside it can name), else failed.
 func either(raw, failed error) error {

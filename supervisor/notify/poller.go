@@ -38,12 +38,9 @@ func NewPoller() (*Poller, error) {
 }
 
 // Add has Wait return token for as long as fd can be read, or its other end is
-// gone. With once it is returned a single time.
-func (p *Poller) Add(fd int, token uint32, once bool) error {
+// gone.
+func (p *Poller) Add(fd int, token uint32) error {
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(token)}
-	if once {
-		ev.Events |= unix.EPOLLONESHOT
-	}
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &ev))
 }
 

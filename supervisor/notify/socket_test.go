@@ -224,7 +224,7 @@ func TestPoller(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, c := service(t)
-	if err := p.Add(s.Descriptor(), 7, false); err != nil {
+	if err := p.Add(s.Descriptor(), 7); err != nil {
 		t.Fatal(err)
 	}
 	var pipe [2]int
@@ -266,7 +266,7 @@ func TestPoller(t *testing.T) {
 	if err := errors.Join(p.Remove(s.Descriptor()), p.Remove(s.Descriptor()), p.Remove(pipe[0])); err != nil {
 		t.Error(err)
 	}
-	if err := p.Add(1<<20, 1, false); !errors.Is(err, unix.EBADF) {
+	if err := p.Add(1<<20, 1); !errors.Is(err, unix.EBADF) {
 		t.Errorf("Add of nothing: %v", err)
 	}
 	file, err := os.Open("/etc/passwd")

@@ -22,9 +22,6 @@ const (
 	// ActHook runs a command of the service (HookStop, HookReload) beside Ref,
 	// for at most Timeout. Answer: HookDone with Token, once.
 	ActHook
-	// ActRevert returns Service to its newest good revision (revisions come
-	// with the release store; until then nothing asks for it).
-	ActRevert
 	// ActAccepted answers Request: it was understood and is being carried out.
 	// It and ActDone are in Output.Then: nobody is told of what a crash could
 	// still undo.
@@ -88,8 +85,6 @@ type Action struct {
 	Ready   bool // ActCheck
 	Token   uint64
 	Timeout time.Duration
-
-	Service string // ActRevert
 
 	Request Request
 	Code    Refusal
@@ -174,7 +169,9 @@ const (
 	KindStuck           Kind = "stuck"
 	KindShutdown        Kind = "shutdown"
 	KindUpdateStarted   Kind = "update_started"
+	KindCanaryPassed    Kind = "canary_passed"
 	KindUpdateDone      Kind = "update_done"
+	KindRollback        Kind = "rollback"
 	KindBudgetWait      Kind = "budget_wait"
 	KindCheckFailed     Kind = "check_failed"
 	KindCheckPassed     Kind = "check_recovered"

@@ -17,6 +17,8 @@ type application struct {
 	failures []string
 
 	added, updated, removed, resized int
+
+	pinned []string // services that stay at another revision than the specification asks for
 }
 
 // awaited is what an apply waits for at a service.
@@ -56,7 +58,8 @@ func (m *Machine) apply(e SpecChanged) {
 		kept[v] = true
 		m.services = append(m.services, v)
 		disabled = append(disabled, v.disabled())
-		v.spec = sp
+		v.file = sp
+		v.spec = v.runs(v.revision)
 	}
 	for _, v := range old {
 		if kept[v] {
@@ -112,13 +115,15 @@ func (m *Machine) takeUp(sp *spec.Service, old []*service) *service {
 		}
 	} else if v = m.retired[sp.Name]; v != nil {
 		delete(m.retired, sp.Name)
-		*v = service{slots: v.slots, floor: v.floor, spec: sp, revision: 1, top: 1, level: levelPending, fresh: true}
+		*v = service{slots: v.slots, floor: v.floor, spec: sp, file: sp, level: levelPending, fresh: true}
+		v.firstRevision("")
 		for _, s := range v.slots {
-			s.revision, s.last, s.how, s.why, s.restarts = 0, LastExit{}, Reason{}, Reason{}, 0
+			s.revision, s.target, s.last, s.how, s.why, s.restarts = 0, 1, LastExit{}, Reason{}, Reason{}, 0
 			m.forget(s)
 		}
 	} else {
-		v = &service{spec: sp, revision: 1, top: 1, level: levelPending, fresh: true, floor: m.floors[sp.Name]}
+		v = &service{spec: sp, file: sp, level: levelPending, fresh: true, floor: m.floors[sp.Name]}
+		v.firstRevision("")
 	}
 	m.byName[sp.Name] = v
 	return v
@@ -136,7 +141,8 @@ func (m *Machine) remove(v *service) {
 	if v.remembered() {
 		m.record(Record{Kind: RecordRevision, ID: v.spec.Name})
 	}
-	v.updating = false
+	v.roll.state = rollNone
+	m.dropSuccessors(v)
 	old := v.instances
 	v.instances = 0
 	m.resize(v, old)
@@ -171,7 +177,7 @@ func (m *Machine) unscale(v *service) {
 
 // change gives v what its new spec says.
 func (m *Machine) change(v *service, digest string, wasDisabled bool) {
-	sp, old, scaled := v.spec, v.instances, v.scaled
+	sp, old, scaled := v.file, v.instances, v.scaled
 	if v.started && sp.Enabled {
 		v.started = false
 		m.record(Record{Kind: RecordStarted, ID: sp.Name})
@@ -187,13 +193,31 @@ func (m *Machine) change(v *service, digest string, wasDisabled bool) {
 		m.resize(v, old)
 	}
 	update := false
-	switch {
-	case v.digest == digest:
+	switch known := v.findDigest(digest); {
 	case v.fresh:
-		v.digest = digest
+		v.firstRevision(digest)
+		v.spec = sp
+	case known != nil && known.Number == v.asked:
+		// It asks for what it did before. A revision that was left since, by a revert
+		// or by a person, stays out.
+		known.Spec = sp
+		v.spec = v.runs(v.revision)
+		if known.Number != v.revision {
+			m.applying.pinned = append(m.applying.pinned, v.pinned())
+		}
+	case known != nil && known.Verdict == Bad:
+		v.asked = known.Number
+		m.recordRevision(v)
+		m.applying.pinned = append(m.applying.pinned, v.pinned())
+	case known != nil && known.Number == v.revision:
+		v.asked = known.Number
+		m.recordRevision(v)
 	default:
 		update = true
-		m.update(v, digest)
+		m.failDeploys(v, "superseded by an apply"+by(m.applying.by))
+		m.update(v, digest, sp, false)
+		v.asked = v.revision
+		m.recordRevision(v)
 	}
 	m.rearm(v)
 	m.recheck(v)
@@ -358,7 +382,7 @@ func (m *Machine) progressApply(v *service) {
 	ok := false
 	switch v.awaited {
 	case awaitUp:
-		ok = v.outdated+v.surplus+v.standing[standsFirst]+v.standing[standsStalled] == 0 && v.settled == v.standing[standsUp]
+		ok = !v.roll.on() && v.outdated+v.surplus+v.standing[standsFirst]+v.standing[standsStalled] == 0 && v.settled == v.standing[standsUp]
 		if why, _ := m.blocked(v); !ok && why != "" && v.waiting+v.outdated > 0 {
 			m.awaitedFailed(v, v.spec.Name+": "+why+byItself)
 			return
@@ -431,9 +455,9 @@ func (a *application) words() string {
 	add(a.resized, "changed in number")
 	add(a.removed, "removed")
 	if parts == nil {
-		return "applied: nothing had to start or stop"
+		parts = []string{"nothing had to start or stop"}
 	}
-	return "applied: " + strings.Join(parts, ", ")
+	return "applied: " + strings.Join(append([]string{strings.Join(parts, ", ")}, a.pinned...), "; ")
 }
 
 // endApply answers the apply in progress, if any: it goes on, and nobody waits

@@ -41,6 +41,10 @@ func (m *Machine) retry(s *slot, how Reason, failedStart, fatal bool, code int) 
 		}
 		m.notice(KindCrashLoop, s, loop)
 		s.loop = true
+		if m.condemned(s, loop) {
+			m.afresh(s)
+			return
+		}
 		switch c.Then {
 		case spec.ThenStop:
 			loop.over = true
@@ -51,8 +55,7 @@ func (m *Machine) retry(s *slot, how Reason, failedStart, fatal bool, code int) 
 			m.beginShutdown(Shutdown{Code: failure(code), Cause: "crash loop of " + s.name + ": " + how.String()})
 			return
 		case spec.ThenHold, spec.ThenRollback:
-			// A rollback needs a revision to go back to; until there are any, it
-			// is a hold.
+			// A rollback needs a revision that is being tried, and one to go back to.
 		}
 		s.held, newlyHeld = true, true
 	}

@@ -103,6 +103,8 @@ func (m *Machine) mayDisrupt(s *slot, c Cause) Reason {
 	v := s.svc
 	g := v.theGate()
 	switch {
+	case s.aside:
+		return Reason{} // it does not serve
 	case !v.mayStart() || m.desired(s) != wantRun:
 		// It would not come up again.
 		return Reason{kind: whyActNeeds, name: m.whyWaiting(v).name}
@@ -148,6 +150,9 @@ func (m *Machine) actAsked(e Act) {
 			s.told |= causeBit(c)
 		}
 		m.notice(c.kind(), s, why)
+	}
+	if e.On != spec.OnFailureAlert && m.condemned(s, why) {
+		return // what is judged is the revision
 	}
 	if e.On != spec.OnFailureAlert {
 		m.ask(s, &act{cause: c, why: why, dump: e.On == spec.OnFailureDump, isolate: e.On == spec.OnFailureIsolate})
@@ -200,6 +205,9 @@ func (m *Machine) withdraw(e Withdraw) {
 // health notes what a check says of s, and has its act wait in the right line.
 func (m *Machine) health(s *slot, well bool) {
 	s.unhealthy = !well
+	if well {
+		s.wellSince = m.now
+	}
 	if a := s.act; a != nil {
 		m.dropAct(s)
 		m.enqueue(s, a)
@@ -292,7 +300,14 @@ func (m *Machine) beginAct(s *slot) {
 		how = endMemory
 	case CauseCheck, CauseOutlier:
 	}
-	m.setTurn(s, t)
+	if a.cause == CauseRecycle && s.mayBeSucceeded() {
+		m.setTurn(s, t)
+		m.succeed(s, a.why)
+		return
+	}
+	if !s.aside {
+		m.setTurn(s, t)
+	}
 	if a.isolate && s.svc.spec.Isolates() {
 		m.freeze(s, how, a.why)
 		return

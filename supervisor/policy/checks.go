@@ -160,6 +160,9 @@ func (m *Machine) askForCheck(s *slot, i int, why Reason) {
 	if k.OnFailure == spec.OnFailureAlert {
 		return
 	}
+	if !s.svc.sharedFailure(i) && m.condemned(s, why) {
+		return // what is judged is the revision
+	}
 	cause := CauseCheck
 	if k.Outlier != nil {
 		cause = CauseOutlier // it differs, and serves all the same

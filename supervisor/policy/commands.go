@@ -267,6 +267,8 @@ func (m *Machine) resize(v *service, old int) {
 	for i := v.instances; i < min(old, len(v.slots)); i++ {
 		if s := v.slots[i]; !s.phase.lives() {
 			m.save(s)
+		} else if s.twin != nil {
+			m.save(s.twin)
 		}
 	}
 	for i := old; i < v.instances; i++ {
@@ -278,6 +280,9 @@ func (m *Machine) resize(v *service, old int) {
 		// of all waiting for ever.
 		m.lift(v.slots[i])
 		v.slots[i].first = true
+		if t := v.slots[i].twin; t != nil {
+			m.save(t)
+		}
 	}
 }
 

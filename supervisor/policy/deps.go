@@ -41,6 +41,13 @@ const (
 func (m *Machine) assess(s *slot) counted {
 	v := s.svc
 	d := m.desired(s)
+	if s.aside {
+		occupied := s.phase.lives() && !(s.phase == phaseStuck && m.down.on) || m.detained(s, m.desired(s.twin))
+		return counted{
+			occupied: occupied, surplus: occupied && !s.candidate,
+			stuck: s.phase == phaseStuck || m.desired(s.twin).unwanted() && s.outlives(),
+		}
+	}
 	c := counted{
 		occupied: s.phase.lives() && !(s.phase == phaseStuck && m.down.on) || m.detained(s, d),
 		stuck:    s.phase == phaseStuck || d.unwanted() && s.outlives(),
@@ -49,7 +56,7 @@ func (m *Machine) assess(s *slot) counted {
 		c.surplus = c.occupied
 		return c
 	}
-	c.outdated = s.phase.lives() && s.revision != v.revision
+	c.outdated = d == wantRun && s.target != v.revision || s.phase.lives() && s.revision != v.revision
 	c.waiting = (d == wantRun || d == wantYield) && s.phase == phaseDown
 	task := v.spec.Type == spec.TypeTask
 	switch {
@@ -72,6 +79,9 @@ func (m *Machine) assess(s *slot) counted {
 // touch brings the sums up to date after s changed. Every change of a slot
 // ends with it.
 func (m *Machine) touch(s *slot) {
+	if s.twin != nil && !s.aside {
+		m.touch(s.twin) // what is wanted of it follows
+	}
 	v, old, c := s.svc, s.counted, m.assess(s)
 	if s.suspected != 0 && !s.phase.lives() && m.desired(s).unwanted() {
 		m.clearSuspicion(s)
@@ -79,7 +89,7 @@ func (m *Machine) touch(s *slot) {
 	if v.watched() {
 		m.markOps(v)
 	}
-	if v.updating {
+	if v.roll.on() || s.candidate {
 		m.markRoll(v)
 	}
 	if v.gate != nil && v.gate.waiting > 0 {
@@ -139,6 +149,9 @@ func (m *Machine) markOps(v *service) {
 
 // reconsider has s evaluated once the sums are quiet.
 func (m *Machine) reconsider(s *slot) {
+	if s.twin != nil && !s.aside {
+		m.reconsider(s.twin)
+	}
 	if !s.queued {
 		s.queued = true
 		m.dirtySlots.push(s)
@@ -229,7 +242,7 @@ func (m *Machine) relevel(v *service) {
 
 // concern: a neighbour of v changed. It matters only where something waits.
 func (m *Machine) concern(v *service) {
-	if v.updating {
+	if v.roll.on() {
 		m.markRoll(v)
 	}
 	if v.gate != nil && v.gate.waiting > 0 {
@@ -277,8 +290,10 @@ func (v *service) derive() level {
 // evaluate does what the phase of s and what is wanted of it ask for.
 func (m *Machine) evaluate(s *slot) {
 	d := m.desired(s)
-	if len(s.inmates) > 0 && d.unwanted() && bug != 16 {
-		m.endInmates(s, d)
+	if len(s.inmates) > 0 && bug != 16 {
+		if of := m.desired(s.place()); of.unwanted() {
+			m.endInmates(s, of)
+		}
 	}
 	switch decide(s.phase, d) {
 	case tryUp:
@@ -316,7 +331,7 @@ func (m *Machine) mayEnd(s *slot, d desire) bool {
 		// What depends on it is no more either: what is kept cannot name it. But what
 		// runs of that may be of an earlier revision, which needs it.
 		return s.svc.holders[byAll] == 0 && m.heldBy(s.svc) == nil || bug == 12
-	case d == wantGone, d == wantStopped && !s.svc.stopped:
+	case d == wantGone, d == wantReplaced, d == wantStopped && !s.svc.stopped:
 		return true
 	case d == wantYield && s.svc.leavingNeeds == 0:
 		return s.svc.isLast()
@@ -341,6 +356,8 @@ func (m *Machine) whyEnd(s *slot, d desire) Reason {
 			return Reason{kind: whyStopped, name: s.by}
 		}
 		return Reason{kind: whyStopped, name: s.svc.stoppedBy}
+	case wantReplaced:
+		return Reason{kind: whyReplaced, count: int32(s.revision), code: int32(s.svc.revision)}
 	case wantDisabled:
 		return Reason{kind: whyDisabled}
 	case wantYield:

@@ -13,6 +13,7 @@ func (c *chaos) die() {
 		return
 	}
 	before := map[string]string{}
+	rolled := slices.ContainsFunc(c.m.services, func(v *service) bool { return v.roll.on() })
 	due := c.m.due.least() <= c.now
 	for _, s := range c.m.slots {
 		w := s.memory()
@@ -20,13 +21,13 @@ func (c *chaos) die() {
 		if s.unhealthy || s.act != nil || s.alert != (Reason{}) {
 			continue // who judges, judges again
 		}
-		if c.kept[s.name] != "" && (s.phase != phaseBackoff || s.nextAt > c.now) {
-			before[s.name] = string(w.Append(nil)) + s.words(c.m)
+		if c.kept[s.key()] != "" && (s.phase != phaseBackoff || s.nextAt > c.now) {
+			before[s.key()] = string(w.Append(nil)) + s.words(c.m)
 		}
 	}
 	inmates := c.inmates()
 	c.m, c.inflight, c.old, c.waiting = New(Config{Seed: c.rng.Uint64()}), nil, nil, map[Request]bool{}
-	past := c.kept.past(c.t)
+	past := c.kept.past(c.t).withSpecs(c.spec)
 	past.Before = c.before
 	c.feed(SpecChanged{Spec: c.spec, Digests: digests(c.spec), Past: past})
 	for _, id := range c.m.unknown { // two applies ago: the driver ends it
@@ -35,11 +36,11 @@ func (c *chaos) die() {
 		}
 		delete(c.kept, id)
 	}
-	rolls := len(c.m.unknown) > 0 || slices.ContainsFunc(c.m.services, func(v *service) bool { return v.updating })
+	rolls := rolled || len(c.m.unknown) > 0 || slices.ContainsFunc(c.m.services, func(v *service) bool { return v.roll.on() })
 	for _, s := range c.m.slots {
 		w := s.memory()
 		w.Hook = false
-		was, is := before[s.name], string(w.Append(nil))+s.words(c.m)
+		was, is := before[s.key()], string(w.Append(nil))+s.words(c.m)
 		if !due && was != "" && was != is && !rolls { // a roll may go on at once, and what waits for what is not known
 			c.t.Fatalf("%s was\n%s\nand is restored as\n%s", s.name, was, is)
 		}

@@ -247,6 +247,8 @@ const (
 	VerbReload
 	VerbScale
 	VerbSignal
+	VerbDeploy // not of a Command: see Deploy
+	VerbRollback
 )
 
 // Command is a person's wish. It is answered by Accepted and then, when all of
@@ -258,6 +260,7 @@ type Command struct {
 	Instance  int    // -1: all
 	Instances int    // VerbScale
 	Signal    string // VerbSignal: "SIGUSR1"
+	Revision  int    // VerbRollback: to this one; 0: to the newest good one, or the one before
 	By        string // who asked, for the reason: "root (uid 0)"
 }
 

@@ -104,7 +104,11 @@ func (m *Machine) judge(s *slot, how Reason, st Status, failedStart bool) {
 		return
 	}
 	task := v.spec.Type == spec.TypeTask
+	badStart := how.kind == whyExecFailed || s.end == endTimeout
 	switch {
+	case !success && (badStart && v.roll.forward() || s.end == endCheck || s.end == endMemory ||
+		r.Policy == spec.RestartNever) && m.condemned(s, how):
+		m.afresh(s)
 	case success && (task || r.Policy != spec.RestartAlways):
 		m.final(s, phaseCompleted, Reason{kind: whyCompleted, code: int32(st.Code)})
 	case task && st.Unknown && (s.end == endNone || s.end == endSelf):
@@ -114,7 +118,12 @@ func (m *Machine) judge(s *slot, how Reason, st Status, failedStart bool) {
 		m.final(s, phaseFailed, because(Reason{kind: whyNever}, how))
 	default:
 		m.retry(s, how, failedStart, fatal, code)
-		m.groupFailed(s)
+		if !s.aside {
+			m.groupFailed(s)
+		}
+	}
+	if s.aside {
+		return // its place is as it was
 	}
 	m.faltered(s)
 	m.failOps(s, how)

@@ -2,6 +2,14 @@ package policy
 
 import "strconv"
 
+// Left is the revision that a rollback or a revert leaves; 0: it says none.
+func (r Reason) Left() int {
+	if r.kind == whyReverted || r.kind == whyRolledBack {
+		return int(r.count)
+	}
+	return 0
+}
+
 // Fields is what of a Reason a program may want, as in the API's event fields:
 // exit_code or signal (how an incarnation ended), delay_ms, count, name. It is
 // nil where there is nothing.

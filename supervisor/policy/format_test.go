@@ -69,6 +69,9 @@ func (e *env) format(o *Output) string {
 func (e *env) formatAction(a Action) string {
 	switch a.Kind {
 	case ActSpawn:
+		if a.Revision > 1 {
+			return fmt.Sprintf("spawn %s revision %d", e.name(a.Ref), a.Revision)
+		}
 		return "spawn " + e.name(a.Ref)
 	case ActSignal:
 		cont := ""
@@ -92,8 +95,6 @@ func (e *env) formatAction(a Action) string {
 	case ActHook:
 		kind := map[Hook]string{HookStop: "stop", HookReload: "reload"}[a.Hook]
 		return "hook " + kind + " " + e.name(a.Ref) + " for " + a.Timeout.String()
-	case ActRevert:
-		return "revert " + a.Service
 	case ActAccepted:
 		return fmt.Sprintf("accepted #%d", a.Request)
 	case ActDone:

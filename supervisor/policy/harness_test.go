@@ -109,6 +109,16 @@ func parseService(t testing.TB, line string) *spec.Service {
 			v.Isolate.MemoryMaxTotal = spec.Size{Bytes: n}
 		case "data":
 			v.Data = &spec.Data{Paths: []string{"/data"}}
+		case "listen":
+			v.Listen = append(v.Listen, spec.Listen{Name: "http"})
+		case "update": // with the language's defaults
+			v.Update = spec.Update{Order: "auto", MaxParallel: 1, Canary: 1, MinHealthy: 10 * time.Second, Deadline: 5 * time.Minute, AutoRevert: true, Probation: time.Hour}
+		case "parallel":
+			v.Update.MaxParallel = num(val)
+		case "canary":
+			v.Update.Canary = num(val)
+		case "keep_bad":
+			v.Update.AutoRevert = false
 		case "port":
 			v.Ports = append(v.Ports, spec.Port{Name: "http", Base: num(val)})
 		case "notify":
@@ -188,12 +198,12 @@ func newEnv(t testing.TB) *env {
 	return &env{t: t, m: New(Config{SpawnPatience: -1}), hooks: map[string]uint64{}, pid: 100, kept: kept{}}
 }
 
-// slot finds an instance by its id; "web/0@2" names its second incarnation, and
-// no @ its current one.
+// slot finds an instance by its id, "web/0+" what is beside it; "web/0@2" names its
+// second incarnation, and no @ its current one.
 func (e *env) ref(id string) Ref {
 	name, inc, stale := strings.Cut(id, "@")
 	for _, s := range e.m.slots {
-		if s.name == name {
+		if s.key() == name {
 			r := s.ref
 			if stale {
 				n, err := strconv.ParseUint(inc, 10, 64)
@@ -352,6 +362,17 @@ func (e *env) event(line string) Event {
 		}
 		c.Instances = n
 		return c
+	case "rollback": // rollback web [3]
+		c := command(VerbRollback)
+		if arg(2) != "" {
+			c.Revision = parseInt(e.t, arg(2))
+		}
+		return c
+	case "deploy": // deploy web x [force]
+		e.request++
+		v := *e.spec.Service(arg(1))
+		v.Process.Command = spec.Expr(arg(2))
+		return Deploy{Request: e.request, Service: arg(1), Digest: arg(2), Spec: &v, Force: arg(3) == "force", By: "ann"}
 	case "signal":
 		c := command(VerbSignal)
 		c.Signal = arg(2)

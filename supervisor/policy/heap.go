@@ -6,12 +6,15 @@ import "time"
 type timer uint8
 
 const (
-	timerPhase   timer = iota // what the phase is bounded by
-	timerSettle               // up for long enough for a command that waits
-	timerReset                // ready for long enough to forget failures
-	timerReload               // a reload hook must be done
-	timerRecycle              // it is due to be replaced
-	timerInmates              // of what of it is in quarantine
+	timerPhase     timer = iota // what the phase is bounded by
+	timerSettle                 // up for long enough for a command that waits
+	timerReset                  // ready for long enough to forget failures
+	timerReload                 // a reload hook must be done
+	timerRecycle                // it is due to be replaced
+	timerInmates                // of what of it is in quarantine
+	timerUpdate                 // its turn in an update has taken too long
+	timerHealthy                // healthy for update.min_healthy
+	timerProbation              // of its service's revision; kept at the first instance
 	numTimers
 )
 

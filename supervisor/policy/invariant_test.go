@@ -62,6 +62,7 @@ func checkInvariants(t fataler, m *Machine) {
 	}
 	for _, v := range m.services {
 		checkService(t, m, v)
+		checkTwins(t, m, v)
 		checkGate(t, v)
 	}
 	for _, g := range m.groups {
@@ -85,7 +86,7 @@ func checkService(t fataler, m *Machine, v *service) {
 	t.Helper()
 	name := v.spec.Name
 	var sums struct{ up, first, stalled, dead, occupied, stuck, surplus, waiting, settled, healthy, excused, outdated int }
-	for _, s := range v.slots {
+	for _, s := range v.all() {
 		c := s.counted
 		switch c.standing {
 		case standsUp:
@@ -147,6 +148,51 @@ func checkService(t fataler, m *Machine, v *service) {
 	}
 }
 
+// all is every slot of v.
+func (v *service) all() (list []*slot) {
+	for _, s := range v.slots {
+		list = append(list, s)
+		if s.twin != nil {
+			list = append(list, s.twin)
+		}
+	}
+	return list
+}
+
+// checkTwins: of the two slots of a place one counts.
+func checkTwins(t fataler, m *Machine, v *service) {
+	t.Helper()
+	for i, s := range v.slots {
+		if s.aside || s.index != i || s.candidate {
+			t.Fatalf("%s is not in its place", s.name)
+		}
+		if x := s.twin; x != nil && (!x.aside || x.twin != s || x.index != i || x.name != s.name || x.act != nil && x.phase != phaseReady && x.phase != phaseStarting) {
+			t.Fatalf("%s has a twin in the wrong place", s.name)
+		}
+		if x := s.twin; x != nil && x.phase.lives() && s.phase.lives() && x.ref.Incarnation == s.ref.Incarnation {
+			t.Fatalf("%s: two incarnations of number %d", s.name, s.ref.Incarnation)
+		}
+	}
+	checkRevisions(t, m, v)
+}
+
+// checkRevisions: no instance runs, or is to run, a revision that is bad; what is
+// updated runs the current one.
+func checkRevisions(t fataler, m *Machine, v *service) {
+	t.Helper()
+	if v.find(v.revision) == nil || v.find(v.asked) == nil || len(v.known) > maxRevisions || v.find(v.revision).Verdict == Bad {
+		t.Fatalf("%s: revision %d, asked for %d, known %+v", v.spec.Name, v.revision, v.asked, v.known)
+	}
+	for _, s := range v.all() {
+		if r := v.find(s.target); !v.removed && (r == nil || r.Verdict == Bad) {
+			t.Fatalf("%s is to run %d, known are %+v", s.name, s.target, v.known)
+		}
+		if s.phase == phaseSpawning && s.end == endNone && s.revision != s.target && !s.restored && !v.removed && v.roll.state == rollNone && m.desired(s) == wantRun {
+			t.Fatalf("%s is started with %d, and is to run %d", s.name, s.revision, s.target)
+		}
+	}
+}
+
 // fataler is what *testing.T and *rapid.T share.
 type fataler interface {
 	Helper()
@@ -158,7 +204,7 @@ func checkGate(t fataler, v *service) {
 	t.Helper()
 	g := v.theGate()
 	acts, replacing, faltered := 0, 0, 0
-	for _, s := range v.slots {
+	for _, s := range v.all() {
 		acts += delta(false, s.act != nil)
 		replacing += delta(false, s.turn == turnPlanned || s.turn == turnAct)
 		faltered += delta(false, s.turn == turnFaltered)
@@ -173,7 +219,7 @@ func checkGate(t fataler, v *service) {
 		}
 	}
 	for i, n := range v.suspects {
-		for _, s := range v.slots {
+		for _, s := range v.all() {
 			n -= delta(false, i < maxShared && s.suspected&(1<<i) != 0)
 		}
 		if n != 0 {

@@ -32,7 +32,7 @@ func (m *Machine) specChanged(e SpecChanged) {
 	services := make([]service, len(e.Spec.Services))
 	for i, sp := range e.Spec.Services {
 		v := &services[i]
-		*v = service{spec: sp, instances: sp.Instances, level: levelPending, checked: sp.Checks}
+		*v = service{spec: sp, file: sp, instances: sp.Instances, level: levelPending, checked: sp.Checks}
 		v.readied = v.readyCheck()
 		m.recallRevision(v, e.Digests[sp.Name], e.Past.Revisions[sp.Name])
 		if n, ok := e.Past.Scale[sp.Name]; ok && n >= 0 && n <= MaxInstances && sp.Type != spec.TypeTask {
@@ -65,27 +65,56 @@ func (m *Machine) specChanged(e SpecChanged) {
 	for _, v := range m.services {
 		for i := range max(v.instances, tops[v]) {
 			s := m.newSlot(v, i)
+			if t, ok := e.Past.Slots[s.name+twinMark]; ok && t.Incarnation > 0 {
+				m.recall(m.theTwin(s), &t)
+			}
 			if w, ok := e.Past.Slots[s.name]; ok && w.Incarnation > 0 {
-				m.restore(s, &w)
-				if is := s.memory(); s.gone() || !bytes.Equal(is.Append(nil), w.Append(nil)) {
-					m.save(s) // it is not as it was remembered any more
-				}
+				m.recall(s, &w)
 			} else {
 				s.first = i < v.instances
 			}
 			m.touch(s)
 			m.reconsider(s)
 		}
-		if v.outdated > 0 {
-			v.updating = true // its roll goes on
-			m.countSettled(v)
-			m.markRoll(v)
-		}
+		m.restoreRoll(v, e.Digests[v.spec.Name])
 		m.markDirty(v)
 	}
 	m.outgrew()
 	m.restoreInmates()
 	m.past.Slots = nil // restored; a slot that a scale makes later is a new one
+}
+
+// recall restores s as w has it.
+func (m *Machine) recall(s *slot, w *SlotMemory) {
+	m.restore(s, w)
+	if is := s.memory(); s.gone() || !bytes.Equal(is.Append(nil), w.Append(nil)) {
+		m.save(s) // it is not as it was remembered any more
+	}
+}
+
+// restoreRoll goes on with the update of v, or begins one, where the specification
+// asks for another revision than the last supervisor knew of.
+func (m *Machine) restoreRoll(v *service, digest string) {
+	m.armProbation(v)
+	known := v.findDigest(digest)
+	switch {
+	case v.removed:
+		return
+	case known == nil, known.Number != v.asked && known.Verdict != Bad && known.Number != v.revision:
+		m.update(v, digest, v.file, false)
+		v.asked = v.revision
+		m.recordRevision(v)
+	case known.Number != v.asked:
+		v.asked = known.Number
+		m.recordRevision(v)
+	}
+	if v.outdated > 0 && !v.roll.on() {
+		v.roll.state = rollRest // of a version that did not say so
+	}
+	if v.roll.on() {
+		m.countSettled(v)
+		m.markRoll(v)
+	}
 }
 
 // knownPast sorts out what the past says of instances that the specification no
@@ -118,6 +147,7 @@ func (m *Machine) knownPast() map[*service]int {
 // place reads an instance id; a nil service says that the specification has no
 // place for it, or that no machine can have made it.
 func (m *Machine) place(id string) (v *service, index int) {
+	id = strings.TrimSuffix(id, twinMark)
 	at := strings.LastIndexByte(id, '/')
 	if at < 0 {
 		return nil, 0
@@ -151,8 +181,9 @@ func (m *Machine) lingering() {
 	for _, sp := range m.past.Before.Services {
 		if m.byName[sp.Name] == nil {
 			m.services = append(m.services, &service{
-				spec: sp, revision: 1, level: levelPending, removed: true, floor: m.floors[sp.Name],
+				spec: sp, file: sp, level: levelPending, removed: true, floor: m.floors[sp.Name],
 			})
+			m.recallRevision(m.services[len(m.services)-1], "", m.past.Revisions[sp.Name])
 			m.removing++
 		}
 	}
@@ -215,6 +246,13 @@ func (m *Machine) link(v *service) {
 // newSlot gives instance i of v its place; i is the next one.
 func (m *Machine) newSlot(v *service, i int) *slot {
 	// Slots lie side by side, in blocks that never move.
+	s := m.placeSlot(v, i)
+	v.slots = append(v.slots, s)
+	return s
+}
+
+// placeSlot makes a slot for instance i of v that has no place yet.
+func (m *Machine) placeSlot(v *service, i int) *slot {
 	if len(m.block) == cap(m.block) {
 		m.block = make([]slot, 0, max(64, v.instances-i))
 	}
@@ -229,7 +267,7 @@ func (m *Machine) newSlot(v *service, i int) *slot {
 	}
 	s.ref = Ref{Slot: s.id, Incarnation: v.floor}
 	s.stopped = m.past.Stopped[s.name]
+	s.target = v.startsWith()
 	m.slots = append(m.slots, s)
-	v.slots = append(v.slots, s)
 	return s
 }

@@ -84,6 +84,8 @@ type Machine struct {
 
 	quarantine []*inmate // the oldest first; see quarantine.go
 
+	dirtyRevisions []*service // see recordRevision
+
 	unsaved []*slot // changed in this step; see save
 	out     Output
 }
@@ -92,19 +94,20 @@ type Machine struct {
 // and neighbours, kept by touch and relevel, so that a question about a service
 // never walks over its instances.
 type service struct {
-	spec      *spec.Service
-	revision  int
-	digest    string     // of it
-	prior     []Revision // earlier ones, the newest first
-	top       int        // the highest number that a revision of it has had
-	removed   bool       // it is no more in the specification: it goes down, and is forgotten
-	scaled    bool       // instances is what a person scaled it to
-	awaited   awaited    // what an apply waits for
-	fresh     bool       // the apply under way has added it
-	updating  bool       // a new revision has not come to all of its instances
-	instances int        // wanted: the spec's, or what a person scaled it to
-	started   bool       // by a person, although the spec disables it
-	stopped   bool       // by a person, all of it
+	spec      *spec.Service // as it runs now: file, and what is part of the current revision
+	file      *spec.Service // as the specification has it
+	revision  int           // the current one
+	asked     int           // the one that the specification asks for: pinned out where it is not the current one
+	known     []Revision    // the one that was current last first
+	top       int           // the highest number that a revision of it has had
+	roll      rollout
+	removed   bool    // it is no more in the specification: it goes down, and is forgotten
+	scaled    bool    // instances is what a person scaled it to
+	awaited   awaited // what an apply waits for
+	fresh     bool    // the apply under way has added it
+	instances int     // wanted: the spec's, or what a person scaled it to
+	started   bool    // by a person, although the spec disables it
+	stopped   bool    // by a person, all of it
 	stoppedBy string
 	lastCode  int // of its last failure, as the keeper's exit status
 	slots     []*slot
@@ -128,7 +131,7 @@ type service struct {
 	surplus  int // occupied with index >= instances
 	waiting  int // wanted and down: they start when they may
 	settled  int
-	outdated int // live and are of another revision
+	outdated int // wanted, and not of the current revision, or not to be
 	healthy  int // ready, and no check says otherwise: what the disruption budget counts
 	excused  int // not up, and a group does not wait for them
 
@@ -156,7 +159,7 @@ type service struct {
 	schedule *spec.Schedule // of recycle; nil: none
 	gate     *gate          // of its automatic acts; nil: there has been none. See budget.go
 
-	dirty, opsDirty, rollDirty, actsDirty bool
+	dirty, opsDirty, rollDirty, actsDirty, revisionDirty bool
 }
 
 // The two orders in which services stop.
@@ -174,6 +177,7 @@ type slot struct {
 	phase    phase
 	ref      Ref
 	revision int    // of its last intent
+	target   int    // the revision that it is started with next
 	seq      uint64 // of its last intent
 	pid      int
 	start    uint64 // the driver's: tells the pid from a later one
@@ -238,6 +242,12 @@ type slot struct {
 
 	inmates []*inmate // incarnations that have left it for the quarantine
 
+	// Its place; see twin.go.
+	twin      *slot // the other slot of the same place; nil: there has been none
+	aside     bool  // the twin is the one that counts
+	candidate bool  // aside, and to take the place once it is healthy
+	wellSince Time  // ready, and no check says otherwise
+
 	timers [numTimers]Time
 	at     Time // key in the heap: the least of timers
 	pos    int  // in the heap; -1: not in it
@@ -280,6 +290,8 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 			m.refuse(e.Request, Conflict, "cannot "+e.Verb.String()+" "+e.Service+": nines has shut down", "")
 		case Inmate:
 			m.refuse(e.Request, Conflict, "cannot do that with "+e.ID+": nines has shut down", "")
+		case Deploy:
+			m.refuse(e.Request, Conflict, "cannot deploy "+e.Service+": nines has shut down", "")
 		case SpecChanged:
 			m.refuse(e.Request, Conflict, "cannot apply: nines has shut down", "")
 		case Shutdown:
@@ -337,6 +349,8 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 		m.inmateAsked(e)
 	case Command:
 		m.command(e)
+	case Deploy:
+		m.deploy(e)
 	case Shutdown:
 		m.shutdownAsked(e)
 	}

@@ -79,7 +79,7 @@ func TestCases(t *testing.T) {
 					e.spec = parseSpec(t, d.Input)
 				}
 				e.m = New(Config{SpawnPatience: -1})
-				left := e.kept.past(t)
+				left := e.kept.past(t).withSpecs(e.spec)
 				left.Before = e.before
 				e.step(SpecChanged{Spec: e.spec, Digests: digests(e.spec), Past: left})
 				for _, id := range e.m.Unknown() {

@@ -23,6 +23,8 @@ type SlotMemory struct {
 	Phase       string
 	Incarnation uint64 // the last one used; at least 1
 	Revision    int    // that this one was started with; 0 is 1
+	Target      int    // that the next one is started with; 0: the same
+	Candidate   bool   // of what is beside its place (ID ends with "+"): it is to take it
 
 	// Of an incarnation that lives.
 	PID                int
@@ -86,11 +88,11 @@ func phaseNamed(name string) phase {
 }
 
 // flags are the letters of the booleans in the text, in their order.
-func (w *SlotMemory) flags() [8]*bool {
-	return [...]*bool{&w.Answered, &w.Early, &w.WasReady, &w.Exited, &w.Hook, &w.First, &w.Held, &w.Auto}
+func (w *SlotMemory) flags() [9]*bool {
+	return [...]*bool{&w.Answered, &w.Early, &w.WasReady, &w.Exited, &w.Hook, &w.First, &w.Held, &w.Auto, &w.Candidate}
 }
 
-const flagLetters = "aewxkfhu"
+const flagLetters = "aewxkfhuc"
 
 // Append appends w as one line of text without its end: the version, the phase,
 // the incarnation, then key=value of what is not zero. cause is last and runs to
@@ -104,6 +106,7 @@ func (w *SlotMemory) Append(dst []byte) []byte {
 	if w.Revision > 1 {
 		dst = appendInt(dst, "rev", int64(w.Revision))
 	}
+	dst = appendInt(dst, "to", int64(w.Target))
 	dst = appendInt(dst, "pid", int64(w.PID))
 	if w.Start != 0 {
 		dst = strconv.AppendUint(append(dst, " start="...), w.Start, 10)
@@ -263,6 +266,8 @@ func (w *SlotMemory) set(key, value string) (err error) {
 	switch key {
 	case "rev":
 		w.Revision, err = parseCount(value)
+	case "to":
+		w.Target, err = parseCount(value)
 	case "pid":
 		w.PID, err = parseCount(value)
 	case "start":

@@ -47,13 +47,13 @@ func (k kept) take(t fataler, m *Machine, o *Output) {
 		}
 	}
 	for _, a := range o.Then {
-		if a.Kind == ActSpawn && !seen[m.ID(a.Ref.Slot)] {
+		if a.Kind == ActSpawn && !seen[m.slots[a.Ref.Slot].key()] {
 			t.Fatalf("%s is spawned without a record", m.ID(a.Ref.Slot))
 		}
 	}
 	for _, s := range m.slots {
 		w := s.memory()
-		text, is := string(w.Append(nil)), k[s.name]
+		text, is := string(w.Append(nil)), k[s.key()]
 		switch {
 		case s.gone() && is != "":
 			t.Fatalf("%s is no more, and remembered: %s", s.name, is)
@@ -94,6 +94,23 @@ func (k kept) String() string {
 		}[n], id, k[key])
 	}
 	return b.String()
+}
+
+// withSpecs adds what the driver keeps: what each revision ran with. The tests tell
+// revisions apart by their command alone.
+func (p Past) withSpecs(sp *spec.Spec) Past {
+	for name, w := range p.Revisions {
+		v := sp.Service(name)
+		if v == nil {
+			continue
+		}
+		for i := range w.Known {
+			old := *v
+			old.Process.Command = spec.Expr(w.Known[i].Digest)
+			w.Known[i].Spec = &old
+		}
+	}
+	return p
 }
 
 // past is what the next supervisor is handed.

@@ -44,6 +44,10 @@ func (v Verb) String() string {
 		return "scale"
 	case VerbSignal:
 		return "signal"
+	case VerbDeploy:
+		return "deploy"
+	case VerbRollback:
+		return "roll back"
 	}
 	return "verb " + strconv.Itoa(int(v))
 }
@@ -77,8 +81,14 @@ func (v *service) each(index int, fn func(*slot)) {
 
 // command understands a command, or refuses it and changes nothing.
 func (m *Machine) command(c Command) {
+	if v := m.byName[c.Service]; m.takes(c, v) {
+		m.obey(v, c)
+	}
+}
+
+// takes says whether a command names something there is; else it is refused.
+func (m *Machine) takes(c Command, v *service) bool {
 	cannot := "cannot " + c.Verb.String() + " " + c.Service
-	v := m.byName[c.Service]
 	switch {
 	case m.down.on:
 		m.refuse(c.Request, Conflict, cannot+": nines is shutting down ("+m.down.cause+")", "")
@@ -93,22 +103,29 @@ func (m *Machine) command(c Command) {
 		}
 		m.refuse(c.Request, NoSuchInstance, "cannot "+c.Verb.String()+" "+target(v, c.Instance)+": there is no such instance", hint)
 	default:
-		switch c.Verb {
-		case VerbStart:
-			m.commandStart(v, c)
-		case VerbStop:
-			m.commandStop(v, c)
-		case VerbRestart:
-			m.commandRestart(v, c)
-		case VerbReload:
-			m.commandReload(v, c)
-		case VerbScale:
-			m.commandScale(v, c)
-		case VerbSignal:
-			m.commandSignal(v, c)
-		default:
-			m.refuse(c.Request, BadRequest, cannot+": there is no such verb", "")
-		}
+		return true
+	}
+	return false
+}
+
+func (m *Machine) obey(v *service, c Command) {
+	switch c.Verb {
+	case VerbRollback:
+		m.commandRollback(v, c)
+	case VerbStart:
+		m.commandStart(v, c)
+	case VerbStop:
+		m.commandStop(v, c)
+	case VerbRestart:
+		m.commandRestart(v, c)
+	case VerbReload:
+		m.commandReload(v, c)
+	case VerbScale:
+		m.commandScale(v, c)
+	case VerbSignal:
+		m.commandSignal(v, c)
+	default:
+		m.refuse(c.Request, BadRequest, "cannot "+c.Verb.String()+" "+c.Service+": there is no such verb", "")
 	}
 }
 
@@ -158,7 +175,7 @@ func (m *Machine) finish(o *operation, failed bool, message, hint string) {
 		}
 	}
 	m.markOps(o.svc)
-	if o.svc.updating {
+	if o.svc.roll.on() {
 		m.markRoll(o.svc) // it had waited for a restart
 	}
 }
@@ -222,6 +239,8 @@ func (m *Machine) progress(v *service) {
 			m.progressScale(o)
 		case VerbReload:
 			m.progressReload(o)
+		case VerbDeploy, VerbRollback:
+			m.progressDeploy(o)
 		case VerbSignal:
 			// It is done in the step in which it was asked for.
 		}
@@ -234,7 +253,7 @@ func (m *Machine) progress(v *service) {
 // failOps: an instance ended, or did not start, and nobody had asked for that.
 // Whoever waits for it to come up is told, and what comes next.
 func (m *Machine) failOps(s *slot, how Reason) {
-	if s.svc.awaited == awaitUp && s.revision == s.svc.revision && s.next != phaseCompleted {
+	if s.svc.awaited == awaitUp && s.revision == s.svc.revision && !s.aside && s.next != phaseCompleted && !s.svc.revertible() {
 		m.awaitedFailed(s.svc, s.name+": "+how.String()+nextWords(s, m.now))
 	}
 	for i := 0; i < len(s.svc.ops); {
@@ -247,7 +266,7 @@ func (m *Machine) failOps(s *slot, how Reason) {
 			waits = o.begun && o.covers(s.index) && s.seq >= o.seq
 		case VerbScale:
 			waits = s.scaling
-		case VerbStop, VerbReload, VerbSignal:
+		case VerbStop, VerbReload, VerbSignal, VerbDeploy, VerbRollback:
 			// They do not wait for it to come up.
 		}
 		if waits && s.next != phaseCompleted {

@@ -300,6 +300,12 @@ func (m *Machine) fire(s *slot, t timer) {
 		m.reloadLate(s)
 	case timerInmates:
 		m.inmatesDue(s)
+	case timerUpdate:
+		m.overdue(s)
+	case timerHealthy:
+		m.markRoll(s.svc)
+	case timerProbation:
+		m.probationOver(s.svc)
 	}
 }
 
@@ -314,11 +320,12 @@ const (
 	wantGone            // by a person: scaled away
 	wantEnd             // shutdown
 	wantRemoved         // its service is no more in the specification
+	wantReplaced        // its place is its twin's
 	numDesires
 )
 
 func (d desire) String() string {
-	return [...]string{"run", "yield", "disabled", "stopped", "gone", "end", "removed"}[d]
+	return [...]string{"run", "yield", "disabled", "stopped", "gone", "end", "removed", "replaced"}[d]
 }
 
 // desired says what is wanted of s. It is the one place that says who wins:
@@ -332,11 +339,22 @@ func (d desire) String() string {
 //	its group is
 //	run                          subject to completion and failure for good,
 //	                             backoff, needs and after: see evaluate
+//
+// Of what is beside its place (see twin.go) that is wanted which is of the place,
+// and else that it goes.
 func (m *Machine) desired(s *slot) desire {
 	v := s.svc
 	switch {
 	case m.down.on:
 		return wantEnd
+	case s.aside:
+		switch d := m.desired(s.twin); {
+		case d == wantRun && s.candidate:
+			return wantRun
+		case d == wantRemoved:
+			return wantRemoved
+		}
+		return wantReplaced
 	case v.removed:
 		return wantRemoved
 	case s.index >= v.instances:
@@ -365,14 +383,14 @@ const (
 
 // decide is the product of phases and desires.
 //
-//	            run    yield   disabled stopped gone    end     removed
-//	down        tryUp  keep    keep     keep    keep    keep    keep
-//	backoff     keep   keep    cancel   cancel  cancel  cancel  cancel
-//	completed   keep   keep    cancel   cancel  cancel  keep    cancel
-//	failed      keep   keep    cancel   cancel  cancel  keep    cancel
-//	spawning    keep   end     end      end     end     end     end
-//	starting    keep   end     end      end     end     end     end
-//	ready       keep   end     end      end     end     end     end
+//	            run    yield   disabled stopped gone    end     removed replaced
+//	down        tryUp  keep    keep     keep    keep    keep    keep    keep
+//	backoff     keep   keep    cancel   cancel  cancel  cancel  cancel  cancel
+//	completed   keep   keep    cancel   cancel  cancel  keep    cancel  cancel
+//	failed      keep   keep    cancel   cancel  cancel  keep    cancel  cancel
+//	spawning    keep   end     end      end     end     end     end     end
+//	starting    keep   end     end      end     end     end     end     end
+//	ready       keep   end     end      end     end     end     end     end
 //	stopping, killing, clearing, stuck: keep, it is being ended already
 //	freezing: keep, the answer says what follows
 //
@@ -389,7 +407,7 @@ func decide(p phase, d desire) decision {
 			return cancel
 		}
 	case phaseCompleted, phaseFailed:
-		if d == wantDisabled || d == wantStopped || d == wantGone || d == wantRemoved {
+		if d == wantDisabled || d == wantStopped || d == wantGone || d == wantRemoved || d == wantReplaced {
 			return cancel
 		}
 	case phaseSpawning, phaseStarting, phaseReady:

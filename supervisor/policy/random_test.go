@@ -80,6 +80,12 @@ func randomSpec(r *rand.Rand) *spec.Spec {
 		case 1:
 			v.Reload = &spec.Reload{Command: "x"}
 		}
+		if r.IntN(3) > 0 {
+			v.Update = spec.Update{
+				Order: pick("auto", "start-first", "stop-first"), MaxParallel: 1 + r.IntN(2), Canary: r.IntN(3), AutoRevert: r.IntN(4) > 0,
+				MinHealthy: time.Duration(r.IntN(3)) * time.Second, Deadline: time.Duration(r.IntN(3)) * 20 * time.Second, Probation: time.Duration(r.IntN(3)) * 30 * time.Second,
+			}
+		}
 		if v.Type == spec.TypeService {
 			switch r.IntN(5) {
 			case 0:
@@ -132,13 +138,15 @@ func (c *chaos) feed(ev Event) {
 	checkInvariants(c.t, c.m)
 	c.checkApply(o)
 	c.kept.take(c.t, c.m, o)
-	if _, ok := ev.(SpecChanged); !ok { // it holds pointers, which differ from run to run
+	switch ev.(type) {
+	case SpecChanged, Deploy: // they hold pointers, which differ from run to run
+	default:
 		c.printf("%T %+v\n", ev, ev)
 	}
 	c.printf("%s", c.format(o))
 	if c.ended && len(o.Now)+len(o.Then)+len(o.Records) > 0 {
 		switch ev.(type) {
-		case Command, Shutdown, SpecChanged, Inmate: // answered, and that is all
+		case Command, Shutdown, SpecChanged, Inmate, Deploy: // answered, and that is all
 		default:
 			c.t.Fatalf("output after the end: %s", c.format(o))
 		}
@@ -305,7 +313,7 @@ func (c *chaos) heal() {
 		}
 		for _, s := range v.slots[:v.instances] {
 			up := s.phase == phaseReady || s.phase == phaseCompleted || s.phase == phaseFailed
-			if m := c.m; m.desired(s) == wantRun && s.phase == phaseReady && s.revision != v.revision && v.standing[standsUp] == v.instances && v.healthy > v.atLeast() {
+			if m := c.m; m.desired(s) == wantRun && s.phase == phaseReady && s.revision != v.revision && v.standing[standsUp] == v.instances && v.healthy > v.atLeast() && v.roll.state == rollNone {
 				c.t.Fatalf("%s is not of revision %d an hour after the faults stopped\n%s\n%+v", s.name, v.revision, c.snapshot(), v)
 			}
 			if m := c.m; m.desired(s) == wantRun && !up {
@@ -356,6 +364,15 @@ func (c *chaos) once(services int) {
 		})
 	case r.IntN(3) == 0:
 		c.applyAnother()
+	case r.IntN(4) == 0:
+		v := *c.spec.Services[r.IntN(len(c.spec.Services))]
+		c.request++
+		if r.IntN(2) == 0 {
+			c.feed(Command{Request: c.request, Verb: VerbRollback, Service: v.Name, Instance: -1, Revision: r.IntN(4), By: "ann"})
+			break
+		}
+		v.Process.Command = spec.Expr(fmt.Sprint(r.IntN(5)))
+		c.feed(Deploy{Request: c.request, Service: v.Name, Digest: string(v.Process.Command), Spec: &v, Force: r.IntN(3) == 0, By: "ann"})
 	case r.IntN(3) == 0 && len(c.m.slots) > 0:
 		s := c.m.slots[r.IntN(len(c.m.slots))]
 		cause := CauseCheck + Cause(r.IntN(4))

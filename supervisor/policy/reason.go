@@ -54,9 +54,16 @@ const (
 	whyRestart  // name: who asked
 	whyShutdown // name: the cause
 	whySpecApplied
-	whyUpdate  // count, code: from which revision to which
-	whyUpdated // code: the revision
-	whyRemoved // -
+	whyUpdate     // count, code: from which revision to which
+	whyUpdated    // code: the revision
+	whyCanary     // count: instances; code: the revision
+	whySucceed    // count, code: as of whyUpdate
+	whyReplaced   // count, code
+	whyOverdue    // delay; name: the instance
+	whyCondemned  // name: the instance; text: why
+	whyReverted   // count: the bad one; code: the one that comes back; text: why
+	whyRolledBack // name: who asked; count, code
+	whyRemoved    // -
 	// Why it is down, or goes down.
 	whyStopped  // name: who asked
 	whyDisabled // -
@@ -164,6 +171,20 @@ func (r Reason) String() string {
 		return "revision " + itoa(r.code) + " replaces " + itoa(r.count)
 	case whyUpdated:
 		return "all of it runs revision " + itoa(r.code)
+	case whyCanary:
+		return plural(r.count, "instance") + " of revision " + itoa(r.code) + " stayed healthy: the others follow"
+	case whySucceed:
+		return "revision " + itoa(r.code) + " replaces " + itoa(r.count) + ", and is started beside it"
+	case whyReplaced:
+		return "its successor has taken its place"
+	case whyOverdue:
+		return "no further instance was healthy within " + words(r.delay) + " (update.deadline); the last to come up was " + r.name
+	case whyCondemned:
+		return r.name + ": " + r.text
+	case whyReverted:
+		return "revision " + itoa(r.count) + " is bad and was reverted, " + itoa(r.code) + " is back: " + r.text
+	case whyRolledBack:
+		return "rolled back" + by(r.name) + ": revision " + itoa(r.code) + " replaces " + itoa(r.count)
 	case whyRemoved:
 		if r.name != "" {
 			return "no longer in the specification; it goes on while " + r.name + " runs as an earlier revision, which needs it"

@@ -51,7 +51,7 @@ func (v *service) readRecycle() {
 
 // armRecycle sets when s, which is ready, is due to be replaced.
 func (m *Machine) armRecycle(s *slot) {
-	if s.svc.spec.Recycle != nil && s.phase == phaseReady && s.end == endNone {
+	if s.svc.spec.Recycle != nil && !s.aside && s.phase == phaseReady && s.end == endNone {
 		m.armAt(s, timerRecycle, m.recycleAt(s))
 	}
 }

@@ -14,25 +14,34 @@ func (m *Machine) save(s *slot) {
 		s.unsaved = true
 		m.unsaved = append(m.unsaved, s)
 	}
+	if s.twin != nil && !s.twin.unsaved && s.index >= s.svc.instances {
+		m.save(s.twin) // they are gone together
+	}
 }
 
 // saveAll makes the records of this step's changes.
 func (m *Machine) saveAll() {
+	for _, v := range m.dirtyRevisions {
+		m.saveRevision(v)
+	}
+	m.dirtyRevisions = m.dirtyRevisions[:0]
 	for _, s := range m.unsaved {
 		s.unsaved = false
 		switch {
 		case s.gone():
 			m.endLoop(s, whyUnwanted)
-			m.forgetSlot(s.svc, s.name, s.ref)
+			m.forgetSlot(s.svc, s.key(), s.ref)
 		case s.ref.Incarnation > 0:
-			m.record(Record{Kind: RecordSlot, Ref: s.ref, ID: s.name, Value: 1, slot: s})
+			m.record(Record{Kind: RecordSlot, Ref: s.ref, ID: s.key(), Value: 1, slot: s})
 		}
 	}
 	m.unsaved = m.unsaved[:0]
 }
 
 // gone says whether s was scaled away and nothing of it lives.
-func (s *slot) gone() bool { return s.index >= s.svc.instances && !s.phase.lives() }
+func (s *slot) gone() bool {
+	return s.index >= s.svc.instances && !s.phase.lives() && (s.aside || s.twin == nil || !s.twin.phase.lives())
+}
 
 // forgetSlot takes the memory of an instance that is no more away, so that what
 // is kept does not grow. What remains is the highest number that one such of the
@@ -88,6 +97,10 @@ func (s *slot) memory() SlotMemory {
 	if s.revision > 1 {
 		w.Revision = s.revision
 	}
+	if s.target != max(s.revision, 1) {
+		w.Target = s.target
+	}
+	w.Candidate = s.candidate
 	if s.how.kind == whyExecFailed || s.how.kind == whyJudged {
 		w.Cause = s.how.text
 	}
@@ -159,6 +172,13 @@ func (m *Machine) restore(s *slot, w *SlotMemory) {
 	if bug == 13 {
 		s.revision = v.revision
 	}
+	if s.target = w.Target; s.target == 0 {
+		s.target = s.revision
+	}
+	if v.find(s.target) == nil && !v.removed {
+		s.target = v.revision
+	}
+	s.candidate = s.aside && w.Candidate && s.target == v.revision
 	s.first, s.held, s.auto = w.First, w.Held, w.Auto
 	s.loop = w.Loops()
 	s.streak, s.failedStarts, s.restarts = max(w.Streak, 0), max(w.FailedStarts, 0), max(w.Restarts, 0)
@@ -174,6 +194,7 @@ func (m *Machine) restore(s *slot, w *SlotMemory) {
 		s.ends = append(s.ends, min(at, m.now))
 	}
 	s.startedAt, s.readyAt = min(w.StartedAt, m.now), min(w.ReadyAt, m.now)
+	s.wellSince = s.readyAt
 	s.last = w.LastExit
 	s.how = m.recallHow(s, w)
 	if s.last.Reason != ExitNone && s.last.Reason != ExitStop && s.last.At >= v.lastFailure &&
@@ -256,7 +277,7 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 		if s.remembers() {
 			m.armAt(s, timerReset, s.readyAt.Add(sp.Restart.ResetAfter))
 		}
-		if s.turn != turnNone && !s.settled && sp.Type != spec.TypeTask {
+		if (s.turn != turnNone || s.aside) && !s.settled && sp.Type != spec.TypeTask {
 			m.armAt(s, timerSettle, s.readyAt.Add(m.cfg.Settle))
 		}
 		if sp.Type != spec.TypeTask {

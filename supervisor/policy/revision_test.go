@@ -7,8 +7,12 @@ import (
 
 func TestRevisionMemoryText(t *testing.T) {
 	for want, w := range map[string]RevisionMemory{
-		"1 1":        {Current: 1, Top: 1},
-		"2 3 3:c 1:": {Current: 2, Top: 3, Prior: []Revision{{3, "c"}, {1, ""}}},
+		"1 1":          {Current: 1, Top: 1},
+		"2 3 3:c:b 1:": {Current: 2, Top: 3, Known: []Revision{{Number: 3, Digest: "c", Verdict: Bad}, {Number: 1}}},
+		"2 3 2:a:g asked=3 state=back from=3 last=1 until=7": {
+			Current: 2, Top: 3, Asked: 3, State: "back", From: 3, Last: true, Until: 7,
+			Known: []Revision{{Number: 2, Digest: "a", Verdict: Good}},
+		},
 	} {
 		text := string(w.Append(nil))
 		got, err := ParseRevisionMemory(text)
@@ -16,7 +20,7 @@ func TestRevisionMemoryText(t *testing.T) {
 			t.Errorf("%q: %q %+v %v", want, text, got, err)
 		}
 	}
-	for _, bad := range []string{"", "1", "0 1", "2 1", "1 x", "1 1 1", "1 1 2:x", "1 1 0:x", "1 1 1:a 1:b 1:c 1:d 1:e", "-1 1"} {
+	for _, bad := range []string{"", "1", "0 1", "2 1", "1 x", "1 1 1", "1 1 2:x", "1 1 0:x", "1 1 1:a 1:b", "-1 1", "1 1 1:a:x", "1 1 1:a:gb", "1 1 asked=2", "1 1 state=x", "1 1 1:a:g:b"} {
 		if w, err := ParseRevisionMemory(bad); err == nil {
 			t.Errorf("%q: %+v", bad, w)
 		}

@@ -115,3 +115,17 @@ func (m *Machine) Starting(ref Ref) bool {
 	s := m.slots[ref.Slot]
 	return s.ref == ref && (s.phase == phaseSpawning || s.phase == phaseStarting)
 }
+
+// Rests says whether nothing of a slot lives and nothing is about to start it:
+// it is not wanted, or has ended for good.
+func (m *Machine) Rests(slot Slot) bool {
+	if slot < 0 || int(slot) >= len(m.slots) {
+		return true
+	}
+	s := m.slots[slot]
+	if s.phase.lives() {
+		return false
+	}
+	d := m.desired(s)
+	return s.phase == phaseCompleted || s.phase == phaseFailed || d != wantRun && d != wantYield
+}

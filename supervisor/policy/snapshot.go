@@ -60,6 +60,16 @@ type ServiceView struct {
 	Slots     []Slot
 	Spec      *spec.Service
 	Removed   bool // it is no more in the specification, and goes down
+	Update    UpdateView
+	// Pinned says why it does not run what its specification asks for; "": it does,
+	// or is about to.
+	Pinned string
+}
+
+// UpdateView is how far an update is. Revisions are numbers.
+type UpdateView struct {
+	State    string // idle, canary, rolling, reverting
+	From, To int    // of idle: both the current one
 }
 
 // SlotView is an instance as it is now.
@@ -68,6 +78,7 @@ type SlotView struct {
 	Service     string
 	Index       int
 	ID          string // "web/0"
+	Key         string // of the record of its memory: the ID, or of what is beside it "web/0+"
 	State       InstanceState
 	Reason      Reason
 	Ref         Ref    // of the current or last incarnation
@@ -117,4 +128,7 @@ type Snapshot struct {
 	Instances  []SlotView // in order of Services, then index
 	Shutdown   bool
 	Quarantine []InmateView // the oldest first
+	// Beside are the incarnations that live beside the one of their instance: a
+	// successor that comes up, or a predecessor that goes down.
+	Beside []SlotView
 }

@@ -9,9 +9,12 @@ import (
 func (m *Machine) start(s *slot) {
 	m.seq++
 	s.seq = m.seq
+	if s.twin != nil {
+		s.ref.Incarnation = max(s.ref.Incarnation, s.twin.ref.Incarnation)
+	}
 	s.ref.Incarnation++
 	s.phase = phaseSpawning
-	s.revision = s.svc.revision
+	s.revision = s.target
 	s.pid, s.start = 0, 0
 	s.end, s.endWhy = endNone, Reason{}
 	s.answered, s.early, s.exited, s.emptied, s.restored = false, false, false, false, false
@@ -27,7 +30,7 @@ func (m *Machine) start(s *slot) {
 	s.checks, s.ill = s.checks[:0], 0
 	s.told, s.alert = 0, Reason{}
 	s.next, s.nextAt = phaseDown, 0
-	m.then(Action{Kind: ActSpawn, Ref: s.ref, Revision: s.svc.revision})
+	m.then(Action{Kind: ActSpawn, Ref: s.ref, Revision: s.revision})
 	m.notice(KindStarting, s, Reason{kind: whyStarting, count: int32(s.restarts)})
 	if d := s.svc.spec.StartTimeout; d > 0 {
 		m.arm(s, timerPhase, d+m.cfg.SpawnPatience)
@@ -127,7 +130,7 @@ func (m *Machine) becomeReady(s *slot, _ input) {
 	v := s.svc
 	task := v.spec.Type == spec.TypeTask
 	s.phase = phaseReady
-	s.readyAt = m.now
+	s.readyAt, s.wellSince = m.now, m.now
 	s.wasReady = true
 	s.failedStarts = 0
 	m.disarm(s, timerPhase)
@@ -135,7 +138,7 @@ func (m *Machine) becomeReady(s *slot, _ input) {
 		s.first = false
 		if v.spec.Ready != nil || m.cfg.Settle < 0 {
 			s.settled = true
-		} else if v.watched() || v.updating || s.turn != turnNone {
+		} else if v.watched() || v.roll.on() || s.aside || s.turn != turnNone {
 			m.arm(s, timerSettle, m.cfg.Settle)
 		}
 		m.armRecycle(s)

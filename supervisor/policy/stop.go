@@ -67,6 +67,7 @@ func (m *Machine) unready(s *slot) {
 	m.disarm(s, timerReset)
 	m.disarm(s, timerSettle)
 	m.disarm(s, timerRecycle)
+	m.disarm(s, timerHealthy)
 	m.endChecks(s)
 	m.dropAct(s)
 	m.reloadCut(s)
@@ -207,7 +208,7 @@ func (m *Machine) endUntold(s *slot) {
 func (m *Machine) vacate(s *slot) {
 	s.pid, s.start = 0, 0
 	s.hook = 0
-	if (s.next == phaseCompleted || s.next == phaseFailed) && s.revision != s.svc.revision {
+	if (s.next == phaseCompleted || s.next == phaseFailed) && s.revision != s.target {
 		// That was for good, but of another revision: the one that is to run has
 		// not been tried here.
 		s.next, s.first = phaseDown, true
@@ -217,7 +218,7 @@ func (m *Machine) vacate(s *slot) {
 	s.phase = s.next
 	m.save(s)
 	for t := range s.timers {
-		if timer(t) != timerReload && timer(t) != timerInmates { // its hook may still run, and is waited for
+		if timer(t) != timerReload && timer(t) != timerInmates && timer(t) != timerUpdate && timer(t) != timerProbation { // its hook may still run, and is waited for
 			m.disarm(s, timer(t))
 		}
 	}

@@ -28,18 +28,18 @@ func TestTransitionsAreTotal(t *testing.T) {
 // TestDecideTable holds the table in the comment of decide against the code.
 func TestDecideTable(t *testing.T) {
 	const table = `
-down        tryUp  keep    keep     keep    keep    keep    keep
-backoff     keep   keep    cancel   cancel  cancel  cancel  cancel
-completed   keep   keep    cancel   cancel  cancel  keep    cancel
-failed      keep   keep    cancel   cancel  cancel  keep    cancel
-spawning    keep   end     end      end     end     end     end
-starting    keep   end     end      end     end     end     end
-ready       keep   end     end      end     end     end     end
-stopping    keep   keep    keep     keep    keep    keep    keep
-killing     keep   keep    keep     keep    keep    keep    keep
-clearing    keep   keep    keep     keep    keep    keep    keep
-stuck       keep   keep    keep     keep    keep    keep    keep
-freezing    keep   keep    keep     keep    keep    keep    keep
+down        tryUp  keep    keep     keep    keep    keep    keep keep
+backoff     keep   keep    cancel   cancel  cancel  cancel  cancel cancel
+completed   keep   keep    cancel   cancel  cancel  keep    cancel cancel
+failed      keep   keep    cancel   cancel  cancel  keep    cancel cancel
+spawning    keep   end     end      end     end     end     end  end
+starting    keep   end     end      end     end     end     end  end
+ready       keep   end     end      end     end     end     end  end
+stopping    keep   keep    keep     keep    keep    keep    keep keep
+killing     keep   keep    keep     keep    keep    keep    keep keep
+clearing    keep   keep    keep     keep    keep    keep    keep keep
+stuck       keep   keep    keep     keep    keep    keep    keep keep
+freezing    keep   keep    keep     keep    keep    keep    keep keep
 `
 	names := map[decision]string{keep: "keep", tryUp: "tryUp", cancel: "cancel", end: "end"}
 	seen := 0

@@ -99,6 +99,9 @@ func (m *Machine) Snapshot() Snapshot {
 				ids = append(ids, s.id)
 				snap.Instances = append(snap.Instances, m.viewSlot(s))
 			}
+			if t := s.twin; t != nil && t.phase.lives() {
+				snap.Beside = append(snap.Beside, m.viewSlot(t))
+			}
 		}
 		view := m.viewService(v, snap.Instances[from:])
 		view.Slots = ids[first:len(ids):len(ids)]
@@ -111,7 +114,7 @@ func (m *Machine) Snapshot() Snapshot {
 func (m *Machine) viewSlot(s *slot) SlotView {
 	d := m.desired(s)
 	w := SlotView{
-		Slot: s.id, Service: s.svc.spec.Name, Index: s.index, ID: s.name,
+		Slot: s.id, Service: s.svc.spec.Name, Index: s.index, ID: s.name, Key: s.key(),
 		Ref: s.ref, PID: s.pid, Start: s.start, Restarts: s.restarts, LastExit: s.last,
 		Revision:  max(s.revision, 1),
 		StartedAt: s.startedAt, ReadyAt: s.readyAt,
@@ -128,7 +131,7 @@ func (m *Machine) viewSlot(s *slot) SlotView {
 			if w.Reason = m.whyWaiting(s.svc); w.Reason == (Reason{}) {
 				w.Reason = Reason{kind: whyNotSoon}
 			}
-		case wantDisabled, wantStopped, wantGone, wantEnd, wantRemoved:
+		case wantDisabled, wantStopped, wantGone, wantEnd, wantRemoved, wantReplaced:
 			w.State, w.Reason = Stopped, m.whyEnd(s, d)
 		}
 	case phaseBackoff:
@@ -178,11 +181,22 @@ func (m *Machine) whyEnding(s *slot, d desire) Reason {
 	return m.whyEnd(s, d)
 }
 
+func (v *service) viewUpdate() UpdateView {
+	u := UpdateView{State: "idle", From: v.revision, To: v.revision}
+	if v.roll.on() {
+		u.State, u.From = [...]string{rollCanary: "canary", rollRest: "rolling", rollBack: "reverting"}[v.roll.state], v.roll.from
+	}
+	return u
+}
+
 // viewService is a service in the words of the API; list are its instances.
 func (m *Machine) viewService(v *service, list []SlotView) ServiceView {
 	w := ServiceView{
 		Name: v.spec.Name, Desired: "running", Revision: v.revision, Instances: v.instances,
-		Spec: v.spec, Removed: v.removed,
+		Spec: v.spec, Removed: v.removed, Update: v.viewUpdate(),
+	}
+	if v.asked != v.revision && !v.roll.forward() && !v.removed {
+		w.Pinned = v.pinned()
 	}
 	var ready, completed, failed, held, stopped, lives, others int
 	var waits Reason  // an act of an instance that is ready, or what is told of it

@@ -1,7 +1,9 @@
 package proc
 
 import (
+	"bytes"
 	"errors"
+	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +24,27 @@ func Watch(pid int, start uint64) (int, error) {
 		err = errors.New("cannot watch a process that is not our child: this kernel has no pidfd for us")
 	}
 	return h.fd, err
+}
+
+// ZombieExit is how a process ended that nobody has reaped yet, as wait4(2) has
+// it. false: there is no such zombie.
+func ZombieExit(pid int, start uint64) (raw uint32, ok bool) {
+	var space [statMax]byte
+	b, err := readSmall("/proc/"+strconv.Itoa(pid)+"/stat", space[:0])
+	if err != nil {
+		return 0, false
+	}
+	st, err := readStat(pid)
+	if err != nil || st.lives() || st.start != start {
+		return 0, false
+	}
+	// exit_code is the 52nd field; the third follows the last parenthesis.
+	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	if len(fields) < 50 {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(fields[49]), 10, 32)
+	return uint32(n), err == nil
 }
 
 // ExitOf is how the process of a Watch ended, as wait4(2) has it. false: it was

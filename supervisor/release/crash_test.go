@@ -79,6 +79,11 @@ func TestKilledAtEveryStep(t *testing.T) {
 				if !errors.As(err, &x) || x.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 					t.Fatalf("%v: %s", err, out)
 				}
+				t.Cleanup(func() {
+					if err := remove(store); err != nil {
+						t.Error(err)
+					}
+				})
 				if s, err = Open(store, nil); err != nil {
 					t.Fatal(err)
 				}

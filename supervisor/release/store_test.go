@@ -21,6 +21,11 @@ func open(t *testing.T) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := remove(s.dir); err != nil { // TempDir cannot, but as root
+			t.Error(err)
+		}
+	})
 	return s
 }
 
@@ -226,7 +231,9 @@ func TestCorrupt(t *testing.T) {
 		want string
 	}{
 		{"another byte", func(r string) error { return writeInto(r+"/bin/web", "Program") }, `"bin/web" holds something else`},
-		{"cut off", func(r string) error { return os.Truncate(r+"/bin/web", 3) }, `"bin/web" has 3 bytes instead of 7`},
+		{"cut off", func(r string) error {
+			return errors.Join(os.Chmod(r+"/bin/web", 0o755), os.Truncate(r+"/bin/web", 3), os.Chmod(r+"/bin/web", 0o555))
+		}, `"bin/web" has 3 bytes instead of 7`},
 		{"removed", func(r string) error { return os.Remove(r + "/bin/web") }, `"bin/web" is missing`},
 		{"added", func(r string) error { return os.WriteFile(r+"/bin/more", nil, 0o444) }, `"bin/more" is not of it`},
 		{"last", func(r string) error { return os.WriteFile(r+"/zzz", nil, 0o444) }, `"zzz" is not of it`},

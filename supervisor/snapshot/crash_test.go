@@ -274,6 +274,73 @@ func TestMounts(t *testing.T) {
 	}
 }
 
+// TestNotMountedYet: a restore that is to be gone on with waits for the filesystem
+// that it was on.
+func TestNotMountedYet(t *testing.T) {
+	t.Parallel()
+	if !inNamespace(t) {
+		return
+	}
+	private(t)
+	dir := t.TempDir()
+	disk := dir + "/disk"
+	try(t, os.Mkdir(disk, 0o700))
+	for _, tc := range []struct{ path, point string }{
+		{disk, "journaled"}, {disk, "aside"}, {disk, "entry-in"},
+		{disk + "/data", "swapping"}, {disk + "/data", "aside"}, {disk + "/data", "in-place"},
+		{disk + "/absent", "swapping"},
+	} {
+		// What is not mounted is kept by mounting it elsewhere as well.
+		try(t, os.MkdirAll(dir+"/kept", 0o700))
+		mount(t, dir+"/kept", "tmpfs", "size=16m")
+		try(t, syscall.Mount(dir+"/kept", disk, "", syscall.MS_BIND, ""))
+		put(t, disk+"/data/a", "old")
+		store := t.TempDir() + "/snapshots"
+		s, err := Open(store, nil)
+		try(t, err)
+		snap := take(t, s, tc.path)
+		put(t, disk+"/data/a", "new")
+		put(t, disk+"/absent/b", "new")
+		died := errors.New("died")
+		func() {
+			defer func() {
+				if r := recover(); r != died {
+					panic(r)
+				}
+			}()
+			s.fault = func(point string) {
+				if point == tc.point {
+					panic(died)
+				}
+			}
+			_, err := s.Restore(t.Context(), snap.ID, label, nil)
+			t.Fatalf("%s: it never came to %s: %v", tc.path, tc.point, err)
+		}()
+		try(t, syscall.Unmount(disk, syscall.MNT_DETACH))
+		s, err = Open(store, nil)
+		try(t, err)
+		var begun *ErrBegun
+		if _, err := s.Resume(t.Context(), nil); !errors.As(err, &begun) || !errors.Is(err, ErrUnmounted) {
+			t.Errorf("%s, %s: %v", tc.path, tc.point, err)
+		}
+		if got := names(t, disk); len(got) != 0 {
+			t.Errorf("%s, %s: %q", tc.path, tc.point, got)
+		}
+		try(t, syscall.Mount(dir+"/kept", disk, "", syscall.MS_BIND, ""))
+		if _, err := s.Resume(t.Context(), nil); err != nil {
+			t.Errorf("%s, %s: %v", tc.path, tc.point, err)
+		}
+		if tc.path != disk+"/absent" {
+			if b, err := os.ReadFile(disk + "/data/a"); err != nil || string(b) != "old" {
+				t.Errorf("%s, %s: %q %v", tc.path, tc.point, b, err)
+			}
+		} else if got := names(t, disk); !slices.Equal(got, []string{"absent.nines-" + label, "data"}) {
+			t.Errorf("%q", got)
+		}
+		try(t, syscall.Unmount(disk, syscall.MNT_DETACH))
+	}
+}
+
 // TestMountAttributes: owner, mode and times of a mount point are put back.
 func TestMountAttributes(t *testing.T) {
 	t.Parallel()

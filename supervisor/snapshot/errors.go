@@ -18,6 +18,8 @@ var (
 	ErrMoved = errors.New("it leads elsewhere than when the snapshot was taken")
 	// ErrMissing: there is no such snapshot.
 	ErrMissing = errors.New("there is no such snapshot")
+	// ErrUnmounted: neither the data nor the copy that was to replace them is there.
+	ErrUnmounted = errors.New("what was there is not: is its filesystem mounted?")
 	// ErrSpecial: it is neither file nor folder.
 	ErrSpecial = errors.New("it is neither a file nor a folder")
 	// ErrDamaged: what the store says of a snapshot or a restore cannot be read.

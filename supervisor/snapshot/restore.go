@@ -43,6 +43,7 @@ type step struct {
 	Path   string `json:"path"`
 	Real   string `json:"real"`
 	Absent bool   `json:"absent,omitempty"` // nothing is put in its place
+	There  bool   `json:"there,omitempty"`  // something was, when it began
 	Mount  bool   `json:"mount,omitempty"`
 	Moved  bool   `json:"moved,omitempty"` // of a mount point: all that was there is aside
 }
@@ -234,6 +235,9 @@ func (s *Store) restore(ctx context.Context, snap Snapshot, j *journal, label st
 		}
 		s.fault("journaled")
 	}
+	if err := mountedStill(j); err != nil {
+		return begun(err)
+	}
 	if !j.Staged {
 		err := s.stage(ctx, snap, j, progress)
 		if err != nil && ctx.Err() != nil {
@@ -306,13 +310,27 @@ func plan(snap Snapshot, label string) ([]step, error) {
 				return nil, fmt.Errorf("%s: %w: %v", p.Path, ErrMount, err)
 			}
 		}
-		st := step{Path: p.Path, Real: p.Real, Absent: p.Absent, Mount: mount}
+		st := step{Path: p.Path, Real: p.Real, Absent: p.Absent, There: err == nil, Mount: mount}
 		if there := asides(st.aside(label)); len(there) > 0 {
 			return nil, fmt.Errorf("%s is there already: choose another label", there[0])
 		}
 		steps = append(steps, st)
 	}
 	return steps, nil
+}
+
+// mountedStill says whether what was a mount point is one: after a boot, its
+// filesystem may not be there yet, and what is below it is nobody's data.
+func mountedStill(j *journal) error {
+	for _, st := range j.Paths {
+		if !st.Mount {
+			continue
+		}
+		if is, err := mounted(st.Real); err != nil || !is {
+			return errors.Join(err, fmt.Errorf("%s: %w", st.Path, ErrUnmounted))
+		}
+	}
+	return nil
 }
 
 // stage copies everything beside its place.
@@ -380,12 +398,18 @@ func (s *Store) swap(ctx context.Context, st *step, label string) error {
 		if err != nil {
 			return err
 		}
-		if !waits && (!st.Absent || len(asides(st.aside(label))) > 0) {
+		if !waits && st.Absent && len(asides(st.aside(label))) > 0 {
 			return copytree.SyncFolder(dir) // done, perhaps by one that died before it had synced
 		}
 		there, err := exists(st.Real)
 		if err != nil {
 			return err
+		}
+		switch {
+		case !waits && !there && (!st.Absent || st.There):
+			return ErrUnmounted // it cannot have gone
+		case !waits && !st.Absent:
+			return copytree.SyncFolder(dir) // done, as above
 		}
 		if there {
 			if err := moveAside(st.Real, st.aside(label)); err != nil {

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 
+import copies
 import logs
 import peer as peers
 import table
@@ -159,6 +160,7 @@ def arguments():
     p.add_argument("--timeout", type=float, default=90)
     p.add_argument("--large", action="store_true", help="also start 9,000 services, once, on one CPU: some minutes more")
     p.add_argument("--no-logs", action="store_true", help="leave out the rows of log capture")
+    p.add_argument("--no-copies", action="store_true", help="leave out the rows of releases and snapshots")
     p.add_argument("--flood", type=int, default=1500, help="milliseconds that a flood of log lines lasts")
     p.add_argument("--no-pinned", action="store_true", help="leave out the pinned pass")
     p.add_argument("--json", help="write every figure to this file, one object a line")
@@ -228,6 +230,15 @@ def main():
                     logs.measure(env, work, emit_log, o.flood)
                 except (RuntimeError, OSError, subprocess.SubprocessError) as e:
                     failures.append(f"logs: {e}")
+                    print(f"bench: {failures[-1]}", file=sys.stderr)
+            if not o.no_copies:
+                def emit_copy(peer, key, value):
+                    figures.append({"pass": "copies", "n": 1, "peer": peer, "rep": rep, "key": key, "value": value})
+
+                try:
+                    copies.measure(work, emit_copy)
+                except (RuntimeError, OSError, subprocess.SubprocessError) as e:
+                    failures.append(f"copies: {e}")
                     print(f"bench: {failures[-1]}", file=sys.stderr)
         if o.large:
             for peer in o.peers.split(","):

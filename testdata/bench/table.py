@@ -33,6 +33,10 @@ ROWS = [
     ("logs, 1 KiB, compressed: MB/s", "logs", "log_1024_gz_mbs", 0),
     ("logs, 1 KiB: lines lost", "logs", "log_1024_lost", 0),
     ("logs, 1 KiB, compressed: lines lost", "logs", "log_1024_gz_lost", 0),
+    ("release, digest of 200 MiB: ms (floor: sha256sum)", "copies", "digest_ms", 0),
+    ("release, add 200 MiB: ms (floor: cp)", "copies", "add_ms", 0),
+    ("release, verify 200 MiB: ms", "copies", "verify_ms", 0),
+    ("data, snapshot of 200 MiB: ms (floor: cp -a)", "copies", "take_ms", 0),
 ]
 
 # (title, pass, key, N, bound, whether the bound is a ratio to the floor); a

@@ -76,7 +76,8 @@ func generateService(c *chance, name string) *spec.Service {
 			Within:   pick(c, time.Second, 10*time.Second, time.Minute),
 			Then:     pick(c, spec.ThenRollback, spec.ThenRollback, spec.ThenHold, spec.ThenStop, spec.ThenShutdown),
 		},
-		Update:  spec.Update{Order: "auto", MaxParallel: 1, Canary: 1, MinHealthy: 10 * time.Second, Deadline: 5 * time.Minute, AutoRevert: true, Probation: time.Hour},
+		// What an update does beside rolling, policy's TestUpdates looks at.
+		Update:  spec.Update{Order: "stop-first", MaxParallel: 1},
 		Process: spec.Process{Command: `["/bin/service"]`},
 	}
 	if svc.CrashLoop.Then == spec.ThenShutdown && !c.of(100) {

@@ -316,9 +316,6 @@ func (t *trace) action(w *world, a *policy.Action) {
 	case policy.ActThaw:
 		t.str(" thaw ")
 		t.ref(w, a.Ref)
-	case policy.ActRevert:
-		t.str(" revert ")
-		t.str(a.Service)
 	case policy.ActAccepted:
 		t.str(" accepted ")
 		t.uint(uint64(a.Request))

@@ -152,3 +152,15 @@ check "node" {
   disk {
   }
 }
+service "descriptors" {
+  command = ["x"]
+  listen "a" {
+    address = "tcp://127.0.0.1:7001"
+  }
+  listen "b" {
+    address = "tcp://127.0.0.1:7002"
+  }
+  ready {
+    fd = 4
+  }
+}

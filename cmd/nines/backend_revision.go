@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+
+	"nines/ipc"
+	"nines/supervisor/policy"
+)
+
+func (b *backend) History(ctx context.Context, service string) ([]ipc.Revision, error) {
+	list, ok, err := b.sup.History(ctx, service)
+	switch {
+	case err != nil:
+		return nil, ended(err)
+	case !ok:
+		return nil, &ipc.Error{Code: ipc.CodeNoSuchService, Message: "cannot tell the history of " + quote(service) + ": there is no service of that name", Hint: `"nines status" lists them`}
+	}
+	out := make([]ipc.Revision, len(list))
+	for i, r := range list {
+		out[i] = ipc.Revision{
+			Revision: r.Number, State: string(r.State), CreatedAt: r.CreatedAt, By: r.By, Digest: r.Digest, Change: r.Change, Reason: r.Reason,
+		}
+	}
+	return out, nil
+}
+
+func (b *backend) Rollback(ctx context.Context, by ipc.Caller, service string, r ipc.RollbackRequest) (ipc.Result, error) {
+	a, err := b.sup.Do(ctx, policy.Command{
+		Verb: policy.VerbRollback, Service: service, Instance: -1, Revision: r.Revision, By: caller(by),
+	}, !r.NoWait)
+	return answer(a, err)
+}
