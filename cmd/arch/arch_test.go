@@ -75,7 +75,7 @@ var modules = map[string][]string{
 	// What people see is the command's.
 	"github.com/spf13/cobra":       {"cmd/nines", "cmd/man"},
 	"github.com/spf13/pflag":       {"cmd/nines", "cmd/man"},
-	"github.com/fsnotify/fsnotify": {"cmd/nines", "supervisor/pathwatch"},
+	"github.com/fsnotify/fsnotify": {"supervisor/pathwatch"},
 	"github.com/mattn/go-isatty":   {"cmd/nines", "cmd/nines-log"},
 }
 

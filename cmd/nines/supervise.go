@@ -26,6 +26,7 @@ import (
 	"nines/supervisor"
 	"nines/supervisor/journal"
 	"nines/supervisor/notify"
+	"nines/supervisor/pathwatch"
 	"nines/supervisor/policy"
 )
 
@@ -221,7 +222,7 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 
 	ch.resume()
 	if watch {
-		stop, err := watchFiles(files, settled, log, func() { ch.reread("--watch", false) })
+		stop, err := watchFiles(files, pathwatch.Settle, log, func() { ch.reread("--watch", false) })
 		if err != nil {
 			log.Error("cannot watch the spec files: a change is only seen by nines apply", "err", err)
 		} else {

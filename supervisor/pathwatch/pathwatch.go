@@ -1,5 +1,6 @@
 // Package pathwatch tells when what a path leads to has become another file, or
-// another content: for releases that are deployed by copying them into place.
+// another content: for releases that are deployed by copying them into place, and
+// for specifications.
 //
 // Seen are a file written in place, one renamed into place, a link anywhere in the
 // path that leads elsewhere now, a folder of the path that was replaced, and, of a
@@ -20,19 +21,17 @@
 package pathwatch
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
-
-	"nines/supervisor/copytree"
 )
 
 // Settle is how long a file must be left alone: copying tools write in many steps.
@@ -71,13 +70,17 @@ type Watcher struct {
 
 // command is what others ask of the goroutine.
 type command struct {
-	key, path, signature string
-	forget, again        bool
+	key, signature string
+	paths          []string
+	concerns       func(name string) bool
+	forget, again  bool
 }
 
-// target is one path.
+// target is what is watched under one key.
 type target struct {
-	key, path string
+	key       string
+	paths     []string
+	concerns  func(name string) bool // nil: a folder is all that is below it
 	signature string
 	trouble   string // what was reported of it
 	steps     []step
@@ -109,7 +112,18 @@ func New(settle time.Duration, report func(Change)) (*Watcher, error) {
 // that key stood for. It is looked at once after the settle time, and reported then
 // unless signature is still right; "" never is. Watch waits for nothing.
 func (w *Watcher) Watch(key, path, signature string) {
-	w.do(command{key: key, path: filepath.Clean(path), signature: signature})
+	w.do(command{key: key, paths: []string{filepath.Clean(path)}, signature: signature})
+}
+
+// WatchFiles is Watch for some files that belong together: they settle together and
+// are one Change, with the first as its Path. Of a folder only the names directly in
+// it that concern somebody are meant. It is reported once at the start.
+func (w *Watcher) WatchFiles(key string, paths []string, concerns func(name string) bool) {
+	clean := make([]string, len(paths))
+	for i, p := range paths {
+		clean[i] = filepath.Clean(p)
+	}
+	w.do(command{key: key, paths: clean, concerns: concerns})
 }
 
 // Forget ends watching; what is being reported at this moment may still come.
@@ -183,7 +197,7 @@ func (w *Watcher) obey() {
 			delete(w.targets, c.key)
 		}
 		if !c.forget {
-			t = &target{key: c.key, path: c.path, signature: c.signature}
+			t = &target{key: c.key, paths: c.paths, concerns: c.concerns, signature: c.signature}
 			w.targets[c.key] = t
 			w.arm(t)
 		}
@@ -200,7 +214,9 @@ func (w *Watcher) happened(name string) {
 		w.arm(t)
 	}
 	for t := range f.names[""] {
-		w.arm(t)
+		if t.concerns == nil || t.concerns(filepath.Base(name)) {
+			w.arm(t)
+		}
 	}
 }
 
@@ -245,22 +261,28 @@ func (w *Watcher) settled(now time.Time) {
 // look watches what there is now, and reports it if it is something else. Watching
 // comes first: what happens after it arms the target again.
 func (w *Watcher) look(t *target) {
-	steps, real, err := trace(t.path)
-	if err == nil && real != "" {
-		steps, err = below(steps, real)
+	var steps []step
+	var there []string
+	var failed error
+	for _, path := range t.paths {
+		way, real, err := trace(path)
+		if err == nil && real != "" {
+			there = append(there, real)
+			way, err = t.below(way, real)
+		}
+		steps = append(steps, way...)
+		failed = cmp.Or(failed, err)
 	}
-	if werr := w.register(t, steps); err == nil {
-		err = werr
-	}
-	if err != nil {
-		w.trouble(t, err)
+	failed = cmp.Or(failed, w.register(t, steps))
+	if failed != nil {
+		w.trouble(t, failed)
 		return
 	}
-	if real == "" {
+	if len(there) == 0 {
 		t.trouble = ""
 		return
 	}
-	signature, writing, err := sign(w.ctx, real)
+	signature, writing, err := t.sign(w.ctx, there)
 	switch {
 	case w.ctx.Err() != nil:
 	case errors.Is(err, fs.ErrNotExist):
@@ -273,7 +295,7 @@ func (w *Watcher) look(t *target) {
 		t.trouble = ""
 		if signature != t.signature {
 			t.signature = signature
-			w.report(Change{Key: t.key, Path: t.path, Signature: signature})
+			w.report(Change{Key: t.key, Path: t.paths[0], Signature: signature})
 		}
 	}
 }
@@ -282,7 +304,7 @@ func (w *Watcher) look(t *target) {
 func (w *Watcher) trouble(t *target, err error) {
 	if text := err.Error(); text != t.trouble {
 		t.trouble = text
-		w.report(Change{Key: t.key, Path: t.path, Err: fmt.Errorf("cannot watch %s: %w: a new file there may not be seen", t.path, err)})
+		w.report(Change{Key: t.key, Path: t.paths[0], Err: fmt.Errorf("cannot watch %s: %w: a new file there may not be seen", t.paths[0], err)})
 	}
 }
 
@@ -327,111 +349,4 @@ func (w *Watcher) register(t *target, steps []step) error {
 	}
 	t.steps = steps
 	return failed
-}
-
-// maxLinks is the kernel's.
-const maxLinks = 40
-
-// trace is the way that the kernel takes to path: each name that it looks up, in
-// which folder. real is where it ends; "" where that leads nowhere yet.
-func trace(path string) (steps []step, real string, err error) {
-	at := "/"
-	rest := split(path)
-	for links := 0; len(rest) > 0; {
-		name := rest[0]
-		rest = rest[1:]
-		if name == ".." {
-			at = filepath.Dir(at)
-			continue
-		}
-		steps = append(steps, step{at, name})
-		full := filepath.Join(at, name)
-		fi, err := os.Lstat(full)
-		if errors.Is(err, fs.ErrNotExist) {
-			return steps, "", nil
-		}
-		if err != nil {
-			return steps, "", err
-		}
-		if fi.Mode()&fs.ModeSymlink == 0 {
-			if len(rest) > 0 && !fi.IsDir() {
-				return steps, "", nil
-			}
-			at = full
-			continue
-		}
-		if links++; links > maxLinks {
-			return steps, "", nil // it leads in circles, until somebody changes it
-		}
-		to, err := os.Readlink(full)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
-			return steps, "", nil
-		}
-		if err != nil {
-			return steps, "", err
-		}
-		if filepath.IsAbs(to) {
-			at = "/"
-		}
-		rest = append(split(to), rest...)
-	}
-	return steps, at, nil
-}
-
-// split is the names of a path.
-func split(path string) []string {
-	var names []string
-	for rest := path; rest != ""; {
-		var name string
-		if name, rest = cut(rest); name != "" && name != "." {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-func cut(path string) (name, rest string) {
-	for i := range len(path) {
-		if path[i] == '/' {
-			return path[:i], path[i+1:]
-		}
-	}
-	return path, ""
-}
-
-// maxFolders bounds how many folders of one release are watched.
-const maxFolders = 4096
-
-// below adds the folders of a folder, for any name in them.
-func below(steps []step, real string) ([]step, error) {
-	fi, err := os.Lstat(real)
-	if err != nil || !fi.IsDir() {
-		return steps, nil // gone is for the next look
-	}
-	n := 0
-	err = filepath.WalkDir(real, func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil || !d.IsDir() {
-			return err
-		}
-		if n++; n > maxFolders {
-			return fmt.Errorf("there are more than %d folders below %s", maxFolders, real)
-		}
-		steps = append(steps, step{path, ""})
-		return nil
-	})
-	return steps, err
-}
-
-// sign makes the signature of a file or folder, and says whether somebody is
-// writing to the file.
-func sign(ctx context.Context, real string) (signature string, writing bool, err error) {
-	fd, err := copytree.Open(real)
-	if err != nil {
-		return "", false, err
-	}
-	defer copytree.Close(fd)
-	return copytree.Signature(ctx, fd)
 }

@@ -327,3 +327,46 @@ func TestTrace(t *testing.T) {
 		t.Errorf("%q %v", real, err)
 	}
 }
+
+// TestFilesTogether: some files are one change, and what does not concern anybody in
+// their folders is none, though it is written to all the time.
+func TestFilesTogether(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir+"/specs/web.hcl", "a")
+	put(t, dir+"/one", "a")
+	w, reports := start(t)
+	w.WatchFiles("spec", []string{dir + "/specs", dir + "/one", dir + "/none"}, func(name string) bool { return strings.HasSuffix(name, ".hcl") })
+	first := next(t, reports)
+	if first.Key != "spec" || first.Path != dir+"/specs" || first.Signature == "" {
+		t.Errorf("%+v", first)
+	}
+	log, err := os.Create(dir + "/specs/log")
+	try(t, err)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if _, err := log.WriteString("line\n"); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}()
+	for _, do := range []func(){
+		func() { put(t, dir+"/specs/db.hcl", "b") },
+		func() { try(t, os.Remove(dir+"/specs/db.hcl")) },
+		func() { put(t, dir+"/one", "b") },
+		func() { put(t, dir+"/none", "b") },
+		func() { try(t, os.Symlink("nowhere", dir+"/specs/x.hcl")); put(t, dir+"/specs/web.hcl", "c") },
+	} {
+		do()
+		next(t, reports)
+	}
+	close(stop)
+	<-stopped
+	try(t, log.Close())
+}

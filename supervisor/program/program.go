@@ -2,7 +2,7 @@
 // that help: so that a deploy of one for another machine, or of half a file, costs
 // nothing but its refusal.
 //
-// It refuses only what is sure to fail. What depends on the user, on mounts or on
+// It refuses only what is sure to fail. What depends on the user, on a sandbox or on
 // libraries is for the exec itself to say, and a format that nobody here knows may be
 // one that binfmt_misc does.
 package program
@@ -69,6 +69,8 @@ func (c checker) check(path string) error {
 		return refuse("it is not executable: chmod +x", nil)
 	case fi.Size() == 0:
 		return refuse("it is empty", ErrCutOff)
+	case noexec(f):
+		return refuse("its filesystem is mounted noexec: mount it with exec, or put the state folder elsewhere (--state-dir)", nil)
 	}
 	head := make([]byte, headSize)
 	n, err := io.ReadFull(f, head)
@@ -87,6 +89,16 @@ func (c checker) check(path string) error {
 		return refuse("it is no program: a script begins with #! and its interpreter", nil)
 	}
 	return refuse("it is no program of a format that is known here", nil)
+}
+
+// stNoexec is ST_NOEXEC of statfs(2).
+const stNoexec = 0x8
+
+// noexec says whether nothing on the file's filesystem can be executed. /var often
+// is mounted so.
+func noexec(f *os.File) bool {
+	var st syscall.Statfs_t
+	return syscall.Fstatfs(int(f.Fd()), &st) == nil && st.Flags&stNoexec != 0
 }
 
 // script checks that the interpreter is there. line is what follows #!.
