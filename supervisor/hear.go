@@ -142,8 +142,11 @@ func (n *notifier) drain(src *source) {
 			n.tooLong(t, &d.Sender)
 			t = nil
 		case err != nil:
+			// Once: it would be told without end.
+			n.mu.Unlock()
 			n.s.log.Error("cannot hear what services say", "what", src.key, "err", err)
-			t = nil
+			n.drop(src, true)
+			return
 		case t == nil:
 			n.refuse(&d.Sender, stranger)
 		}

@@ -9,8 +9,6 @@ func notYet(path string) (meanwhile string, ok bool) {
 		return "Nothing listens there.", true
 	case "supervisor.web":
 		return "Nothing listens there.", true
-	case "alert":
-		return "Nobody is alerted.", true
 
 	case "service.mode=active-passive":
 		return "All instances are active.", true

@@ -202,9 +202,8 @@
 // judged as if nothing had been said.
 //
 // MoreTime moves the deadline of a start or a stop out, never in, and may be said
-// again and again: whoever says nothing more is ended when that time is over. After
-// a supervisor's death what is left is start.timeout or stop.timeout at most. The
-// end of a shutdown does not move.
+// again and again: whoever says nothing more is ended when that time is over. It
+// outlives the supervisor. The end of a shutdown does not move.
 //
 // # Automatic acts and the disruption budget
 //

@@ -191,6 +191,9 @@ func (c *chaos) carryOut(a Action) {
 			if c.rng.IntN(2) == 0 {
 				owe(Ready{Ref: a.Ref})
 			}
+			for c.rng.IntN(3) == 0 {
+				owe(c.word(a.Ref))
+			}
 			if c.rng.IntN(3) == 0 {
 				owe(Exited{Ref: a.Ref, Status: Status{Code: c.rng.IntN(2)}, Empty: c.rng.IntN(2) == 0})
 			}
@@ -217,6 +220,21 @@ func (c *chaos) carryOut(a Action) {
 	default:
 		c.reply(a)
 	}
+}
+
+// word is something that an incarnation may say of itself.
+func (c *chaos) word(ref Ref) Event {
+	switch c.rng.IntN(5) {
+	case 0:
+		return Leaving{Ref: ref}
+	case 1:
+		return MoreTime{Ref: ref, By: time.Duration(c.rng.IntN(30)) * time.Second}
+	case 2:
+		return MainChanged{Ref: ref, PID: 2, Start: 2}
+	case 3:
+		return Ready{Ref: ref}
+	}
+	return Reloading{Ref: ref, At: c.now.Add(-time.Duration(c.rng.IntN(2)) * time.Second)}
 }
 
 // reply checks an answer to a request, and the end.

@@ -164,7 +164,8 @@ func (k reasonKind) word() string {
 
 // restore puts s where w says it was. It takes any w: one that no machine wrote
 // leads to a slot that is sound, and where it lives, bounded. No deadline is
-// later than it would be if it began now.
+// later than it would be if it began now, and had been given all the time that it
+// can ask for.
 func (m *Machine) restore(s *slot, w *SlotMemory) {
 	v := s.svc
 	s.ref.Incarnation = w.Incarnation
@@ -266,7 +267,7 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 			return
 		}
 		if w.Deadline != never {
-			s.longer = min(w.Deadline, m.now.Add(sp.StartTimeout))
+			s.longer = min(w.Deadline, m.now.Add(MaxMoreTime))
 		}
 		m.armStarting(s)
 		m.beginChecks(s)
@@ -286,7 +287,7 @@ func (m *Machine) restoreLiving(s *slot, w *SlotMemory) {
 		m.beginChecks(s)
 	case phaseStopping:
 		s.mustEnd()
-		m.armAt(s, timerPhase, min(w.Deadline, m.now.Add(sp.Stop.Timeout)))
+		m.armAt(s, timerPhase, min(w.Deadline, m.now.Add(max(sp.Stop.Timeout, MaxMoreTime))))
 		if w.Hook {
 			m.stopHookAgain(s)
 		}
