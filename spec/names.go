@@ -98,10 +98,12 @@ func Capabilities() []string {
 
 // EventKinds are the kinds of events that an alert may name.
 func EventKinds() []string {
-	return []string{"supervisor_started", "supervisor_recovered", "spec_applied", "spec_rejected", "starting", "ready", "exited",
-		"oom_killed", "check_failed", "check_recovered", "memory_high", "leak_suspected", "restarting", "backoff", "crash_loop",
-		"held", "update_started", "canary_passed", "update_done", "rollback", "data_snapshot", "data_restored", "quarantined",
-		"quarantine_ended", "promoted", "demoted", "alert_failed", "budget_wait", "stuck", "log_lost", "shutdown"}
+	return []string{"supervisor_started", "supervisor_recovered", "supervisor_upgraded", "supervisor_reverted", "spec_applied", "spec_rejected",
+		"command", "starting", "ready", "exited", "oom_killed", "check_failed", "check_recovered", "check_excused", "memory_high", "leak_suspected",
+		"limit_refused", "fork_refused", "notify_refused", "listen_failed", "restarting", "backoff", "crash_loop", "held", "recovered",
+		"update_started", "canary_passed", "update_done", "rollback", "data_snapshot", "data_restored", "quarantined",
+		"quarantine_ended", "promoted", "demoted", "alert_failed", "budget_wait", "stuck", "log_lost",
+		"journal_failed", "journal_recovered", "journal_replaced", "shutdown"}
 }
 
 // The kernel reserves 32 and 33 for the C library; programs see 34 as the

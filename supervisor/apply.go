@@ -89,6 +89,7 @@ func (s *Supervisor) apply(id policy.Request, c Change) {
 	// finds nothing in place of what it says.
 	s.relog(c.Spec)
 	s.node.Set(c.Spec.Checks)
+	s.alerts.Set(c.Spec.Alerts)
 	s.spawner.put(batch{spec: c.Spec})
 	for _, in := range s.live {
 		if in.pid != 0 && !in.reaped {

@@ -89,10 +89,13 @@ func (s *Supervisor) known(pid int) bool {
 	return s.adopted[pid] != nil
 }
 
-// owner says whose child a pid is: an incarnation's main process, or a hook's.
+// owner says whose child a pid is: an incarnation's main process, a hook's, or an
+// alert's.
 type owner struct {
 	in   *incarnation
 	hook *hookRun
+
+	alert *alertRun
 }
 
 // spawned is the spawner's answer for an incarnation.
@@ -179,15 +182,20 @@ func (s *Supervisor) reap() {
 			o.in.reaped, o.in.status = true, status
 		case o.hook != nil:
 			o.hook.reaped, o.hook.status = true, status
+		case o.alert != nil:
+			o.alert.reaped, o.alert.status = true, status
 		default:
 			continue // nobody's, or a shim whose exec failed
 		}
 		gone = append(gone, o)
 	}
 	for _, o := range gone {
-		if o.in != nil {
+		switch {
+		case o.in != nil:
 			s.mainEnded(o.in)
-		} else {
+		case o.alert != nil:
+			s.alertEnded(o.alert)
+		default:
 			s.hookEnded(o.hook)
 		}
 	}

@@ -19,6 +19,8 @@ type batch struct {
 	spec   *spec.Spec // another one that is to run from here on; nil: the same
 	spawns []*incarnation
 	hooks  []*hookRun
+
+	alerts []*alertRun
 }
 
 // spawnChunk is how many processes share one message to the keeper. It bounds
@@ -56,6 +58,7 @@ type spawner struct {
 type launch struct {
 	in    *incarnation // nil: a hook
 	hook  *hookRun
+	alert *alertRun
 	name  string // of its log pipe and cgroup
 	cmd   *proc.Command
 	group *cgroups.Group
@@ -157,6 +160,9 @@ func (sp *spawner) carryOut(b *batch, slow *time.Timer) {
 		}
 	}
 	flush()
+	for _, r := range b.alerts {
+		sp.startAlert(r, slow)
+	}
 }
 
 // launch prepares a chunk, gives the keeper its log pipes in one message, and
@@ -312,6 +318,10 @@ func (sp *spawner) answer(l *launch, pid int) {
 		failed = &proc.Error{Step: proc.StepPrepare, Err: l.err}
 	}
 	s := sp.s
+	if l.alert != nil {
+		s.box.put(func() { s.alertSpawned(l.alert, pid, l.group, failed) })
+		return
+	}
 	if l.in != nil {
 		s.box.put(func() { s.spawned(l.in, pid, l.start, l.group, failed) })
 	} else {

@@ -19,11 +19,13 @@ import (
 	"os/signal"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"nines/cgroups"
 	"nines/spec"
+	"nines/supervisor/alert"
 	"nines/supervisor/journal"
 	"nines/supervisor/notify"
 	"nines/supervisor/policy"
@@ -100,11 +102,16 @@ type Supervisor struct {
 	upgrade    upgrading
 	deaf       bool // the keeper was told in vain, and that was said
 
+	alertRuns   map[*alertRun]bool
+	alertSeq    atomic.Uint64 // of the commands of alerts; their goroutines count it up
+	lingerUntil policy.Time   // the end waits for alerts until then; 0: it does not
+
 	spawner  *spawner
 	janitor  *janitor
 	watcher  *watcher
 	sampler  *sampler
 	node     *node.Runner
+	alerts   *alert.Alerts
 	notifier *notifier
 	killers  chan struct{} // bounds concurrent killers
 }
@@ -139,6 +146,8 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	s.sampler = newSampler(memory, cfg.Seed, s.clock.now, proc.NewMemoryReader().Held, s.judged, s.log)
 	s.node = s.newNode()
+	s.alertRuns = map[*alertRun]bool{}
+	s.alerts = s.newAlerts()
 	s.machine = policy.New(policy.Config{Seed: cfg.Seed, Memory: memory})
 	return s, nil
 }
@@ -195,7 +204,7 @@ func (s *Supervisor) Run() (int, error) {
 	go s.node.Run(ctx)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	for s.exit == nil {
+	for s.exit == nil || s.lingers() {
 		s.arm(timer)
 		child := false
 		select {
@@ -225,6 +234,7 @@ func (s *Supervisor) Run() (int, error) {
 		}
 	}
 	s.refuseAll("the supervisor has ended")
+	s.giveUpAlerts()
 	s.spawner.close()
 	select {
 	case <-s.spawner.done:
@@ -242,6 +252,9 @@ func (s *Supervisor) arm(timer *time.Timer) {
 	at, ok := s.machine.Deadline()
 	if leave := s.upgrade.leaveAt; leave != 0 && (!ok || leave < at) {
 		at, ok = leave, true
+	}
+	if s.lingerUntil != 0 && (!ok || s.lingerUntil < at) {
+		at, ok = s.lingerUntil, true
 	}
 	if s.cfg.Watchdog > 0 && (!ok || s.patAt < at) {
 		at, ok = s.patAt, true

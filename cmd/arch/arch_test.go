@@ -39,6 +39,7 @@ var layers = map[string][]string{
 	"supervisor/proc":       {"spec", "cgroups", "supervisor/proc/shim"},
 	"supervisor/listen":     {"spec"},
 	"supervisor/trend":      {},
+	"supervisor/alert":      {"spec"},
 	"supervisor/probe":      {"spec"},
 	"supervisor/probe/node": {"spec", "cgroups", "supervisor/probe", "supervisor/proc"},
 	"supervisor/applied":    {"spec/load"},
@@ -86,7 +87,7 @@ var standard = []struct {
 	allowed   []string
 }{
 	{"os/exec", "its Wait holds an OS thread for each child and takes exits from the reaper: start processes through supervisor/proc", []string{}},
-	{"net/http", "it brings the network and a megabyte with it: ask through ipc", []string{"ipc", "cmd/nines", "supervisor/probe"}},
+	{"net/http", "it brings the network and a megabyte with it: ask through ipc", []string{"ipc", "cmd/nines", "supervisor/probe", "supervisor/alert"}},
 	{"net/http/pprof", "it registers itself with everything that serves http.DefaultServeMux: build the handlers by name", []string{}},
 	{"expvar", "it registers itself with everything that serves http.DefaultServeMux: use the metrics endpoint", []string{}},
 	{"log", "it is global, and Fatal skips what is deferred: use log/slog, or plain lines in the small programs", []string{}},

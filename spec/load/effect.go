@@ -9,8 +9,6 @@ func notYet(path string) (meanwhile string, ok bool) {
 		return "Nothing listens there.", true
 	case "supervisor.web":
 		return "Nothing listens there.", true
-	case "alert":
-		return "Nobody is alerted.", true
 
 	case "service.mode=active-passive":
 		return "All instances are active.", true
@@ -27,8 +25,6 @@ func notYet(path string) (meanwhile string, ok bool) {
 		return "The service runs without a sandbox.", true
 	case "service.listen.share=reuseport", "service.listen.address=udp":
 		return "The socket is not bound.", true
-	case "service.release":
-		return "The file itself is run, not a snapshot of it.", true
 	case "service.data":
 		return "Nothing is snapshotted or restored.", true
 	}

@@ -59,9 +59,12 @@ const (
 	// KindListenFailed: a socket that nobody is about to be started with.
 	KindListenFailed policy.Kind = "listen_failed"
 	KindLost         policy.Kind = "log_lost"
+	KindAlertFailed  policy.Kind = "alert_failed"
 	// KindUpgraded, KindReverted: how an upgrade of nines itself ended.
 	KindUpgraded policy.Kind = "supervisor_upgraded"
 	KindReverted policy.Kind = "supervisor_reverted"
+	// KindDeployRefused: what appeared at release.path cannot run, or is bad.
+	KindDeployRefused policy.Kind = "deploy_refused"
 	// KindLimit: the kernel refused a limit, and the instance runs without it.
 	KindLimit policy.Kind = "limit_refused"
 	// KindForkRefused: the kernel refused an instance more processes, by pids.max.
@@ -142,7 +145,8 @@ type Journal struct {
 	last     uint64
 	written  uint64 // on disk up to here, but for what the ring had lost before
 	changed  chan struct{}
-	trouble  string // why it cannot be written; "": it can
+	watch    func(Entry) // nil: nobody
+	trouble  string      // why it cannot be written; "": it can
 	requests []request
 	closed   bool
 }
@@ -204,6 +208,15 @@ func (j *Journal) Trouble() string {
 	return j.trouble
 }
 
+// Watch has fn called with each entry that is appended from now on, by whoever
+// appends it, so that it must not block. Two that are appended at the same time
+// may come in either order.
+func (j *Journal) Watch(fn func(Entry)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.watch = fn
+}
+
 // Append adds an entry and numbers it.
 func (j *Journal) Append(e Entry) {
 	j.mu.Lock()
@@ -214,12 +227,15 @@ func (j *Journal) Append(e Entry) {
 	} else {
 		j.ring[(e.Seq-j.begun-1)%j.limit] = e
 	}
-	changed := j.changed
+	changed, watch := j.changed, j.watch
 	j.changed = nil
 	hurry := j.last-j.written > j.limit/2 && j.trouble == ""
 	j.mu.Unlock()
 	if changed != nil {
 		close(changed)
+	}
+	if watch != nil {
+		watch(e)
 	}
 	signal(j.wake)
 	if hurry {

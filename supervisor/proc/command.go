@@ -36,6 +36,7 @@ type Command struct {
 	// ReadyAs is the number that the descriptor Ready gets; 0: there is none.
 	Ready, ReadyAs int
 
+	Stdin          int // descriptor that becomes 0; 0: /dev/null
 	Stdout, Stderr int // descriptors that become 1 and 2; -1: /dev/null
 	CgroupFD       int // folder of the cgroup to be born in; -1: ours
 }

@@ -4,7 +4,7 @@
 // # Starting
 //
 // Spawner.Start makes one process with one clone. The child has a session of
-// its own, /dev/null as standard input, the two descriptors it was given as
+// its own, /dev/null or what it is given as standard input, the two descriptors it was given as
 // standard output and error, no other descriptor but the listening sockets that
 // it is to have (from 3 on), the default disposition of every signal and none
 // blocked, and the soft RLIMIT_NOFILE that this process was started with (Go's

@@ -111,7 +111,7 @@ func (s *Spawner) Start(c *Command) (pid int, confirm func() error, err error) {
 	if c.CgroupFD >= 0 {
 		sys.UseCgroupFD, sys.CgroupFD = true, c.CgroupFD
 	}
-	files := []uintptr{uintptr(s.null), s.file(c.Stdout), s.file(c.Stderr)}
+	files := []uintptr{s.stdin(c), s.file(c.Stdout), s.file(c.Stderr)}
 	if c.ReadyAs != 0 {
 		for len(files) < c.ReadyAs {
 			files = append(files, ^uintptr(0)) // closed
@@ -128,6 +128,14 @@ func (s *Spawner) Start(c *Command) (pid int, confirm func() error, err error) {
 		return 0, nil, s.diagnose(c, path, err)
 	}
 	return pid, nil, nil
+}
+
+// stdin is the descriptor that the child gets as 0.
+func (s *Spawner) stdin(c *Command) uintptr {
+	if c.Stdin <= 0 {
+		return uintptr(s.null)
+	}
+	return uintptr(c.Stdin)
 }
 
 // file is the descriptor that the child gets.

@@ -117,7 +117,7 @@ func (s *Spawner) startShim(c *Command, path string) (pid int, confirm func() er
 	if c.CgroupFD >= 0 {
 		sys.UseCgroupFD, sys.CgroupFD = true, c.CgroupFD
 	}
-	files := []uintptr{uintptr(s.null), s.file(c.Stdout), s.file(c.Stderr), uintptr(mem), uintptr(status[1])}
+	files := []uintptr{s.stdin(c), s.file(c.Stdout), s.file(c.Stderr), uintptr(mem), uintptr(status[1])}
 	for _, fd := range c.Listen {
 		files = append(files, uintptr(fd))
 	}

@@ -45,8 +45,9 @@ func (d *disk) probe(ctx context.Context) probe.Result {
 	}
 	done := make(chan probe.Result, 1)
 	go func() {
-		done <- d.look()
-		<-d.busy
+		r := d.look()
+		<-d.busy // before the answer: who has it may try again at once
+		done <- r
 	}()
 	select {
 	case r := <-done:
