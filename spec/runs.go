@@ -26,23 +26,18 @@ func (s *Service) Running(as *Service) *Service {
 
 // StartFirst says whether another incarnation may run beside one of s, so that it
 // can be replaced by one that has shown that it works: asked for, or where all of
-// its addresses are sockets of the supervisor's or free ports. Of one that names no
-// address nobody knows which it has, so it is not.
+// its addresses are sockets of the supervisor's. Of one that names no address nobody
+// knows which it has, so it is not. Nor is one with ports: they belong to the
+// instance, and the two would have the same.
 func (s *Service) StartFirst() bool {
-	if s.Type == TypeTask || s.Mode == ActivePassive || s.Data != nil {
+	if s.Type == TypeTask || s.Mode == ActivePassive || s.Data != nil || len(s.Ports) > 0 {
 		return false
 	}
 	switch s.Update.Order {
 	case "start-first":
 		return true
 	case "auto":
-	default:
-		return false
+		return len(s.Listen) > 0
 	}
-	for _, p := range s.Ports {
-		if p.Base > 0 {
-			return false
-		}
-	}
-	return len(s.Listen)+len(s.Ports) > 0
+	return false
 }

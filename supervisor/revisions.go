@@ -292,6 +292,12 @@ func ReleaseOf(digest string) string {
 	return id
 }
 
+// SpecOf is the part of a digest that is of the specification.
+func SpecOf(digest string) string {
+	spec, _, _ := strings.Cut(digest, releaseMark)
+	return spec
+}
+
 // RevisionDigest is the digest of a revision of that specification and release.
 func RevisionDigest(spec, release string) string {
 	if release == "" {

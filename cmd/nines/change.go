@@ -18,6 +18,7 @@ import (
 	"nines/supervisor"
 	"nines/supervisor/applied"
 	"nines/supervisor/journal"
+	"nines/supervisor/pathwatch"
 	"nines/supervisor/policy"
 	"nines/supervisor/proc"
 )
@@ -37,11 +38,13 @@ type changer struct {
 	enforce  *enforcer
 	releases *releases
 
-	mu    sync.Mutex
-	state applied.State
-	spec  *spec.Spec  // that state.Now is
-	timer *time.Timer // undoes what is not confirmed
-	seen  string      // Digest of the files at paths when they were last looked at
+	mu      sync.Mutex
+	watcher *pathwatch.Watcher // of releases; nil: there is none
+	watched map[string]string  // by service: what it watches
+	state   applied.State
+	spec    *spec.Spec  // that state.Now is
+	timer   *time.Timer // undoes what is not confirmed
+	seen    string      // Digest of the files at paths when they were last looked at
 
 	// warnings is of spec. It is read without mu, which is held while the disk is
 	// written to: a slow one must not hold up who only looks.
@@ -143,6 +146,7 @@ func (c *changer) apply(ctx context.Context, ch change) (ipc.Result, error) {
 	}
 	was := c.spec
 	c.state, c.spec = st, next.spec
+	c.watchAgain()
 	c.disarm()
 	locked := true
 	unlock := func() {
@@ -154,6 +158,7 @@ func (c *changer) apply(ctx context.Context, ch change) (ipc.Result, error) {
 	a, err := c.sup.Apply(ctx, supervisor.Change{Spec: next.spec, Digests: next.digests, Number: now.Number, By: ch.by}, ch.wait, unlock)
 	if locked { // it was refused, or the supervisor has ended
 		c.state, c.spec = old, was
+		c.watchAgain()
 		if _, kerr := c.keep(&c.state); kerr != nil {
 			c.log.Error(kerr.Error())
 		}

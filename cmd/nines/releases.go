@@ -156,7 +156,7 @@ func (b *backend) Deploy(ctx context.Context, by ipc.Caller, service string, r i
 func (c *changer) deploy(ctx context.Context, service, path string, d policy.Deploy, wait bool) (ipc.Result, error) {
 	c.mu.Lock()
 	svc := c.spec.Service(service)
-	digest, _, _ := strings.Cut(c.state.Now.Digests[service], ".")
+	digest := supervisor.SpecOf(c.state.Now.Digests[service])
 	c.mu.Unlock()
 	switch {
 	case svc == nil:

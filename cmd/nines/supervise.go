@@ -229,7 +229,9 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 			defer stop()
 		}
 	}
+	stopWatch := ch.watchReleases()
 	code, err := sup.Run()
+	stopWatch()
 	ch.stop()
 	end, done := context.WithTimeout(context.Background(), 2*time.Second)
 	defer done()

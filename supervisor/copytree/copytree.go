@@ -197,7 +197,7 @@ type Stamp struct {
 
 // StampOf is the stamp of what a stat has shown.
 func StampOf(st *unix.Stat_t) Stamp {
-	s := Stamp{dev: uint64(st.Dev), ino: st.Ino, mode: st.Mode, size: st.Size, mtime: st.Mtim, ctime: st.Ctim}
+	s := Stamp{dev: st.Dev, ino: st.Ino, mode: st.Mode, size: st.Size, mtime: st.Mtim, ctime: st.Ctim}
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		s.size = 0 // means nothing, and differs between two looks on some filesystems
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -43,7 +44,7 @@ func prepareFolder(dir string) error {
 		return &folderError{dir, fmt.Sprintf("belongs to uid %d, who could change it", st.Uid), "name another by --state-dir, or chown it"}
 	}
 	if fi.Mode().Perm()&0o022 != 0 {
-		return &folderError{dir, "can be written to by others", "chmod go-w " + dir}
+		return &folderError{dir, "can be written to by others", "chmod go-w " + shellWord(dir)}
 	}
 	return nil
 }
@@ -52,6 +53,17 @@ func prepareFolder(dir string) error {
 type folderError struct{ dir, why, todo string }
 
 func (e *folderError) Error() string { return "folder " + e.dir + " " + e.why + ": " + e.todo }
+
+// shellWord is s as a shell takes it for one word.
+func shellWord(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%,=", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
 
 func syncFolder(dir string) error {
 	f, err := os.Open(dir)

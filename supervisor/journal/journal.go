@@ -63,6 +63,8 @@ const (
 	// KindUpgraded, KindReverted: how an upgrade of nines itself ended.
 	KindUpgraded policy.Kind = "supervisor_upgraded"
 	KindReverted policy.Kind = "supervisor_reverted"
+	// KindDeployRefused: what appeared at release.path cannot run, or is bad.
+	KindDeployRefused policy.Kind = "deploy_refused"
 	// KindLimit: the kernel refused a limit, and the instance runs without it.
 	KindLimit policy.Kind = "limit_refused"
 	// KindForkRefused: the kernel refused an instance more processes, by pids.max.

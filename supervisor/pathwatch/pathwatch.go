@@ -192,7 +192,7 @@ func (w *Watcher) obey() {
 			}
 			continue
 		case t != nil:
-			w.register(t, nil)
+			_ = w.register(t, nil) // only adding fails
 			w.disarm(t)
 			delete(w.targets, c.key)
 		}

@@ -184,7 +184,7 @@ func (m *Machine) change(v *service, digest string, wasDisabled bool) {
 	}
 	m.unscale(v)
 	m.failAll(v, "superseded by an apply"+by(m.applying.by), func(o *operation) bool {
-		return o.verb == VerbScale || o.index >= sp.Instances || v.disabled() && rises(o)
+		return o.verb == VerbScale || o.index >= min(old, sp.Instances) || v.disabled() && rises(o) // below, each is as it was
 	})
 	if bug != 14 || !scaled {
 		v.instances = sp.Instances

@@ -1,4 +1,4 @@
-//go:build !ninesbug1 && !ninesbug2 && !ninesbug3 && !ninesbug4 && !ninesbug5 && !ninesbug6 && !ninesbug7 && !ninesbug8 && !ninesbug9 && !ninesbug10 && !ninesbug11 && !ninesbug12 && !ninesbug13 && !ninesbug14 && !ninesbug15 && !ninesbug16
+//go:build !ninesbug1 && !ninesbug2 && !ninesbug3 && !ninesbug4 && !ninesbug5 && !ninesbug6 && !ninesbug7 && !ninesbug8 && !ninesbug9 && !ninesbug10 && !ninesbug11 && !ninesbug12 && !ninesbug13 && !ninesbug14 && !ninesbug15 && !ninesbug16 && !ninesbug21 && !ninesbug22 && !ninesbug23
 
 package policy
 
@@ -23,4 +23,10 @@ package policy
 //	14 an apply leaves a service at what it was scaled to
 //	15 one more than isolate.keep is kept in quarantine
 //	16 a stop leaves what is in quarantine
+//
+// Of updates, which TestUpdates must find:
+//
+//	21 an update takes down more than max_parallel at once
+//	22 a revision that was reverted is not marked bad
+//	23 what reverts another revision is reverted itself
 const bug = 0

@@ -148,13 +148,47 @@
 // at once.) Where such a roll does not end, the apply says so, and the next one
 // goes on from there. It is not started again meanwhile if it ends. An
 // apply overrides a scale; a stop by a person stays. Another digest is another
-// revision: what failed before counts for nothing, what is down starts with it, and
-// of what lives one instance after the other is replaced, each only while all
-// others are up (see roll); where one does not come up, the others stay as they
-// are. What ends for good meanwhile, as the earlier revision, starts with the new one
-// too. A revision that is known by its digest comes back under its own number. All
+// revision, which an update brings (see there); what ends for good meanwhile, as the
+// earlier one, starts with it too. A revision that is known by its digest comes back under its own number. All
 // else counts at once, and touches nothing that runs. What needs a service that an
 // apply disables goes down before it.
+//
+// # Updates
+//
+// An update (apply, Deploy, a person's rollback) brings another revision to the
+// instances of a service. The canary goes first and alone: update.canary instances
+// run the new revision, while all others go on with the old one, also where they
+// crash. Once each has been ready, with no check against it, for min_healthy, the
+// others follow, max_parallel at a time, those that are not ready first. What is
+// healthy goes only while more than instances - max_parallel are, and as the
+// disruption budget allows. With no canary, and after it, what ends by itself comes up
+// with the new revision.
+//
+// Where the service allows it (spec.Service.StartFirst) a successor comes up beside
+// what it is to replace, as the second incarnation of that instance, and takes its
+// place when it has been healthy for min_healthy; only then does the old one go. So
+// an update never has fewer ready than there were. Recycling does the same where there
+// are replicas. At no other time do two incarnations of an instance live.
+//
+// During an update the new revision is bad where one of its instances loops, ends with
+// a fatal code, fails to start (no process, or not ready in time), is judged by a check
+// or for its memory, or where no further instance is healthy within update.deadline;
+// in its probation, where one loops, ends with a fatal code or is judged. (A check that
+// an instance of another revision fails too says nothing of this one.) Then, with
+// auto_revert and crash_loop.then = "rollback", the service goes back to the newest
+// good revision, or the one before where none is good; without canary, but within the
+// same bounds. A revision that survives its probation is good. What reverts another is
+// not reverted: if it loops, it is held. A first revision is held, a task too.
+//
+// A revision that is bad stays out: an apply that asks for it leaves the service at
+// what it runs, and Deploy refuses it without Force. What the specification asks for
+// (asked) and what is current are two things: where they differ, by a revert or by a
+// person's rollback, that holds until the specification asks for something else.
+//
+// One update a service at a time: a newer one supersedes it, and what had run before
+// the first is still what there is to go back to. It goes on after a supervisor's
+// death: what each slot runs, and is to run, is in its memory, and the rest in
+// RecordRevision, which the driver makes durable, beyond a boot, before Then.
 //
 // An apply is answered when each service that it adds, updates, enables, resizes
 // or removes is settled, or failed: then it names all that did not come up, and
@@ -162,8 +196,8 @@
 //
 // # Failures
 //
-// See retry for backoff and crash loops. then = "rollback" holds while there are
-// no revisions to go back to. An essential service ends everything once each of
+// See retry for backoff and crash loops. then = "rollback" holds where there is no
+// revision that is being tried, or none to go back to. An essential service ends everything once each of
 // its instances has completed, failed for good or is held.
 //
 // # Groups

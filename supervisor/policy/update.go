@@ -288,7 +288,9 @@ func (m *Machine) takeTurn(s *slot) bool {
 			if v.settled < v.standing[standsUp] {
 				return false // what has only just come up may not last
 			}
-			if v.healthy <= v.instances-v.parallel() && bug != 21 {
+			if most := v.instances - v.parallel(); v.healthy <= most && bug != 21 {
+				m.rollRests(v, s, itoa(int32(v.healthy))+" of "+plural(int32(v.instances), "instance")+" are ready, and update.max_parallel lets "+
+					itoa(int32(v.parallel()))+" be down at a time")
 				return false
 			}
 			if why := m.mayDisrupt(s, CauseCheck); why.kind != whyNothing {
@@ -320,8 +322,15 @@ func (m *Machine) rollWaits(v *service, s *slot, why Reason) {
 		v.roll.told = true
 		m.notice(KindBudgetWait, s, why)
 	}
-	if v.awaited == awaitUp && v.settled == v.instances {
-		m.awaitedFailed(v, s.name+" is not replaced: "+why.String())
+	m.rollRests(v, s, why.String())
+}
+
+// rollRests: s is not replaced for that reason. Where nothing else is on its way up,
+// the reason does not pass by itself (a person has stopped another instance, or the
+// budget leaves no room at all), and whoever waits for the apply is told.
+func (m *Machine) rollRests(v *service, s *slot, why string) {
+	if v.awaited == awaitUp && v.standing[standsFirst]+v.standing[standsStalled] == 0 && v.settled == v.standing[standsUp] {
+		m.awaitedFailed(v, s.name+" is not replaced: "+why)
 	}
 }
 

@@ -104,7 +104,7 @@ func copyTree(ctx context.Context, to int, name string, src int, mount bool, pro
 	if err != nil {
 		return false, err
 	}
-	c := &copier{ctx: ctx, mount: mount, name: name, stack: []int{to}, devs: []uint64{uint64(st.Dev)}, links: map[inode]string{}, progress: progress}
+	c := &copier{ctx: ctx, mount: mount, name: name, stack: []int{to}, devs: []uint64{st.Dev}, links: map[inode]string{}, progress: progress}
 	defer func() {
 		for _, fd := range c.stack[1:] {
 			copytree.Close(fd)
@@ -147,7 +147,7 @@ func (c *copier) enter(n *copytree.Node) error {
 	fail := func(op string, err error) error { return &fs.PathError{Op: op, Path: n.Path, Err: err} }
 	switch n.Type() {
 	case unix.S_IFDIR:
-		if n.Path != "." && mountPoint(n.Dir, n.Name, uint64(n.Stat.Dev) != c.devs[len(c.devs)-1]) {
+		if n.Path != "." && mountPoint(n.Dir, n.Name, n.Stat.Dev != c.devs[len(c.devs)-1]) {
 			return fmt.Errorf("%q: %w", n.Path, ErrMount)
 		}
 		if err := unix.Mkdirat(p.to, p.name, 0o700); err != nil {
@@ -157,7 +157,7 @@ func (c *copier) enter(n *copytree.Node) error {
 		if err != nil {
 			return fail("open", err)
 		}
-		c.stack, c.devs = append(c.stack, fd), append(c.devs, uint64(n.Stat.Dev))
+		c.stack, c.devs = append(c.stack, fd), append(c.devs, n.Stat.Dev)
 		if n.Path == "." {
 			// What the folder around it would have all inherit.
 			_ = unix.Fremovexattr(fd, "system.posix_acl_default")
@@ -165,7 +165,7 @@ func (c *copier) enter(n *copytree.Node) error {
 		}
 		return nil
 	case unix.S_IFREG:
-		if uint64(n.Stat.Dev) != c.devs[len(c.devs)-1] {
+		if n.Stat.Dev != c.devs[len(c.devs)-1] {
 			return fmt.Errorf("%q: %w", n.Path, ErrMount)
 		}
 		return c.file(n, p)
@@ -196,7 +196,7 @@ func (c *copier) leave(n *copytree.Node) error {
 
 // file copies a regular file, or makes a link to the copy of one with more names.
 func (c *copier) file(n *copytree.Node, p *place) error {
-	id := inode{uint64(n.Stat.Dev), n.Stat.Ino}
+	id := inode{n.Stat.Dev, n.Stat.Ino}
 	if first, ok := c.links[id]; ok {
 		if err := unix.Linkat(c.stack[1], first, p.to, p.name, 0); err != nil {
 			return &fs.PathError{Op: "link", Path: n.Path, Err: err}

@@ -49,6 +49,9 @@ func (w *world) reload(past policy.Past) {
 		return
 	}
 	for _, s := range w.check.services {
+		if s.removed {
+			s.revs = nil // its records are gone
+		}
 		if s.removed && (past.Before == nil || past.Before.Service(s.spec.Name) == nil) {
 			w.unplaced(s)
 		}

@@ -1,0 +1,5 @@
+//go:build ninesbug21
+
+package policy
+
+const bug = 21

@@ -1,0 +1,5 @@
+//go:build ninesbug22
+
+package policy
+
+const bug = 22

@@ -1,0 +1,5 @@
+//go:build ninesbug23
+
+package policy
+
+const bug = 23

@@ -1,0 +1,426 @@
+package policy
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"nines/spec"
+)
+
+// updates is a world in which one service is updated again and again, by revisions
+// of which some are bad in one of the ways that there are, while instances crash and
+// supervisors die. An observer who does not believe the machine checks
+//
+//	1  of an instance never more than one incarnation lives, or two where its order
+//	   is start-first
+//	4  no update leaves fewer ready instances than instances - max_parallel, or where
+//	   its order is start-first, than there were
+//	5  no revision that was reverted is started without a person's word; what a person
+//	   asked for is followed by one revert at most
+//
+// and that in the end all runs one revision, and is up unless that one is bad.
+type updates struct {
+	*env
+	rng      *rand.Rand
+	svc      *spec.Service
+	quality  map[string]string // by digest
+	incs     map[string]*updated
+	bad      map[int]bool
+	reverts  int // since somebody asked for something
+	dead     bool
+	pending  []later
+	trace    strings.Builder
+	failed   string
+	requests map[Request]bool
+}
+
+// updated is an incarnation as the observer knows it.
+type updated struct {
+	ref    Ref
+	id     string
+	digest string
+	ready  bool
+	asked  bool // it was asked to end
+	over   bool
+}
+
+type later struct {
+	at Time
+	do func()
+}
+
+func (u *updates) fail(format string, args ...any) {
+	if u.failed == "" {
+		u.failed = fmt.Sprintf(format, args...)
+	}
+}
+
+func (u *updates) after(d time.Duration, do func()) {
+	u.pending = append(u.pending, later{u.now.Add(d), do})
+}
+
+func (u *updates) dur(most time.Duration) time.Duration {
+	return time.Duration(1 + u.rng.Int64N(int64(most)))
+}
+
+func (u *updates) with(digest string) *spec.Service {
+	v := *u.svc
+	v.Process.Command = spec.Expr(digest)
+	return &v
+}
+
+// ready is how many instances are, as far as the machine was told.
+func (u *updates) ready() int {
+	up := map[string]bool{}
+	for _, x := range u.incs {
+		if x.ready && !x.asked && !x.over {
+			up[x.id] = true
+		}
+	}
+	return len(up)
+}
+
+func (u *updates) feed(ev Event) {
+	if u.failed != "" {
+		return
+	}
+	before := u.ready()
+	o := u.m.Step(u.now, ev)
+	checkInvariants(u, u.m)
+	u.kept.take(u, u.m, o)
+	if u.failed != "" {
+		return
+	}
+	fmt.Fprintf(&u.trace, "%T\n%s", ev, u.format(o))
+	asks := false
+	switch e := ev.(type) {
+	case Deploy:
+		asks = true
+	case SpecChanged:
+		asks = e.Request != 0
+	case Command:
+		asks = true
+	}
+	if asks {
+		u.reverts = 0
+	}
+	for _, n := range o.Notices {
+		switch n.Reason.kind {
+		case whyReverted:
+			u.bad[n.Reason.Left()] = true
+			if u.reverts++; u.reverts > 1 {
+				u.fail("5: two reverts after one wish")
+			}
+		case whyUpdate, whyRolledBack:
+			if asks { // a person's word lifts it
+				delete(u.bad, int(n.Reason.code))
+			}
+		}
+	}
+	stops := false
+	for _, list := range [][]Action{o.Now, o.Then} {
+		for _, a := range list {
+			stops = u.carry(a) || stops
+		}
+	}
+	if now := u.ready(); stops && now < before {
+		switch least := len(u.m.services[0].slots) - max(u.svc.Update.MaxParallel, 1); {
+		case u.svc.StartFirst():
+			u.fail("4: %d ready, %d before, and its order is start-first", now, before)
+		case now < least:
+			u.fail("4: %d ready, at least %d must be", now, least)
+		}
+	}
+}
+
+// carry does what an action asks for; it says whether that ends what was ready.
+func (u *updates) carry(a Action) bool {
+	name := u.name(a.Ref)
+	x := u.incs[name]
+	switch a.Kind {
+	case ActSpawn:
+		u.spawn(a, name)
+	case ActSignal, ActKill:
+		if x == nil || x.over {
+			break
+		}
+		was := x.ready && !x.asked
+		x.asked = true
+		u.after(u.dur(500*time.Millisecond), func() { u.ends(x, Status{Signal: "SIGTERM"}) })
+		return was
+	case ActDone:
+		delete(u.requests, a.Request)
+	case ActRefused:
+		delete(u.requests, a.Request)
+	}
+	return false
+}
+
+func (u *updates) spawn(a Action, name string) {
+	v := u.m.slots[a.Ref.Slot].svc
+	r := v.find(a.Revision)
+	if r == nil {
+		u.fail("%s is started as revision %d, which nobody knows", name, a.Revision)
+		return
+	}
+	if u.bad[a.Revision] {
+		u.fail("5: %s is started as revision %d, which was reverted", name, a.Revision)
+	}
+	x := &updated{ref: a.Ref, id: u.m.ID(a.Ref.Slot), digest: r.Digest}
+	if u.incs[name] != nil {
+		u.fail("1: %s is started twice", name)
+	}
+	lives := 0
+	for _, o := range u.incs {
+		if o.id == x.id && !o.over {
+			lives++
+		}
+	}
+	if lives > 1 || lives == 1 && !u.svc.StartFirst() {
+		u.fail("1: %s is started beside %d others", name, lives)
+	}
+	u.incs[name] = x
+	how := u.quality[r.Digest]
+	u.after(u.dur(50*time.Millisecond), func() {
+		if x.over || u.dead {
+			return
+		}
+		if how == "no exec" {
+			x.over = true
+			u.feed(SpawnFailed{Ref: x.ref, Step: "exec", Code: 126, Cause: "cannot exec it"})
+			return
+		}
+		u.feed(Spawned{Ref: x.ref, PID: 1})
+		switch how {
+		case "never ready":
+			return
+		case "crash":
+			u.after(u.dur(time.Second), func() { u.ends(x, Status{Code: 1}) })
+		case "fatal":
+			u.after(u.dur(time.Second), func() { u.ends(x, Status{Code: 78}) })
+		case "later":
+			u.after(u.dur(40*time.Second), func() { u.ends(x, Status{Code: 1}) })
+		}
+		u.after(u.dur(time.Second), func() {
+			if !x.over {
+				u.readies(x)
+			}
+		})
+	})
+}
+
+func (u *updates) readies(x *updated) {
+	if u.dead || x.asked {
+		return
+	}
+	x.ready = true
+	u.feed(Ready{Ref: x.ref})
+	if u.quality[x.digest] == "check" {
+		u.after(u.dur(5*time.Second), func() {
+			if !x.over && !x.asked && !u.dead {
+				x.ready = false // who fails its check does not count
+				u.feed(Act{Ref: x.ref, Cause: CauseCheck, On: spec.OnFailureRestart, Reason: "no answer"})
+			}
+		})
+	}
+}
+
+func (u *updates) ends(x *updated, st Status) {
+	if x.over {
+		return
+	}
+	x.over = true
+	u.feed(Exited{Ref: x.ref, Status: st, Empty: true})
+}
+
+// die lets the supervisor die and the next one take over at once.
+func (u *updates) die() {
+	past := u.kept.past(u).withSpecs(u.spec)
+	u.requests = map[Request]bool{} // who waited is gone
+	u.m = New(Config{Seed: u.rng.Uint64()})
+	u.feed(SpecChanged{Spec: u.spec, Digests: digests(u.spec), Past: past})
+	if u.failed != "" {
+		return
+	}
+	at := map[string]Slot{}
+	for _, s := range u.m.slots {
+		at[u.name(s.ref)] = s.id
+	}
+	for name, x := range u.incs {
+		if id, ok := at[name]; ok {
+			x.ref.Slot = id
+		}
+	}
+	for _, s := range u.m.slots {
+		if x := u.incs[u.name(s.ref)]; s.phase == phaseSpawning && x != nil && !x.over {
+			u.feed(Spawned{Ref: x.ref, PID: 1})
+			u.readies(x)
+		}
+	}
+}
+
+// ask lets somebody ask for another revision.
+func (u *updates) ask() {
+	u.request++
+	digest := "d" + strconv.Itoa(u.rng.IntN(8))
+	u.requests[u.request] = true
+	switch u.rng.IntN(5) {
+	case 0:
+		u.feed(Command{Request: u.request, Verb: VerbRollback, Service: "web", Instance: -1})
+	case 1:
+		sp := *u.spec
+		sp.Services = []*spec.Service{u.with(digest)}
+		u.spec = &sp
+		u.feed(SpecChanged{Spec: u.spec, Digests: digests(u.spec), Request: u.request, Number: uint64(u.request)})
+	default:
+		u.feed(Deploy{Request: u.request, Service: "web", Digest: digest, Spec: u.with(digest), Force: u.rng.IntN(10) == 0})
+	}
+}
+
+// until lets time pass.
+func (u *updates) until(end Time) {
+	for steps := 0; u.failed == ""; steps++ {
+		next, which := end, -1
+		for i := range u.pending {
+			if u.pending[i].at < next {
+				next, which = u.pending[i].at, i
+			}
+		}
+		if at, ok := u.m.Deadline(); ok && at <= next {
+			u.now = max(u.now, at)
+			u.feed(Tick{})
+			continue
+		}
+		u.now = max(u.now, next)
+		if which < 0 {
+			return
+		}
+		do := u.pending[which].do
+		u.pending = append(u.pending[:which], u.pending[which+1:]...)
+		do()
+		if steps > 20000 {
+			u.fail("it turns in circles")
+		}
+	}
+}
+
+// Helper and Fatalf make it a fataler.
+func (u *updates) Helper() {}
+
+func (u *updates) Fatalf(format string, args ...any) { u.fail(format, args...) }
+
+// history is one world; "" says that all held.
+func updatesHistory(t testing.TB, seed uint64) string {
+	r := rand.New(rand.NewPCG(seed, 7))
+	u := &updates{
+		env: newEnv(t), rng: r, quality: map[string]string{}, incs: map[string]*updated{}, bad: map[int]bool{}, requests: map[Request]bool{},
+	}
+	u.m = New(Config{Seed: seed})
+	kinds := []string{"good", "good", "crash", "fatal", "later", "never ready", "no exec", "check"}
+	for i := range 8 {
+		u.quality["d"+strconv.Itoa(i)] = kinds[r.IntN(len(kinds))]
+	}
+	u.quality["d0"] = "good"
+	v := newService("web")
+	v.Instances = 1 + r.IntN(4)
+	v.StartTimeout = 5 * time.Second
+	v.Ready = &spec.Ready{Notify: "systemd"}
+	v.Restart.MaxDelay = 5 * time.Second
+	v.AvailableAtLeast, v.AvailableSet = 0, true
+	v.Update = spec.Update{
+		Order: [...]string{"auto", "start-first", "stop-first"}[r.IntN(3)], MaxParallel: 1 + r.IntN(2), Canary: r.IntN(3),
+		MinHealthy: time.Duration(r.IntN(3)) * time.Second, Deadline: 20 * time.Second, AutoRevert: true, Probation: time.Minute,
+	}
+	v.Process.Command = "d0"
+	u.svc = v
+	u.spec = &spec.Spec{Supervisor: spec.Supervisor{ShutdownTimeout: time.Minute}, Services: []*spec.Service{v}}
+	u.feed(SpecChanged{Spec: u.spec, Digests: digests(u.spec)})
+	u.until(u.now.Add(10 * time.Second))
+	for range 2 + r.IntN(5) {
+		switch r.IntN(4) {
+		case 0:
+			u.die()
+		case 1:
+			for _, s := range u.m.slots {
+				if x := u.incs[u.name(s.ref)]; x != nil && !x.over && r.IntN(3) == 0 {
+					u.ends(x, Status{Code: 1})
+					break
+				}
+			}
+		default:
+			u.ask()
+		}
+		u.until(u.now.Add(u.dur(90 * time.Second)))
+	}
+	u.until(u.now.Add(10 * time.Minute))
+	if u.failed == "" {
+		m := u.m.services[0]
+		for _, s := range m.slots {
+			switch {
+			case m.roll.on() && u.quality[m.find(m.revision).Digest] == "good":
+				u.fail("an update does not come to its end: %+v", m.roll)
+			case s.phase != phaseReady && u.quality[m.find(m.revision).Digest] == "good":
+				u.fail("%s is %s, and its revision is good", s.name, s.phase)
+			}
+		}
+		if len(u.requests) > 0 && !m.roll.on() {
+			u.fail("not answered: %v", u.requests)
+		}
+	}
+	if u.failed == "" {
+		return ""
+	}
+	lines := strings.Split(u.trace.String(), "\n")
+	return fmt.Sprintf("seed %d: %s\n%+v\n%v\n%s", seed, u.failed, u.svc.Update, u.quality, strings.Join(lines[max(0, len(lines)-80):], "\n"))
+}
+
+// TestUpdates lives through many histories; NINES_UPDATE_HISTORIES says how many.
+func TestUpdates(t *testing.T) {
+	n := 2000
+	if s := os.Getenv("NINES_UPDATE_HISTORIES"); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for seed := range uint64(n) {
+		if why := updatesHistory(t, seed); why != "" {
+			t.Fatal(why)
+		}
+	}
+}
+
+// TestSeededUpdateBugs builds the machine with each fault of bug.go that is of
+// updates and requires that TestUpdates finds it.
+func TestSeededUpdateBugs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: short")
+	}
+	goTool, err := exec.LookPath("go")
+	if err != nil {
+		t.Fatalf("cannot build the seeded bugs: %v", err)
+	}
+	for n := 21; n <= 23; n++ {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.Command(goTool, "test", "-count=1", "-tags=ninesbug"+strconv.Itoa(n), "-run=^TestUpdates$", ".")
+			cmd.Env = append(os.Environ(), "NINES_UPDATE_HISTORIES=3000")
+			out, err := cmd.CombinedOutput()
+			if err == nil {
+				t.Fatalf("TestUpdates did not find seeded bug %d", n)
+			}
+			_, found, ok := strings.Cut(string(out), "seed ")
+			if !ok {
+				t.Fatalf("cannot run it with seeded bug %d: %v\n%s", n, err, out)
+			}
+			line, _, _ := strings.Cut(found, "\n")
+			t.Logf("seeded bug %d: seed %s", n, line)
+		})
+	}
+}
