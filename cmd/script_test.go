@@ -2,6 +2,7 @@ package cmd_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,6 +41,8 @@ import (
 //	ended CODE                         nines-init must exit by itself with CODE
 //	saved NAME SERVICE/N|…             keep a pid, once there is one, in $NAME
 //
+// $CALM is for how many seconds checks_calm.txtar loads the machine (NINES_CALM, 10).
+//
 // Conditions: [root], [postgres] (its programs are installed; $PGBIN is where).
 func TestScript(t *testing.T) {
 	bin := binaries(t)
@@ -70,6 +73,7 @@ func TestScript(t *testing.T) {
 			e.Setenv("TMPDIR", short)
 			e.Setenv("PGBIN", postgresBin())
 			e.Setenv("NO_COLOR", "1")
+			e.Setenv("CALM", cmp.Or(os.Getenv("NINES_CALM"), "10"))
 			e.Setenv("GORACE", "halt_on_error=1 exitcode=66")
 			return nil
 		},

@@ -101,6 +101,7 @@ func (r *recovery) take(v policy.SlotView, m policy.SlotMemory) {
 	in := s.incarnation(v.Ref, v.ID)
 	s.runs(in, v.Revision)
 	in.adopted, in.pid, in.start = true, m.PID, m.Start
+	in.ports = maps.Clone(s.cfg.Past.Ports[v.ID]) // the spawner, whose they are, has nothing to do yet
 	if s.cfg.Cgroups != nil {
 		in.group = s.cfg.Cgroups.Group(in.name)
 	}

@@ -33,7 +33,11 @@ type incarnation struct {
 	svc      *spec.Service
 	release  string // id of the release that it runs; "": none
 	index    int
-	aborted  atomic.Bool // the one field that the spawner reads while the loop may write
+	aborted  atomic.Bool               // the one field that the spawner reads while the loop may write
+	halted   atomic.Bool               // by a signal of ours: SIGSTOP, and no SIGCONT since; checks read it
+	measured atomic.Pointer[proc.Tree] // what checks measure
+	latency  atomic.Int64              // of the last attempt of a check that passed, in nanoseconds; 0: none
+	ports    map[string]int            // set before the loop hears of its process, and not written again
 
 	pid     int            // 0: the spawner has not answered
 	start   uint64         // start time of pid; 0: it ended before it could be read
@@ -89,12 +93,12 @@ func (s *Supervisor) known(pid int) bool {
 	return s.adopted[pid] != nil
 }
 
-// owner says whose child a pid is: an incarnation's main process, a hook's, or an
-// alert's.
+// owner says whose child a pid is: an incarnation's main process, a hook's, an
+// exec check's, or an alert's.
 type owner struct {
-	in   *incarnation
-	hook *hookRun
-
+	in    *incarnation
+	hook  *hookRun
+	exec  *execRun
 	alert *alertRun
 }
 
@@ -182,6 +186,8 @@ func (s *Supervisor) reap() {
 			o.in.reaped, o.in.status = true, status
 		case o.hook != nil:
 			o.hook.reaped, o.hook.status = true, status
+		case o.exec != nil:
+			o.exec.reaped, o.exec.status = true, status
 		case o.alert != nil:
 			o.alert.reaped, o.alert.status = true, status
 		default:
@@ -195,8 +201,10 @@ func (s *Supervisor) reap() {
 			s.mainEnded(o.in)
 		case o.alert != nil:
 			s.alertEnded(o.alert)
-		default:
+		case o.hook != nil:
 			s.hookEnded(o.hook)
+		default:
+			close(o.exec.ended)
 		}
 	}
 }
@@ -259,6 +267,12 @@ func (s *Supervisor) signal(a *policy.Action) {
 // send signals a main process that was not reaped: ours by its pid, which only
 // we can free; the keeper's by its start time as well.
 func (s *Supervisor) send(in *incarnation, sig string) error {
+	switch sig {
+	case "SIGSTOP":
+		in.halted.Store(true)
+	case "SIGCONT":
+		in.halted.Store(false)
+	}
 	if in.adopted {
 		return proc.SignalProcess(in.pid, in.start, sig)
 	}

@@ -78,6 +78,22 @@ func (j *janitor) sweep() {
 	j.former = slices.DeleteFunc(j.former, (*cgroups.Group).TryRemove)
 }
 
+// removeNow removes a cgroup in which nothing lives, and returns when it is gone:
+// for one whose name is used again. nil is none.
+func (j *janitor) removeNow(g *cgroups.Group) {
+	if g == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), removePatience)
+	defer cancel()
+	if err := g.Remove(ctx); err != nil {
+		j.log.Warn("cannot remove cgroup", "cgroup", g.Path(), "err", err)
+	}
+	j.mu.Lock()
+	j.sweep()
+	j.mu.Unlock()
+}
+
 func (j *janitor) wake() {
 	select {
 	case j.ready <- struct{}{}:

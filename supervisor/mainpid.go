@@ -39,6 +39,7 @@ func (s *Supervisor) mainMoved(t *talker, from *notify.Sender, pid int) {
 	}
 	s.values = append(s.values, keyMain+strconv.Itoa(pid)+" "+strconv.FormatUint(start, 10))
 	t.main.Store(int64(pid))
+	in.measure()
 	s.step(policy.MainChanged{Ref: t.ref, PID: pid, Start: start})
 	s.watchMain(in)
 }
@@ -46,7 +47,7 @@ func (s *Supervisor) mainMoved(t *talker, from *notify.Sender, pid int) {
 // mayBeMain says whether a process is one of the incarnation, and no other's main
 // process.
 func (s *Supervisor) mayBeMain(t *talker, pid int) bool {
-	if o, ok := s.pids[pid]; s.adopted[pid] != nil || ok && (o.in != nil || o.hook != nil) || !proc.Runs(pid) {
+	if o, ok := s.pids[pid]; s.adopted[pid] != nil || ok && (o.in != nil || o.hook != nil || o.exec != nil) || !proc.Runs(pid) {
 		return false
 	}
 	if s.cfg.Cgroups == nil {

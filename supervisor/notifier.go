@@ -120,9 +120,10 @@ func talks(svc *spec.Service) bool {
 	return svc.Ready != nil && svc.Ready.Notify != "" || heartbeat(svc) != nil
 }
 
-// saysReady says whether instances say themselves when they are ready.
+// saysReady says whether instances say themselves when they are ready, or a check
+// says it of them.
 func saysReady(r *spec.Ready) bool {
-	return r != nil && (r.Notify != "" || r.FD != 0 || r.Check != nil && r.Check.Heartbeat != nil)
+	return r != nil && (r.Notify != "" || r.FD != 0 || r.Check != nil && inEffect(r.Check))
 }
 
 // begin takes over what the keeper handed back of an earlier notifier, or makes

@@ -200,6 +200,16 @@ func (r *resolver) hook(h *hookRun) (*proc.Command, error) {
 	return r.command(h.in.svc, h.in.release, h.in.index, h.in.id, h.name, h.in.revision, ports, h.command, h.mainPID)
 }
 
+// exec is the command of an exec check.
+func (r *resolver) exec(x *execRun) (*proc.Command, error) {
+	in := x.t.in
+	ports, err := r.instancePorts(in.svc, in.id, in.index, false)
+	if err != nil {
+		return nil, err
+	}
+	return r.command(in.svc, in.release, in.index, in.id, x.name, in.revision, ports, x.t.block.Exec.Command, x.mainPID)
+}
+
 // command resolves what to run: the service's own command, or instead of it.
 func (r *resolver) command(svc *spec.Service, released string, index int, id, name string, revision int, ports map[string]int, instead spec.Expr, mainPID int) (*proc.Command, error) {
 	u, err := r.unit(svc, released)

@@ -23,6 +23,10 @@ func (s *Supervisor) said(t *talker, d *notify.Datagram) {
 	n := s.notifier
 	n.mu.Lock()
 	n.note(t, &said)
+	if said.HasStatus || said.Errno != 0 {
+		// Not gathered: it goes with what else was said.
+		s.values = append(s.values, keySaid+t.name+" "+t.shown())
+	}
 	n.mu.Unlock()
 	if s.current(t.ref) != t.in {
 		return // it has ended, and nothing but its own end is of interest

@@ -216,11 +216,15 @@ func (p *sampler) round(due []*watched) {
 // failed says that a sample cannot be had, once an incarnation; unless that is
 // because it has just ended.
 func (w *watched) failed(log *slog.Logger, err error) {
-	ended := errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENODEV)
-	if !ended && !w.said {
+	if !gone(err) && !w.said {
 		w.said = true
 		log.Warn("cannot tell how much memory it holds", "pid", w.tree.PID, "err", err)
 	}
+}
+
+// gone says that a sample cannot be had because what it is of has just ended.
+func gone(err error) bool {
+	return errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENODEV)
 }
 
 // say adds what policy is to be told: what holds again with each sample (see

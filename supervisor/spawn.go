@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -19,7 +20,7 @@ type batch struct {
 	spec   *spec.Spec // another one that is to run from here on; nil: the same
 	spawns []*incarnation
 	hooks  []*hookRun
-
+	execs  []*execRun
 	alerts []*alertRun
 }
 
@@ -56,8 +57,9 @@ type spawner struct {
 
 // launch is one process about to be started.
 type launch struct {
-	in    *incarnation // nil: a hook
+	in    *incarnation // nil: a hook, or an exec check
 	hook  *hookRun
+	exec  *execRun
 	alert *alertRun
 	name  string // of its log pipe and cgroup
 	cmd   *proc.Command
@@ -70,10 +72,13 @@ type launch struct {
 
 // instance is whose process it is, or whose hook.
 func (l *launch) instance() *incarnation {
-	if l.in != nil {
+	switch {
+	case l.in != nil:
 		return l.in
+	case l.hook != nil:
+		return l.hook.in
 	}
-	return l.hook.in
+	return l.exec.t.in
 }
 
 // outputPipe carries stdout and stderr, or one of them.
@@ -142,7 +147,7 @@ func (sp *spawner) carryOut(b *batch, slow *time.Timer) {
 		sp.limits.apply(b.spec)
 		sp.s.janitor.only(sp.s.cfg.Cgroups, b.spec.Services)
 	}
-	ls := make([]*launch, 0, min(len(b.spawns)+len(b.hooks), spawnChunk))
+	ls := make([]*launch, 0, min(len(b.spawns)+len(b.hooks)+len(b.execs), spawnChunk))
 	flush := func() {
 		sp.launch(ls, slow)
 		ls = ls[:0]
@@ -155,6 +160,12 @@ func (sp *spawner) carryOut(b *batch, slow *time.Timer) {
 	}
 	for _, h := range b.hooks {
 		ls = append(ls, &launch{hook: h, name: h.name, ready: -1})
+		if len(ls) == spawnChunk {
+			flush()
+		}
+	}
+	for _, r := range b.execs {
+		ls = append(ls, &launch{exec: r, name: r.name, ready: -1})
 		if len(ls) == spawnChunk {
 			flush()
 		}
@@ -193,7 +204,7 @@ func (sp *spawner) launch(ls []*launch, slow *time.Timer) {
 	}
 	sp.logs.mu.Lock()
 	for _, l := range ls {
-		if l.err != nil {
+		if l.err != nil || l.exec != nil { // what a check says is read here, and is lost with us
 			continue
 		}
 		lines := ""
@@ -215,7 +226,9 @@ func (sp *spawner) launch(ls []*launch, slow *time.Timer) {
 	sp.logs.mu.Unlock()
 	for _, l := range ls {
 		for _, p := range l.pipes {
-			proc.Close(p.r)
+			if p.r >= 0 {
+				proc.Close(p.r)
+			}
 		}
 	}
 	for _, l := range ls {
@@ -230,17 +243,26 @@ func (sp *spawner) prepare(l *launch) {
 		var ports map[string]int
 		if l.cmd, ports, l.err = sp.resolve.main(l.in); l.err == nil && ports != nil {
 			sp.s.tellPorts(l.in.id, ports)
+			l.in.ports = maps.Clone(ports)
 		}
 		if l.err == nil {
 			l.cmd.Listen, l.err = sp.sockets.of(svc)
 		}
-	} else {
+	} else if l.hook != nil {
 		l.cmd, l.err = sp.resolve.hook(l.hook)
+	} else {
+		l.cmd, l.err = sp.resolve.exec(l.exec)
+	}
+	if l.err == nil && l.exec != nil {
+		l.err = sp.tail(l)
 	}
 	if l.err != nil {
 		return
 	}
 	for _, stream := range streams(svc) {
+		if l.exec != nil {
+			break
+		}
 		p := outputPipe{stream: stream}
 		if p.r, p.w, l.err = proc.OutputPipe(l.cmd.Credential); l.err != nil {
 			return
@@ -263,6 +285,20 @@ func (sp *spawner) prepare(l *launch) {
 			l.ready, l.err = sp.s.notifier.prepare(l)
 		}
 	}
+}
+
+// tail makes the pipe of an exec check, whose end its worker reads.
+func (sp *spawner) tail(l *launch) error {
+	r, w, err := proc.OutputPipe(l.cmd.Credential)
+	if err != nil {
+		return err
+	}
+	if l.exec.out, err = proc.PollPipe(r); err != nil {
+		proc.Close(w)
+		return &proc.Error{Step: proc.StepLog, Err: err}
+	}
+	l.pipes = append(l.pipes, outputPipe{r: -1, w: w})
+	return nil
 }
 
 // startOne clones, and answers the loop.
@@ -318,14 +354,15 @@ func (sp *spawner) answer(l *launch, pid int) {
 		failed = &proc.Error{Step: proc.StepPrepare, Err: l.err}
 	}
 	s := sp.s
-	if l.alert != nil {
+	switch {
+	case l.alert != nil:
 		s.box.put(func() { s.alertSpawned(l.alert, pid, l.group, failed) })
-		return
-	}
-	if l.in != nil {
+	case l.in != nil:
 		s.box.put(func() { s.spawned(l.in, pid, l.start, l.group, failed) })
-	} else {
+	case l.hook != nil:
 		s.box.put(func() { s.hookSpawned(l.hook, pid, l.group, failed) })
+	default:
+		s.box.put(func() { s.execSpawned(l.exec, pid, l.group, failed) })
 	}
 }
 

@@ -110,6 +110,7 @@ type Supervisor struct {
 	janitor  *janitor
 	watcher  *watcher
 	sampler  *sampler
+	checks   *checks
 	node     *node.Runner
 	alerts   *alert.Alerts
 	notifier *notifier
@@ -145,6 +146,7 @@ func New(cfg Config) (*Supervisor, error) {
 		memory = h.Memory
 	}
 	s.sampler = newSampler(memory, cfg.Seed, s.clock.now, proc.NewMemoryReader().Held, s.judged, s.log)
+	s.checks = newChecks(s)
 	s.node = s.newNode()
 	s.alertRuns = map[*alertRun]bool{}
 	s.alerts = s.newAlerts()
@@ -179,6 +181,8 @@ func (s *Supervisor) Run() (int, error) {
 	go s.janitor.run()
 	go s.sampler.run()
 	defer s.sampler.close()
+	s.checks.start()
+	defer s.checks.close()
 	go s.readIncidents()
 	defer s.janitor.close()
 	defer s.spawner.close()
@@ -390,8 +394,10 @@ func (s *Supervisor) act(a *policy.Action) {
 		s.freeze(a.Ref)
 	case policy.ActThaw:
 		s.thaw(a.Ref)
-	case policy.ActCheck, policy.ActCheckEnd:
-		// No kind is attempted yet, as `nines check` says.
+	case policy.ActCheck:
+		s.checks.begin(a)
+	case policy.ActCheckEnd:
+		s.checks.end(a.Ref)
 	case policy.ActAccepted, policy.ActDone, policy.ActRefused:
 		s.reply(a)
 	case policy.ActEnd:

@@ -39,6 +39,7 @@ var layers = map[string][]string{
 	"supervisor/proc":       {"spec", "cgroups", "supervisor/proc/shim"},
 	"supervisor/listen":     {"spec"},
 	"supervisor/trend":      {},
+	"supervisor/schedule":   {},
 	"supervisor/alert":      {"spec"},
 	"supervisor/probe":      {"spec"},
 	"supervisor/probe/node": {"spec", "cgroups", "supervisor/probe", "supervisor/proc"},

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -129,7 +130,10 @@ func instance(v *policy.SlotView, u usage, wall func(policy.Time) time.Time) ipc
 		ID: v.ID, Index: v.Index, State: string(v.State), Reason: v.Reason.String(), Role: "active",
 		PID: v.PID, Revision: v.Revision, Restarts: v.Restarts,
 		StartedAt: at(v.StartedAt), ReadyAt: at(v.ReadyAt), NextStartAt: at(v.NextStartAt),
-		MemoryBytes: u.memory, CPUSeconds: u.cpu.Seconds(), Checks: []ipc.Check{},
+		MemoryBytes: u.memory, CPUSeconds: u.cpu.Seconds(), Checks: make([]ipc.Check, 0, len(v.Checks)),
+	}
+	for i := range v.Checks {
+		in.Checks = append(in.Checks, check(&v.Checks[i]))
 	}
 	if v.LastExit.Reason != policy.ExitNone {
 		in.LastExit = &ipc.LastExit{
@@ -138,6 +142,19 @@ func instance(v *policy.SlotView, u usage, wall func(policy.Time) time.Time) ipc
 		}
 	}
 	return in
+}
+
+// check is one check of an instance. Its output is what the last failure said, the
+// line of the event first where there is more.
+func check(v *policy.CheckView) ipc.Check {
+	c := ipc.Check{Name: v.Name, State: string(v.State), Output: v.Reason}
+	if v.Excuse != policy.ExcuseNone {
+		c.Output = "not counted, since " + v.Excuse.String() + ": " + c.Output
+	}
+	if v.Output != "" && !strings.HasSuffix(v.Reason, v.Output) {
+		c.Output += "\n" + v.Output
+	}
+	return c
 }
 
 var verbs = map[string]policy.Verb{

@@ -81,7 +81,7 @@ func eventColor(kind string) string {
 	switch kind {
 	case "ready", "check_recovered", "update_done", "canary_passed", "supervisor_started", "supervisor_recovered":
 		return green
-	case "exited", "restarting", "backoff", "check_failed", "memory_high", "leak_suspected", "budget_wait":
+	case "exited", "restarting", "backoff", "check_failed", "check_excused", "memory_high", "leak_suspected", "budget_wait":
 		return yellow
 	case "oom_killed", "crash_loop", "held", "stuck", "rollback", "quarantined", "spec_rejected", "alert_failed", "log_lost":
 		return red

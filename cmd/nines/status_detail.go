@@ -112,7 +112,11 @@ func instanceDetails(svc *ipc.Service, in *ipc.Instance, now time.Time, color bo
 		if c.Output != "" {
 			text += ": " + c.Output
 		}
-		d.add("check "+printable(c.Name), text)
+		name := "check " + printable(c.Name)
+		for line := range strings.SplitSeq(text, "\n") {
+			d.add(name, line)
+			name = "" // what it said may have more lines
+		}
 	}
 	return append(out, d.bytes()...)
 }

@@ -16,10 +16,9 @@ func notYet(path string) (meanwhile string, ok bool) {
 		return "All instances are active.", true
 	case "service.slo":
 		return "There is no report yet that it would be measured in.", true
-	case "service.check":
+	case "service.check.log":
 		return "The check is not run.", true
-	case "service.ready.exec", "service.ready.http", "service.ready.tcp", "service.ready.grpc",
-		"service.ready.metrics", "service.ready.log", "service.ready.outlier", "service.ready.cpu", "service.ready.stall":
+	case "service.ready.log":
 		return "The instance counts as ready when exec succeeded.", true
 	case "service.sandbox":
 		return "The service runs without a sandbox.", true

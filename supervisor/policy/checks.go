@@ -197,6 +197,17 @@ func (m *Machine) askForChecks(s *slot) {
 	}
 }
 
+// whyFails words the first check of s that fails, if there is one: of what asks for
+// nothing to be done, the state is all there is to see.
+func (s *slot) whyFails() Reason {
+	for i := range s.checks {
+		if c := &s.checks[i]; c.failing && i < len(s.svc.spec.Checks) {
+			return Reason{kind: whyJudged, text: failedText(&s.svc.spec.Checks[i], c.reason)}
+		}
+	}
+	return Reason{}
+}
+
 func failedText(k *spec.Check, reason string) string {
 	times := ""
 	if n := k.Timing.Failures; n > 1 {
@@ -323,7 +334,7 @@ func (m *Machine) viewChecks(s *slot) []CheckView {
 			w.Name = s.svc.spec.Checks[i].Name
 			switch {
 			case c.failing:
-				w.State = CheckFailing
+				w.State, w.Excuse = CheckFailing, ExcuseNone // it counts no more
 			case c.tried:
 				w.State = CheckPassing
 			}

@@ -18,7 +18,7 @@ func (c *chaos) die() {
 	for _, s := range c.m.slots {
 		w := s.memory()
 		w.Hook = false // asked again, or its time is over
-		if s.unhealthy || s.act != nil || s.alert != (Reason{}) {
+		if s.unhealthy || s.act != nil || s.alert != (Reason{}) || s.whyFails() != (Reason{}) {
 			continue // who judges, judges again
 		}
 		if c.kept[s.key()] != "" && (s.phase != phaseBackoff || s.nextAt > c.now) {

@@ -150,7 +150,9 @@ func (m *Machine) viewSlot(s *slot) SlotView {
 		if s.unhealthy {
 			w.State = Unhealthy
 		}
-		w.Reason = m.whyActWaits(s)
+		if w.Reason = m.whyActWaits(s); w.Reason == (Reason{}) {
+			w.Reason = s.whyFails()
+		}
 	case phaseStopping, phaseKilling, phaseFreezing:
 		w.State, w.Reason = Stopping, m.whyEnding(s, d)
 	case phaseClearing:

@@ -3,6 +3,7 @@ package proc
 import (
 	"errors"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +25,27 @@ func OutputPipe(c *Credential) (r, w int, err error) {
 		}
 	}
 	return p[0], p[1], nil
+}
+
+// PollPipe hands the read end of a pipe to Go's poller, so that whoever reads it
+// holds no thread. The descriptor is the file's from then on, or closed.
+func PollPipe(fd int) (*os.File, error) {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(fd), "pipe"), nil
+}
+
+// Suspended is for how long the machine has been suspended since it booted: by
+// what CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC. Some microseconds of it are
+// the time between the two readings.
+func Suspended() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		panic("clock_gettime(CLOCK_BOOTTIME): " + err.Error()) // as in Monotonic
+	}
+	return time.Duration(ts.Nano() - Monotonic())
 }
 
 // ReadyPipe is a pipe that a process says ready on: r does not block, w belongs

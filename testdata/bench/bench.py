@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 
+import checks
 import copies
 import logs
 import peer as peers
@@ -162,12 +163,14 @@ def arguments():
     p.add_argument("--no-logs", action="store_true", help="leave out the rows of log capture")
     p.add_argument("--no-copies", action="store_true", help="leave out the rows of releases and snapshots")
     p.add_argument("--flood", type=int, default=1500, help="milliseconds that a flood of log lines lasts")
+    p.add_argument("--no-checks", action="store_true", help="leave out the rows of health checks")
+    p.add_argument("--checks", type=int, default=10, help="seconds of health checks that are measured")
     p.add_argument("--no-pinned", action="store_true", help="leave out the pinned pass")
     p.add_argument("--json", help="write every figure to this file, one object a line")
     return p.parse_args()
 
 
-def check():
+def require():
     """Says what is missing before anything is started."""
     if os.geteuid() != 0:
         sys.exit("bench: cannot measure: needs root, for a cgroup a launch")
@@ -183,7 +186,7 @@ def check():
 
 def main():
     o = arguments()
-    check()
+    require()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is ended
     work = tempfile.mkdtemp(prefix="nines-bench.", dir="/dev/shm")
     figures, failures = [], []
@@ -239,6 +242,15 @@ def main():
                     copies.measure(work, emit_copy)
                 except (RuntimeError, OSError, subprocess.SubprocessError) as e:
                     failures.append(f"copies: {e}")
+                    print(f"bench: {failures[-1]}", file=sys.stderr)
+            if not o.no_checks:
+                def emit_check(peer, key, value):
+                    figures.append({"pass": "checks", "n": checks.INSTANCES, "peer": peer, "rep": rep, "key": key, "value": value})
+
+                try:
+                    checks.measure(env, work, emit_check, o.checks)
+                except (RuntimeError, OSError, subprocess.SubprocessError) as e:
+                    failures.append(f"checks: {e}")
                     print(f"bench: {failures[-1]}", file=sys.stderr)
         if o.large:
             for peer in o.peers.split(","):

@@ -42,6 +42,9 @@
 //	http                   serves on 127.0.0.1:$NINES_PORT_http: / answers JSON
 //	                       with pid, instance, service, incarnation; /exit?code=N
 //	                       exits, /hang does not answer, /status?code=N answers N
+//	ill                    serves likewise: /healthz answers until /be?what=…
+//	                       makes it ill (stop, deadlock, spin, pause, slow,
+//	                       errors, refuse; see ill), /metrics counts
 //	listen [drain [BYTES AFTER]]
 //	                       answers a line with a line of words on each socket that
 //	                       it was given as sd_listen_fds(3) has it: socket NAME,
@@ -118,6 +121,7 @@ func modes() map[string]func(args []string) {
 		"print":       printOdd,
 		"echo":        echo,
 		"http":        serve,
+		"ill":         ill,
 		"listen":      listen,
 		"ask":         ask,
 		"report":      report,
