@@ -25,6 +25,21 @@ func (b *backend) History(ctx context.Context, service string) ([]ipc.Revision, 
 }
 
 func (b *backend) Rollback(ctx context.Context, by ipc.Caller, service string, r ipc.RollbackRequest) (ipc.Result, error) {
+	list, _, err := b.sup.History(ctx, service)
+	if err != nil {
+		return ipc.Result{}, ended(err)
+	}
+	for _, v := range list {
+		if v.Number != r.Revision || v.Release == "" || b.change.releases.store == nil {
+			continue
+		}
+		if _, err := b.change.releases.store.Verify(ctx, v.Release); err != nil {
+			return ipc.Result{}, &ipc.Error{
+				Code: ipc.CodeConflict, Message: "cannot roll back " + service + ": " + err.Error(),
+				Hint: "deploy the file again; release.keep says how many earlier releases are kept",
+			}
+		}
+	}
 	a, err := b.sup.Do(ctx, policy.Command{
 		Verb: policy.VerbRollback, Service: service, Instance: -1, Revision: r.Revision, By: caller(by),
 	}, !r.NoWait)
