@@ -12,9 +12,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,6 +72,7 @@ const handBackPatience = 10 * time.Second
 // learns by X_NINES_END that it is meant.
 func supervise(a *app, files []string, watch bool) int {
 	nameSelf()
+	spareThreads(supervisorThreads)
 	log := slog.New(newLogLines(a.err))
 	fd, err := strconv.Atoi(a.getenv("NINES_KEEPER_FD"))
 	if err != nil || fd < 3 {
@@ -98,6 +101,30 @@ func supervise(a *app, files []string, watch bool) int {
 		log.Error("cannot tell the keeper that this end is meant", "err", err)
 	}
 	return code
+}
+
+// supervisorThreads is how many the keeper has counted for us when it found that
+// there is room (keeper.Fits).
+const supervisorThreads = 10
+
+// spareThreads makes the process's threads while there are some to be had: a
+// thread that the kernel refuses later, because services took all there were, is
+// the end of a Go program.
+func spareThreads(n int) {
+	var up, down sync.WaitGroup
+	hold := make(chan struct{})
+	up.Add(n)
+	for range n {
+		down.Go(func() {
+			runtime.LockOSThread() // so that the next one needs another thread
+			defer runtime.UnlockOSThread()
+			up.Done()
+			<-hold
+		})
+	}
+	up.Wait()
+	close(hold)
+	down.Wait()
 }
 
 // listenControl makes the control socket. That somebody answers there is another

@@ -313,7 +313,7 @@ func TestWrongShim(t *testing.T) {
 	}
 	umask := uint32(0)
 	for _, tc := range []struct{ shim, want string }{
-		{"", "cannot run nines-exec: umask, rlimits, nice, oom_score_adj and listen need it, and it was not found beside nines (ENOENT)"},
+		{"", "cannot run nines-exec: umask, rlimits, nice, oom_score_adj, listen and heartbeat need it, and it was not found beside nines (ENOENT)"},
 		{"/no/nines-exec", "cannot run /no/nines-exec: no such file (ENOENT)"},
 		{dir, "cannot run " + dir + ": it is a folder (EACCES)"},
 		{dir + "/liar", "cannot run " + dir + "/liar: it is not of this version: install all programs of nines together"},
