@@ -253,7 +253,7 @@ func (m *Machine) progress(v *service) {
 // failOps: an instance ended, or did not start, and nobody had asked for that.
 // Whoever waits for it to come up is told, and what comes next.
 func (m *Machine) failOps(s *slot, how Reason) {
-	if s.svc.awaited == awaitUp && s.revision == s.svc.revision && !s.aside && s.next != phaseCompleted && !s.svc.revertible() {
+	if s.svc.awaited == awaitUp && s.revision == s.svc.revision && !s.aside && s.next != phaseCompleted && (!s.svc.revertible() || s.next == phaseFailed) {
 		m.awaitedFailed(s.svc, s.name+": "+how.String()+nextWords(s, m.now))
 	}
 	for i := 0; i < len(s.svc.ops); {
