@@ -91,6 +91,9 @@ func (m model) spec() string {
 service %q {
   command   = ["sleep", "10000%d"]
   instances = %d
+  update {
+    min_healthy = "0s"
+  }
   enabled   = %t
   ready {
     delay = "1ms"

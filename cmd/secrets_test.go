@@ -292,6 +292,11 @@ func checkFiles(t *testing.T, dir, secret string) {
 				applied++
 				return nil
 			}
+			// So is what each revision ran with. Events stand in the same file: that
+			// none of them has a secret was seen above.
+			if d.Name() == "state.db" && mode == 0o600 {
+				return nil
+			}
 			t.Errorf("file %s holds a secret", path)
 			return nil
 		})
