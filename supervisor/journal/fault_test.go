@@ -228,8 +228,10 @@ func TestFullForTooLong(t *testing.T) {
 	until(t, "it is written again", func() bool { return flushed(t, j) == nil })
 	got := read(t, j, time.Time{})
 	last := got[len(got)-1]
-	if last.Kind != KindJournalRecovered || !strings.Contains(last.Message(), " of those since ") {
-		t.Errorf("it says %q", last.Message())
+	// At the edge a last write may have fitted: then it has lost some without having
+	// failed.
+	if m := last.Message(); last.Kind != KindJournalRecovered || !strings.Contains(m, " of those since ") && !strings.Contains(m, "they came faster than the disk takes them") {
+		t.Errorf("it says %q", m)
 	}
 	missed := 0
 	for _, e := range got {
