@@ -166,7 +166,8 @@
 //
 // Where the service allows it (spec.Service.StartFirst) a successor comes up beside
 // what it is to replace, as the second incarnation of that instance, and takes its
-// place when it has been healthy for min_healthy; only then does the old one go. So
+// place when it has been healthy for min_healthy, or when that has ended by itself;
+// only then does the old one go. So
 // an update never has fewer ready than there were. Recycling does the same where there
 // are replicas. At no other time do two incarnations of an instance live.
 //

@@ -17,6 +17,9 @@ func (s *slot) mayBeSucceeded() bool {
 		(s.twin == nil || !s.twin.phase.lives())
 }
 
+// serves says whether s is ready, healthy, and is not being ended.
+func (s *slot) serves() bool { return s.phase == phaseReady && s.end == endNone && !s.unhealthy }
+
 // place is the slot that counts for s's instance.
 func (s *slot) place() *slot {
 	if s.aside {
@@ -37,7 +40,7 @@ func (m *Machine) theTwin(s *slot) *slot {
 // succeeded gives successors that no update is about their place.
 func (m *Machine) succeeded(v *service) {
 	for _, s := range v.slots {
-		if t := s.twin; s.succeeding() && t.phase == phaseReady && t.end == endNone && t.settled && !t.unhealthy {
+		if t := s.twin; s.succeeding() && t.settled && t.serves() {
 			m.takePlace(t)
 		}
 	}

@@ -200,6 +200,12 @@ func (m *Machine) roll(v *service) {
 			m.disarm(s, timerUpdate)
 			continue // stopped by a person: it is aimed when the update is over
 		}
+		if s.succeeding() && s.phase != phaseReady && s.twin.serves() {
+			// Its predecessor has ended by itself: whatever becomes of the update, this
+			// one is what serves.
+			m.takePlace(s.twin)
+			s = s.twin
+		}
 		x := s
 		if s.succeeding() {
 			x = s.twin
