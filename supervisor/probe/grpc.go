@@ -44,10 +44,11 @@ func (c *Client) GRPC(address, service string) *GRPC {
 	}
 }
 
-// Tags of the fields: number 1 of either message, a string and an enum.
+// Tags of the fields: number 1 of either message, a string (wire type 2) and an
+// enum (wire type 0).
 const (
 	fieldService = 1<<3 | 2
-	fieldStatus  = 1<<3 | 0
+	fieldStatus  = 1 << 3
 )
 
 // newTransport speaks HTTP/2 at once, without TLS or asking first. It is used

@@ -251,7 +251,7 @@ a NaN
 	var got []string
 	e := &exposition{br: bufio.NewReaderSize(strings.NewReader(page), 16)}
 	err := e.each(func(name []byte) bool { return string(name) == "a" }, func(name []byte, s *series) error {
-		line := fmt.Sprintf("%s", name)
+		line := string(name)
 		for _, l := range s.labels {
 			line += fmt.Sprintf(" %s=%q", l[0], l[1])
 		}
