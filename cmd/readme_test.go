@@ -138,6 +138,35 @@ func TestReadmeGroups(t *testing.T) {
 	r.cmd = nil
 }
 
+// TestReadmeSpecs: every piece of a specification in README is one that nines reads,
+// and all of it has an effect. What is indented stands within a service.
+func TestReadmeSpecs(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := binaries(t)
+	blocks := regexp.MustCompile("(?s)```hcl\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	if len(blocks) < 8 {
+		t.Errorf("README has %d pieces of a specification: are they still there?", len(blocks))
+	}
+	for _, m := range blocks {
+		body := m[1]
+		if strings.HasPrefix(body, " ") {
+			body = "service \"web\" {\n  command = [\"web\"]\n" + body + "}\n"
+		} else if !strings.Contains(body, "service \"") {
+			body += "service \"web\" {\n  command = [\"web\"]\n}\n" // there must be one
+		}
+		path := t.TempDir() + "/nines.hcl"
+		if err := os.WriteFile(path, []byte(body), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command(bin+"/nines", "check", path).CombinedOutput(); err != nil || strings.Contains(string(out), "not in effect") {
+			t.Errorf("%v\n%s\n%s", err, body, out)
+		}
+	}
+}
+
 // fence returns the fenced block of that language that holds a text.
 func fence(t *testing.T, text, lang, holds string) string {
 	t.Helper()

@@ -160,8 +160,11 @@ func (c *copier) enter(n *copytree.Node) error {
 		c.stack, c.devs = append(c.stack, fd), append(c.devs, n.Stat.Dev)
 		if n.Path == "." {
 			// What the folder around it would have all inherit.
-			_ = unix.Fremovexattr(fd, "system.posix_acl_default")
-			_ = unix.Fremovexattr(fd, "system.posix_acl_access")
+			for _, name := range []string{"system.posix_acl_default", "system.posix_acl_access"} {
+				if err := unix.Fremovexattr(fd, name); err != nil && err != unix.ENODATA && err != unix.EOPNOTSUPP {
+					return fail("fremovexattr", err)
+				}
+			}
 		}
 		return nil
 	case unix.S_IFREG:
