@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"nines/supervisor/copytree"
 	"nines/testdata/testkit"
 )
 
@@ -79,7 +80,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 					t.Fatalf("%v: %s", err, out)
 				}
 				t.Cleanup(func() {
-					if err := remove(store); err != nil {
+					if err := copytree.Remove(store); err != nil {
 						t.Error(err)
 					}
 				})
