@@ -108,40 +108,17 @@ func (s *Store) sweep() error {
 		path := filepath.Join(s.dir, e.Name())
 		switch {
 		case strings.HasPrefix(e.Name(), "trash-"):
-			errs = append(errs, remove(path))
+			errs = append(errs, copytree.Remove(path))
 		case strings.HasPrefix(e.Name(), "tmp-"):
 			s.names.Lock()
-			fd, err := lock(path)
+			fd, err := copytree.Lock(path)
 			s.names.Unlock()
 			if err != nil {
 				continue // it is being filled, or gone
 			}
-			errs = append(errs, remove(path))
+			errs = append(errs, copytree.Remove(path))
 			copytree.Close(fd)
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// remove removes a folder in which nobody may write: who is not root may not take
-// names out of such folders either.
-func remove(path string) error {
-	var err error
-	if os.Geteuid() != 0 { // root may anyway, and must not change what a link leads to
-		err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				err = os.Chmod(p, 0o700)
-			}
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			return err
-		})
-	}
-	if rerr := os.RemoveAll(path); rerr == nil {
-		return nil // whatever stood in the way of the first
-	} else if err == nil {
-		err = rerr
-	}
-	return err
 }

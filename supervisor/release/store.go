@@ -9,10 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"nines/supervisor/copytree"
 )
@@ -346,22 +343,4 @@ func (s *Store) named(id, name string) (string, error) {
 	}
 	s.fault("named")
 	return path, copytree.SyncFolder(dir)
-}
-
-// lock takes a folder for this process, until fd is closed: what no process has is
-// left from a crash.
-func lock(path string) (fd int, err error) {
-	if fd, err = copytree.Open(path); err != nil {
-		return -1, err
-	}
-	for {
-		if err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != syscall.EINTR {
-			break
-		}
-	}
-	if err != nil {
-		copytree.Close(fd)
-		return -1, os.NewSyscallError("flock", err)
-	}
-	return fd, nil
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"nines/supervisor/copytree"
 )
 
 func open(t *testing.T) *Store {
@@ -22,7 +24,7 @@ func open(t *testing.T) *Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := remove(s.dir); err != nil { // TempDir cannot, but as root
+		if err := copytree.Remove(s.dir); err != nil { // TempDir cannot, but as root
 			t.Error(err)
 		}
 	})
