@@ -114,7 +114,9 @@ type Supervisor struct {
 	node     *node.Runner
 	alerts   *alert.Alerts
 	notifier *notifier
-	killers  chan struct{} // bounds concurrent killers
+
+	hearsLogs atomic.Bool   // nines-log tells what it counts
+	killers   chan struct{} // bounds concurrent killers
 }
 
 // maxKillers bounds how many trees are killed at the same time.

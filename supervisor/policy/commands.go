@@ -346,3 +346,12 @@ func (m *Machine) Has(service string, index int) bool {
 	v := m.byName[service]
 	return v != nil && index < v.instances
 }
+
+// Newest is the incarnation of an instance that was started last; ok is false where
+// there is none.
+func (m *Machine) Newest(service string, index int) (ref Ref, ok bool) {
+	if v := m.byName[service]; v != nil && index >= 0 && index < len(v.slots) {
+		ref = v.slots[index].ref
+	}
+	return ref, ref.Incarnation != 0
+}
