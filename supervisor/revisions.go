@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"nines/spec"
@@ -204,9 +205,35 @@ func (s *Supervisor) collect() {
 	for _, in := range s.inmates {
 		keep = append(keep, in.release)
 	}
-	go func() {
-		s.collecting.Lock()
-		defer s.collecting.Unlock()
+	c := &s.collecting
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.keep, c.wanted = keep, true; !c.running {
+		c.running = true
+		go s.collectAll()
+	}
+}
+
+// collecting is the collection of old releases: one at a time, and of those that wait
+// meanwhile the last, or one would go by what was to be kept long before.
+type collecting struct {
+	mu      sync.Mutex
+	keep    []string
+	wanted  bool
+	running bool
+}
+
+// next is what is to be kept now; false: that is done.
+func (c *collecting) next() (keep []string, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	keep, ok = c.keep, c.wanted
+	c.keep, c.wanted, c.running = nil, false, ok
+	return keep, ok
+}
+
+func (s *Supervisor) collectAll() {
+	for keep, ok := s.collecting.next(); ok; keep, ok = s.collecting.next() {
 		removed, err := s.cfg.Releases.Collect(context.Background(), keep)
 		if err != nil {
 			s.log.Warn(err.Error())
@@ -214,7 +241,7 @@ func (s *Supervisor) collect() {
 		if len(removed) > 0 {
 			s.log.Info("old releases are removed", "ids", removed)
 		}
-	}()
+	}
 }
 
 // holdBack has what is to follow of these services wait until letGo is called,

@@ -18,7 +18,6 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -98,7 +97,7 @@ type Supervisor struct {
 	patAt      policy.Time
 	incidents  incidents
 	books      books
-	collecting sync.Mutex // one collection of old releases at a time
+	collecting collecting
 	upgrade    upgrading
 	deaf       bool // the keeper was told in vain, and that was said
 

@@ -30,7 +30,8 @@ type Store struct {
 	// mu is held for a moment, so that Verified may be asked by a loop.
 	mu       sync.Mutex
 	verified map[string]bool // in this life
-	added    map[string]bool // since the Collect before
+	added    map[string]bool // since the Collect before, or a Hold that has not ended
+	holds    int             // that have not ended
 }
 
 // Release is one thing in the store.
@@ -200,6 +201,11 @@ func (src *source) unchanged(ctx context.Context) error {
 // the first use in each life of the supervisor; it fails with ErrMissing, ErrCorrupt
 // (which says where) or ErrBusy. A Release that it returns has no Path.
 func (s *Store) Verify(ctx context.Context, id string) (Release, error) {
+	s.mu.Lock()
+	if s.holds > 0 {
+		s.added[id] = true
+	}
+	s.mu.Unlock()
 	m, err := s.verify(ctx, id)
 	if err != nil {
 		return Release{}, fmt.Errorf("cannot use release %s: %w", Short(id), err)
