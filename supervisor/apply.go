@@ -91,4 +91,5 @@ func (s *Supervisor) apply(id policy.Request, c Change) {
 	s.node.Set(c.Spec.Checks)
 	s.alerts.Set(c.Spec.Alerts)
 	s.spawner.put(batch{spec: c.Spec})
+	s.worked(len(c.Spec.Services))
 }

@@ -90,15 +90,16 @@ func sinceBoot(t policy.Time) time.Duration { return time.Duration(t) }
 // counted takes what nines-log has counted in a pipe; the loop's.
 func (s *Supervisor) counted(epoch string, c *logs.Count) {
 	name, _, _ := strings.Cut(c.Pipe, ":")
-	id, _, ok := cutIncarnation(name)
-	service, number, _ := strings.Cut(id, "/")
-	index, err := strconv.Atoi(number)
-	if !ok || err != nil {
+	id, number, _ := cutIncarnation(name)
+	service, place, _ := strings.Cut(id, "/")
+	index, err := strconv.Atoi(place)
+	n, nerr := strconv.ParseUint(number, 10, 64)
+	if err != nil || nerr != nil {
 		return // not a pipe of an instance
 	}
-	ref, ok := s.machine.Newest(service, index)
+	ref, ok := s.machine.Incarnation(service, index, n)
 	in := s.current(ref)
-	if !ok || in == nil || in.name != name {
+	if !ok || in == nil {
 		return // it has ended, and nothing but its own end is of interest
 	}
 	svc, _ := s.machine.Slot(ref.Slot)

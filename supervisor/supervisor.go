@@ -18,7 +18,6 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -98,9 +97,11 @@ type Supervisor struct {
 	patAt      policy.Time
 	incidents  incidents
 	books      books
-	collecting sync.Mutex // one collection of old releases at a time
+	collecting collecting
 	upgrade    upgrading
 	deaf       bool // the keeper was told in vain, and that was said
+	work       int  // since memory was given back
+	trim       *time.Timer
 
 	alertRuns   map[*alertRun]bool
 	alertSeq    atomic.Uint64 // of the commands of alerts; their goroutines count it up
@@ -192,6 +193,7 @@ func (s *Supervisor) Run() (int, error) {
 	s.readBooks()
 	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + count(len(s.cfg.Spec.Services), "service")})
 	s.begin()
+	s.worked(len(s.cfg.Spec.Services))
 	s.handOut()
 	go s.notifier.run()
 	defer s.notifier.close()
@@ -360,12 +362,10 @@ func (s *Supervisor) handOut() {
 		s.tell(encode(s.records, s.values))
 		s.records, s.values = s.records[:0], s.values[:0]
 	}
-	if len(s.then) == 0 || s.books.writing > 0 {
-		return // what became of a revision is not on disk yet
-	}
+	then := s.due()
 	var b batch
-	for i := range s.then {
-		a := &s.then[i]
+	for i := range then {
+		a := &then[i]
 		if a.Kind == policy.ActSpawn {
 			in := s.incarnation(a.Ref, s.machine.ID(a.Ref.Slot))
 			s.runs(in, a.Revision)
@@ -376,10 +376,10 @@ func (s *Supervisor) handOut() {
 		}
 		s.act(a)
 	}
-	s.then = s.then[:0]
 	if len(b.spawns) > 0 {
 		fault("after-intent")
 		s.spawner.put(b)
+		s.worked(len(b.spawns))
 	}
 }
 

@@ -110,9 +110,6 @@ func (m *Machine) takeUp(sp *spec.Service, old []*service) *service {
 		v = old[i]
 		v.removed = false
 		m.removing--
-		if v.remembered() {
-			m.recordRevision(v)
-		}
 	} else if v = m.retired[sp.Name]; v != nil {
 		delete(m.retired, sp.Name)
 		*v = service{slots: v.slots, floor: v.floor, spec: sp, file: sp, level: levelPending, fresh: true}
@@ -138,9 +135,6 @@ func (m *Machine) remove(v *service) {
 	v.removed = true
 	m.removing++
 	m.unsay(v)
-	if v.remembered() {
-		m.record(Record{Kind: RecordRevision, ID: v.spec.Name})
-	}
 	v.roll.state = rollNone
 	m.dropSuccessors(v)
 	old := v.instances
@@ -311,6 +305,10 @@ func (m *Machine) retire() {
 			}
 			m.removing--
 			m.retired[v.spec.Name] = v
+			if v.remembered() {
+				// Not before: what lives of it runs one of them, and it may come back.
+				m.record(Record{Kind: RecordRevision, ID: v.spec.Name})
+			}
 		}
 	}
 	m.services = slices.DeleteFunc(m.services, gone)
@@ -385,6 +383,10 @@ func (m *Machine) progressApply(v *service) {
 		ok = !v.roll.on() && v.outdated+v.surplus+v.standing[standsFirst]+v.standing[standsStalled] == 0 && v.settled == v.standing[standsUp]
 		if why, _ := m.blocked(v); !ok && why != "" && v.waiting+v.outdated > 0 {
 			m.awaitedFailed(v, v.spec.Name+": "+why+byItself)
+			return
+		}
+		if why, _ := m.stalls(v); why != "" {
+			m.awaitedFailed(v, why)
 			return
 		}
 	case awaitLess:

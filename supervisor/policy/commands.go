@@ -347,11 +347,16 @@ func (m *Machine) Has(service string, index int) bool {
 	return v != nil && index < v.instances
 }
 
-// Newest is the incarnation of an instance that was started last; ok is false where
-// there is none.
-func (m *Machine) Newest(service string, index int) (ref Ref, ok bool) {
-	if v := m.byName[service]; v != nil && index >= 0 && index < len(v.slots) {
-		ref = v.slots[index].ref
+// Incarnation is that start of an instance, while nothing has been started after it
+// in its slot.
+func (m *Machine) Incarnation(service string, index int, number uint64) (ref Ref, ok bool) {
+	v := m.byName[service]
+	if v == nil || index < 0 || index >= len(v.slots) {
+		return Ref{}, false
 	}
-	return ref, ref.Incarnation != 0
+	s := v.slots[index]
+	if s.ref.Incarnation != number && s.twin != nil {
+		s = s.twin
+	}
+	return s.ref, s.ref.Incarnation == number && number != 0
 }
