@@ -4,7 +4,7 @@ import "strconv"
 
 // Left is the revision that a rollback or a revert leaves; 0: it says none.
 func (r Reason) Left() int {
-	if r.kind == whyReverted || r.kind == whyRolledBack {
+	if r.kind == whyReverted || r.kind == whyRolledBack || r.kind == whyNotKept {
 		return int(r.count)
 	}
 	return 0
