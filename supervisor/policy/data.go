@@ -3,6 +3,8 @@ package policy
 import (
 	"strings"
 	"time"
+
+	"nines/spec"
 )
 
 // data is how the data of a service stand to the revision that it is to run. Where
@@ -471,4 +473,72 @@ func (r Reason) dataStays() string {
 		return ""
 	}
 	return "; its data stay as they are (restore = false)"
+}
+
+// Revision is what a revision of a service runs with, and its digest; nil, "": it is
+// not known.
+func (m *Machine) Revision(service string, number int) (*spec.Service, string) {
+	v := m.byName[service]
+	if v == nil {
+		return nil, ""
+	}
+	r := v.find(number)
+	if r == nil {
+		return nil, ""
+	}
+	return v.runs(number), r.Digest
+}
+
+// Snapshots are the copies of the data of a service that may be needed: of the newest
+// keep revisions, of those that are good, and of a restore that has begun.
+func (m *Machine) Snapshots(service string, keep int) (ids []string) {
+	v := m.byName[service]
+	if v == nil {
+		return nil
+	}
+	for i, r := range v.known {
+		if r.Snapshot != "" && (i < keep || r.Verdict == Good) {
+			ids = append(ids, r.Snapshot)
+		}
+	}
+	if v.data.snapshot != "" {
+		ids = append(ids, v.data.snapshot)
+	}
+	return ids
+}
+
+// RollsBackTo is the revision that a rollback, or a revert, of a service would bring
+// back, and whether going back puts back data; 0: there is none.
+func (m *Machine) RollsBackTo(service string) (number int, restores bool) {
+	v := m.byName[service]
+	if v == nil {
+		return 0, false
+	}
+	return v.revertsTo(), v.file.Data != nil && v.file.Data.Restore
+}
+
+// DataMove is what an apply would do with the data of a service.
+type DataMove struct {
+	Keeps bool // a copy is taken, while nothing of the service lives
+	Back  int  // the data of that revision are put back; 0: none are
+}
+
+// PlanData says what an apply of that specification of a service would do with its data.
+func (m *Machine) PlanData(sp *spec.Service, digest string) DataMove {
+	v := m.byName[sp.Name]
+	if v == nil || sp.Data == nil {
+		return DataMove{}
+	}
+	r := v.findDigest(digest)
+	switch {
+	case r == nil:
+	case r.Number == v.revision, r.Verdict == Bad, r.Number == v.asked && r.Number != v.data.untried:
+		return DataMove{} // it brings no update
+	case v.roll.forward() && r.Number == v.roll.from:
+		if sp.Data.Restore && v.data.of != r.Number {
+			return DataMove{Back: r.Number}
+		}
+		return DataMove{}
+	}
+	return DataMove{Keeps: true}
 }
