@@ -18,7 +18,6 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -101,7 +100,7 @@ type Supervisor struct {
 	incidents  incidents
 	books      books
 	data       dataWork
-	collecting sync.Mutex // one collection of old releases at a time
+	collecting collecting
 	upgrade    upgrading
 	deaf       bool // the keeper was told in vain, and that was said
 
@@ -363,12 +362,10 @@ func (s *Supervisor) handOut() {
 		s.tell(encode(s.records, s.values))
 		s.records, s.values = s.records[:0], s.values[:0]
 	}
-	if len(s.then) == 0 || s.books.writing > 0 {
-		return // what became of a revision is not on disk yet
-	}
+	then := s.due()
 	var b batch
-	for i := range s.then {
-		a := &s.then[i]
+	for i := range then {
+		a := &then[i]
 		if a.Kind == policy.ActSpawn {
 			in := s.incarnation(a.Ref, s.machine.ID(a.Ref.Slot))
 			s.runs(in, a.Revision)
@@ -379,7 +376,6 @@ func (s *Supervisor) handOut() {
 		}
 		s.act(a)
 	}
-	s.then = s.then[:0]
 	if len(b.spawns) > 0 {
 		fault("after-intent")
 		s.spawner.put(b)

@@ -42,6 +42,7 @@ func (b *backend) dataOf(r *supervisor.RevisionInfo) *ipc.RevisionData {
 }
 
 func (b *backend) Rollback(ctx context.Context, by ipc.Caller, service string, r ipc.RollbackRequest) (ipc.Result, error) {
+	defer b.change.releases.hold()()
 	list, _, err := b.sup.History(ctx, service)
 	if err != nil {
 		return ipc.Result{}, ended(err)

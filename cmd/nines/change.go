@@ -147,6 +147,7 @@ func (c *changer) apply(ctx context.Context, ch change) (ipc.Result, error) {
 		c.rejected(ch.by, err)
 		return ipc.Result{}, err
 	}
+	defer c.releases.hold()()
 	if err := c.releases.add(ctx, next.spec, next.digests); err != nil {
 		err = &ipc.Error{Code: ipc.CodeFailed, Message: err.Error(), Hint: "nothing was changed"}
 		c.rejected(ch.by, err)

@@ -54,6 +54,15 @@ func openSnapshots(a *app, fromSpec string, log *slog.Logger) *snapshot.Store {
 	return store
 }
 
+// hold keeps what is taken from now on in the store until the supervisor knows of it:
+// then done is called.
+func (r *releases) hold() (done func()) {
+	if r.store == nil {
+		return func() {}
+	}
+	return r.store.Hold()
+}
+
 // changingPatience is how long a file that is being written is waited for, and
 // changingAgain how often it is looked at.
 const (
@@ -182,6 +191,7 @@ func (c *changer) deploy(ctx context.Context, service, path string, d policy.Dep
 	case c.releases.store == nil:
 		return ipc.Result{}, &ipc.Error{Code: ipc.CodeConflict, Message: "cannot deploy " + service + ": there is no state folder to keep releases in", Hint: "set --state-dir"}
 	}
+	defer c.releases.hold()()
 	id, err := c.releases.take(ctx, svc, path)
 	if err != nil {
 		return ipc.Result{}, &ipc.Error{Code: ipc.CodeFailed, Message: "cannot deploy " + service + ": " + err.Error(), Hint: "nothing was changed"}

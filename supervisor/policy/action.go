@@ -125,7 +125,7 @@ const (
 	RecordStarted                 // ID (service), which the spec disables, was started by a person: Value 1, or no more: 0
 	RecordShutdown                // a shutdown is in progress: exit status Value, ends by Deadline, Action for the machine
 	RecordInmate                  // ID ("web/0.17") is in quarantine: Value 1, and Append gives its memory; or no more: 0
-	RecordRevision                // ID (service) is at revision Value, Append gives RevisionMemory's text; 0: it is no more
+	RecordRevision                // ID (service) is at revision Value, Append gives RevisionMemory's text; 0: it is no more, and nothing of it lives
 	RecordApplied                 // the specification that Value numbers is the one that runs
 	RecordGroup                   // ID (group) is being restarted: Value says where that is, or no more: 0
 )

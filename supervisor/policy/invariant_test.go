@@ -86,7 +86,7 @@ func checkInvariants(t fataler, m *Machine) {
 func checkService(t fataler, m *Machine, v *service) {
 	t.Helper()
 	name := v.spec.Name
-	var sums struct{ up, first, stalled, dead, occupied, stuck, surplus, waiting, settled, healthy, excused, outdated int }
+	var sums struct{ up, first, stalled, dead, occupied, stuck, surplus, waiting, settled, healthy, excused, outdated, beside int }
 	for _, s := range v.all() {
 		c := s.counted
 		switch c.standing {
@@ -108,12 +108,13 @@ func checkService(t fataler, m *Machine, v *service) {
 		sums.outdated += delta(false, c.outdated)
 		sums.healthy += delta(false, c.healthy)
 		sums.excused += delta(false, c.excused)
+		sums.beside += delta(false, c.beside)
 	}
 	if sums.up != v.standing[standsUp] || sums.first != v.standing[standsFirst] ||
 		sums.stalled != v.standing[standsStalled] || sums.dead != v.standing[standsDead] ||
 		sums.occupied != v.occupied || sums.stuck != v.stuck || sums.surplus != v.surplus ||
 		sums.waiting != v.waiting || sums.settled != v.settled ||
-		sums.healthy != v.healthy || sums.excused != v.excused || sums.outdated != v.outdated {
+		sums.healthy != v.healthy || sums.excused != v.excused || sums.outdated != v.outdated || sums.beside != v.beside {
 		t.Fatalf("%s: sums are %+v, kept %+v", name, sums, v)
 	}
 	if l := v.derive(); l != v.level {

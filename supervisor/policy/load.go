@@ -59,6 +59,11 @@ func (m *Machine) specChanged(e SpecChanged) {
 			m.record(Record{Kind: RecordGroup, ID: name})
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(e.Past.Revisions)) {
+		if m.named(name, true) == nil {
+			m.record(Record{Kind: RecordRevision, ID: name})
+		}
+	}
 	if e.Past.Shutdown != nil {
 		m.shutdownAsked(*e.Past.Shutdown)
 	}
@@ -187,7 +192,9 @@ func (m *Machine) lingering() {
 			m.services = append(m.services, &service{
 				spec: sp, file: sp, level: levelPending, removed: true, floor: m.floors[sp.Name],
 			})
-			m.recallRevision(m.services[len(m.services)-1], "", m.past.Revisions[sp.Name])
+			v := m.services[len(m.services)-1]
+			m.recallRevision(v, "", m.past.Revisions[sp.Name])
+			v.roll.state = rollNone
 			m.removing++
 		}
 	}

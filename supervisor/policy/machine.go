@@ -135,6 +135,7 @@ type service struct {
 	outdated int // wanted, and not of the current revision, or not to be
 	healthy  int // ready, and no check says otherwise: what the disruption budget counts
 	excused  int // not up, and a group does not wait for them
+	beside   int // successors that are to come up, and are down
 
 	// Sums over neighbours.
 	needDown, needDead, needStalled int
@@ -358,10 +359,10 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 		m.shutdownAsked(e)
 	}
 	m.settle()
-	m.saveAll()
 	if m.removing > 0 {
 		m.retire()
 	}
+	m.saveAll()
 	if m.down.on && m.occupied == 0 {
 		m.finishShutdown()
 	}

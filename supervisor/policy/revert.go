@@ -116,7 +116,7 @@ func (m *Machine) failDeploys(v *service, why string) {
 // its end by itself. The update stays as it is, and goes on if it can.
 func (m *Machine) progressDeploy(o *operation) {
 	v := o.svc
-	if !v.roll.on() || v.revertible() && v.mayStart() && !v.roll.told {
+	if !v.roll.on() || v.revertible() && v.spec.Update.Deadline > 0 && v.mayStart() {
 		return // what it waits for has a deadline
 	}
 	if why, hint := m.blocked(v); why != "" && v.waiting+v.outdated > 0 {
@@ -127,20 +127,9 @@ func (m *Machine) progressDeploy(o *operation) {
 		m.failStuck(o, s)
 		return
 	}
-	for _, s := range v.slots[:v.instances] {
-		x := s
-		if s.succeeding() {
-			x = s.twin
-		}
-		switch d := m.desired(x); {
-		case d != wantRun || x.revision != v.revision:
-		case x.phase == phaseFailed, x.held && x.phase != phaseReady:
-			m.fail(o, x.name+": "+x.why.String(), "nines logs "+x.name)
-			return
-		}
-	}
-	if v.roll.told {
-		m.fail(o, "the update waits: it would take ready instances below available_at_least", "nines status "+v.spec.Name)
+	if why, hint := m.stalls(v); why != "" {
+		m.fail(o, why, hint)
+		return
 	}
 }
 

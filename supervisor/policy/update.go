@@ -14,9 +14,9 @@ type rollout struct {
 	last  bool // it is not reverted: it reverts another, or is a person's rollback
 	until Time // the probation of the current revision ends; 0: it has none
 
-	passed  int  // instances that had passed when last looked at: one more is progress
-	overdue bool // its deadline is over, and it is not reverted
-	told    bool // that it waits for the budget
+	passed  int    // instances that had passed when last looked at: one more is progress
+	overdue Reason // its deadline is over, and it is not reverted
+	told    bool   // that it waits for the budget
 }
 
 // rollState is where an update is.
@@ -234,7 +234,7 @@ func (m *Machine) roll(v *service) {
 		}
 	}
 	if passed > u.passed {
-		u.overdue = false
+		u.overdue = Reason{}
 	}
 	m.armDeadlines(v, passed > u.passed)
 	u.passed = passed
@@ -338,11 +338,16 @@ func (m *Machine) rollWaits(v *service, s *slot, why Reason) {
 
 // rollRests: s is not replaced for that reason. Where nothing else is on its way up,
 // the reason does not pass by itself (a person has stopped another instance, or the
-// budget leaves no room at all), and whoever waits for the apply is told.
+// budget leaves no room at all), and whoever waits for the update is told.
 func (m *Machine) rollRests(v *service, s *slot, why string) {
-	if v.awaited == awaitUp && v.standing[standsFirst]+v.standing[standsStalled] == 0 && v.settled == v.standing[standsUp] {
-		m.awaitedFailed(v, s.name+" is not replaced: "+why)
+	if v.standing[standsFirst]+v.standing[standsStalled] > 0 || v.settled != v.standing[standsUp] {
+		return
 	}
+	why = s.name + " is not replaced: " + why
+	if v.awaited == awaitUp {
+		m.awaitedFailed(v, why)
+	}
+	m.failDeploys(v, why)
 }
 
 // replace takes s down; it comes up again with its target.
@@ -362,7 +367,7 @@ func (m *Machine) replace(s *slot) {
 func (m *Machine) armDeadlines(v *service, progress bool) {
 	d := v.spec.Update.Deadline
 	for _, s := range v.slots[:v.instances] {
-		if d <= 0 || v.roll.overdue || !v.onItsWay(s) {
+		if d <= 0 || v.roll.overdue != (Reason{}) || !v.onItsWay(s) {
 			m.disarm(s, timerUpdate)
 			continue
 		}
@@ -377,7 +382,7 @@ func (m *Machine) armDeadlines(v *service, progress bool) {
 // overdue: no further instance has been healthy for update.deadline.
 func (m *Machine) overdue(s *slot) {
 	v := s.svc
-	if !v.roll.on() || s.aside || v.roll.overdue {
+	if !v.roll.on() || s.aside || v.roll.overdue != (Reason{}) {
 		return
 	}
 	if m.desired(s) != wantRun || !v.mayStart() || m.down.on {
@@ -389,7 +394,7 @@ func (m *Machine) overdue(s *slot) {
 		m.revert(v, why)
 		return
 	}
-	v.roll.overdue = true
+	v.roll.overdue = why
 	m.serviceNotice(KindHeld, v, why)
 	if v.awaited == awaitUp {
 		m.awaitedFailed(v, v.spec.Name+": "+why.String())
@@ -398,13 +403,36 @@ func (m *Machine) overdue(s *slot) {
 	m.markRoll(v)
 }
 
+// stalls is why the update of v does not come to its end unless a person acts, or
+// something that was given up comes up after all; "": it may, or its deadline has it
+// reverted. hint is what would help.
+func (m *Machine) stalls(v *service) (why, hint string) {
+	if !v.roll.on() || v.revertible() && v.spec.Update.Deadline > 0 {
+		return "", ""
+	}
+	for _, s := range v.slots[:v.instances] {
+		if s.succeeding() {
+			s = s.twin
+		}
+		switch d := m.desired(s); {
+		case d != wantRun || s.revision != v.revision:
+		case s.phase == phaseFailed, s.held && s.phase != phaseReady:
+			return s.name + ": " + s.why.String(), "nines logs " + s.name
+		}
+	}
+	if why := v.roll.overdue; why != (Reason{}) {
+		return v.spec.Name + ": " + why.String(), "nines status " + v.spec.Name
+	}
+	return "", ""
+}
+
 // updated: all of v runs its revision, and has passed.
 func (m *Machine) updated(v *service) {
 	u := &v.roll
 	if u.state == rollRest && m.anyTwin(v) {
 		return // a predecessor is still being ended
 	}
-	u.state, u.passed, u.overdue = rollNone, 0, false
+	u.state, u.passed, u.overdue = rollNone, 0, Reason{}
 	for _, s := range v.slots {
 		m.aim(s, v.revision)
 		m.disarm(s, timerUpdate)
