@@ -103,6 +103,8 @@ type Supervisor struct {
 	collecting collecting
 	upgrade    upgrading
 	deaf       bool // the keeper was told in vain, and that was said
+	work       int  // since memory was given back
+	trim       *time.Timer
 
 	sideRuns    map[*sideRun]bool
 	sideSeq     atomic.Uint64 // of these; their goroutines count it up
@@ -192,6 +194,7 @@ func (s *Supervisor) Run() (int, error) {
 	s.readBooks()
 	s.note(journal.Entry{Kind: journal.KindStarted, Text: "supervisor started: " + count(len(s.cfg.Spec.Services), "service")})
 	s.begin()
+	s.worked(len(s.cfg.Spec.Services))
 	s.handOut()
 	go s.notifier.run()
 	defer s.notifier.close()
@@ -379,6 +382,7 @@ func (s *Supervisor) handOut() {
 	if len(b.spawns) > 0 {
 		fault("after-intent")
 		s.spawner.put(b)
+		s.worked(len(b.spawns))
 	}
 }
 
