@@ -39,6 +39,7 @@ func (s *Supervisor) begin() {
 	past := s.cfg.Past.Past
 	past.Before = s.cfg.Before
 	s.pastRevisions(&past)
+	past.Restores = s.foundRestores()
 	ev := s.cfg.event()
 	ev.Past = past
 	out := s.machine.Step(s.clock.now(), ev)

@@ -95,12 +95,12 @@ func (s *Supervisor) known(pid int) bool {
 }
 
 // owner says whose child a pid is: an incarnation's main process, a hook's, an
-// exec check's, or an alert's.
+// exec check's, or a command's beside them all.
 type owner struct {
-	in    *incarnation
-	hook  *hookRun
-	exec  *execRun
-	alert *alertRun
+	in   *incarnation
+	hook *hookRun
+	exec *execRun
+	side *sideRun
 }
 
 // spawned is the spawner's answer for an incarnation.
@@ -179,8 +179,8 @@ func (s *Supervisor) reap() {
 			o.hook.reaped, o.hook.status = true, status
 		case o.exec != nil:
 			o.exec.reaped, o.exec.status = true, status
-		case o.alert != nil:
-			o.alert.reaped, o.alert.status = true, status
+		case o.side != nil:
+			o.side.reaped, o.side.status = true, status
 		default:
 			continue // nobody's, or a shim whose exec failed
 		}
@@ -190,8 +190,8 @@ func (s *Supervisor) reap() {
 		switch {
 		case o.in != nil:
 			s.mainEnded(o.in)
-		case o.alert != nil:
-			s.alertEnded(o.alert)
+		case o.side != nil:
+			s.sideEnded(o.side)
 		case o.hook != nil:
 			s.hookEnded(o.hook)
 		default:

@@ -20,8 +20,6 @@ func notYet(path string) (meanwhile string, ok bool) {
 		return "The service runs without a sandbox.", true
 	case "service.listen.share=reuseport", "service.listen.address=udp":
 		return "The socket is not bound.", true
-	case "service.data":
-		return "Nothing is snapshotted or restored.", true
 	}
 	return "", false
 }

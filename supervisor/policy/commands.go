@@ -70,6 +70,7 @@ func (m *Machine) commandStart(v *service, c Command) {
 	m.supersede(v, c.Instance, c, falls)
 	m.liftService(v, c.Instance)
 	v.each(c.Instance, m.lift)
+	m.dataAgain(v)
 	m.begin(v, c)
 }
 

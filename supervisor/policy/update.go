@@ -60,6 +60,7 @@ func (m *Machine) update(v *service, digest string, sp *spec.Service, person boo
 	case v.spec.Update.Canary > 0 && v.spec.Type != spec.TypeTask:
 		v.roll.state = rollCanary
 	}
+	m.moveData(v, left, v.roll.state == rollBack)
 	m.beginRoll(v, left, Reason{kind: whyUpdate, count: int32(left), code: int32(v.revision)})
 }
 
@@ -185,12 +186,16 @@ func (m *Machine) roll(v *service) {
 	if m.down.on || v.removed {
 		return
 	}
+	if v.dataHolds() {
+		m.progressData(v)
+		return
+	}
 	if !u.on() {
 		m.succeeded(v)
 		return
 	}
 	for _, o := range v.ops {
-		if o.verb == VerbRestart && o.begun {
+		if o.verb == VerbRestart && o.begun && v.file.Data == nil {
 			return // that takes them down, one by one
 		}
 	}

@@ -38,6 +38,7 @@ type updates struct {
 	trace    strings.Builder
 	failed   string
 	requests map[Request]bool
+	files    *files // nil: the service has no data block
 }
 
 // updated is an incarnation as the observer knows it.
@@ -129,7 +130,7 @@ func (u *updates) feed(ev Event) {
 			stops = u.carry(a) || stops
 		}
 	}
-	if now := u.ready(); stops && now < before {
+	if now := u.ready(); stops && now < before && u.files == nil {
 		switch least := len(u.m.services[0].slots) - max(u.svc.Update.MaxParallel, 1); {
 		case u.svc.StartFirst():
 			u.fail("4: %d ready, %d before, and its order is start-first", now, before)
@@ -154,6 +155,8 @@ func (u *updates) carry(a Action) bool {
 		x.asked = true
 		u.after(u.dur(500*time.Millisecond), func() { u.ends(x, Status{Signal: "SIGTERM"}) })
 		return was
+	case ActSnapshot, ActRestore:
+		u.files.carry(u, a)
 	case ActDone:
 		delete(u.requests, a.Request)
 	case ActRefused:
@@ -186,6 +189,7 @@ func (u *updates) spawn(a Action, name string) {
 		u.fail("1: %s is started beside %d others", name, lives)
 	}
 	u.incs[name] = x
+	u.files.runs(u, x)
 	how := u.quality[r.Digest]
 	u.after(u.dur(50*time.Millisecond), func() {
 		if x.over || u.dead {
@@ -338,6 +342,10 @@ func updatesHistory(t testing.TB, seed uint64) string {
 		MinHealthy: time.Duration(r.IntN(3)) * time.Second, Deadline: 20 * time.Second, AutoRevert: true, Probation: time.Minute,
 	}
 	v.Process.Command = "d0"
+	if seed%4 == 3 {
+		u.files = newFiles()
+		v.Data = &spec.Data{Paths: []string{"/data"}, Restore: r.IntN(4) > 0}
+	}
 	u.svc = v
 	u.spec = &spec.Spec{Supervisor: spec.Supervisor{ShutdownTimeout: time.Minute}, Services: []*spec.Service{v}}
 	u.feed(SpecChanged{Spec: u.spec, Digests: digests(u.spec)})
@@ -406,7 +414,7 @@ func TestSeededUpdateBugs(t *testing.T) {
 	if err != nil {
 		t.Fatalf("cannot build the seeded bugs: %v", err)
 	}
-	for n := 21; n <= 23; n++ {
+	for _, n := range []int{21, 22, 23, 31, 32} {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.Command(goTool, "test", "-count=1", "-tags=ninesbug"+strconv.Itoa(n), "-run=^TestUpdates$", ".")

@@ -107,10 +107,27 @@ service "none" {
   type      = "task"
   instances = 0
 }
-service "data" {
+service "nested" {
   command = ["x"]
   data {
-    paths = ["/d"]
+    paths = ["/d/e/", "/f", "/d"]
+  }
+}
+service "root" {
+  command = ["x"]
+  data {
+    paths = ["/var/.."]
+  }
+}
+service "data" {
+  command            = ["x"]
+  available_at_least = 1
+  data {
+    paths   = ["/d"]
+    restore = true
+  }
+  release {
+    path = "/d/x"
   }
   update {
     order = "start-first"
