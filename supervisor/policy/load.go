@@ -35,6 +35,7 @@ func (m *Machine) specChanged(e SpecChanged) {
 		*v = service{spec: sp, file: sp, instances: sp.Instances, level: levelPending, checked: sp.Checks}
 		v.readied = v.readyCheck()
 		m.recallRevision(v, e.Digests[sp.Name], e.Past.Revisions[sp.Name])
+		v.resumeRestore(e.Past.Restores[sp.Name])
 		if n, ok := e.Past.Scale[sp.Name]; ok && n >= 0 && n <= MaxInstances && sp.Type != spec.TypeTask {
 			v.instances, v.scaled = n, true
 		}
@@ -115,6 +116,9 @@ func (m *Machine) restoreRoll(v *service, digest string) {
 	}
 	if v.outdated > 0 && !v.roll.on() {
 		v.roll.state = rollRest // of a version that did not say so
+	}
+	if v.dataHolds() && !v.roll.on() {
+		v.roll.state = rollRest // likewise
 	}
 	if v.roll.on() {
 		m.countSettled(v)

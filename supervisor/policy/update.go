@@ -51,6 +51,9 @@ func (m *Machine) update(v *service, digest string, sp *spec.Service, person boo
 		}
 	}
 	left := v.revision
+	for _, s := range v.slots {
+		m.whichServes(s)
+	}
 	m.dropSuccessors(v)
 	m.newRevision(v, digest, sp)
 	v.roll = rollout{state: rollRest, from: from, last: person}
@@ -60,6 +63,7 @@ func (m *Machine) update(v *service, digest string, sp *spec.Service, person boo
 	case v.spec.Update.Canary > 0 && v.spec.Type != spec.TypeTask:
 		v.roll.state = rollCanary
 	}
+	m.moveData(v, left, v.roll.state == rollBack)
 	m.beginRoll(v, left, Reason{kind: whyUpdate, count: int32(left), code: int32(v.revision)})
 }
 
@@ -185,12 +189,16 @@ func (m *Machine) roll(v *service) {
 	if m.down.on || v.removed {
 		return
 	}
+	if v.dataHolds() {
+		m.progressData(v)
+		return
+	}
 	if !u.on() {
 		m.succeeded(v)
 		return
 	}
 	for _, o := range v.ops {
-		if o.verb == VerbRestart && o.begun {
+		if o.verb == VerbRestart && o.begun && v.file.Data == nil {
 			return // that takes them down, one by one
 		}
 	}
@@ -200,12 +208,7 @@ func (m *Machine) roll(v *service) {
 			m.disarm(s, timerUpdate)
 			continue // stopped by a person: it is aimed when the update is over
 		}
-		if s.succeeding() && s.phase != phaseReady && s.twin.serves() {
-			// Its predecessor has ended by itself: whatever becomes of the update, this
-			// one is what serves.
-			m.takePlace(s.twin)
-			s = s.twin
-		}
+		s = m.whichServes(s)
 		x := s
 		if s.succeeding() {
 			x = s.twin
@@ -257,6 +260,16 @@ func (m *Machine) roll(v *service) {
 		}
 		flight++
 	}
+}
+
+// whichServes is the slot of the place of s. Where a successor serves and what it is to
+// replace does not, whatever becomes of the update, it is the successor.
+func (m *Machine) whichServes(s *slot) *slot {
+	if s.succeeding() && !s.serves() && s.twin.serves() {
+		s = s.twin
+		m.takePlace(s)
+	}
+	return s
 }
 
 // nextToReplace is the instance whose turn is next: one that is not ready costs

@@ -42,6 +42,7 @@ type updates struct {
 	requests map[Request]bool
 	lives    []*updated // of incs: what is not over
 	up       []string   // ready's, kept
+	files    *files     // nil: the service has no data block
 }
 
 // updated is an incarnation as the observer knows it.
@@ -147,7 +148,7 @@ func (u *updates) feed(ev Event) {
 			stops = u.carry(a) || stops
 		}
 	}
-	if now := u.ready(); stops && now < before {
+	if now := u.ready(); stops && now < before && u.files == nil {
 		switch least := len(u.m.services[0].slots) - max(u.svc.Update.MaxParallel, 1); {
 		case u.svc.StartFirst():
 			u.fail("4: %d ready, %d before, and its order is start-first", now, before)
@@ -172,6 +173,8 @@ func (u *updates) carry(a Action) bool {
 		x.asked = true
 		u.after(u.dur(500*time.Millisecond), func() { u.ends(x, Status{Signal: "SIGTERM"}) })
 		return was
+	case ActSnapshot, ActRestore:
+		u.files.carry(u, a)
 	case ActDone:
 		delete(u.requests, a.Request)
 	case ActRefused:
@@ -203,6 +206,7 @@ func (u *updates) spawn(a Action, name string) {
 	}
 	u.incs[name] = x
 	u.lives = append(u.lives, x)
+	u.files.runs(u, x)
 	how := u.quality[r.Digest]
 	u.after(u.dur(50*time.Millisecond), func() {
 		if x.over {
@@ -408,6 +412,10 @@ func runUpdates(t testing.TB, seed uint64, trace *strings.Builder) *updates {
 		v.CrashLoop.Then = spec.ThenHold
 	}
 	v.Process.Command = "d0"
+	if seed%4 == 3 {
+		u.files = newFiles()
+		v.Data = &spec.Data{Paths: []string{"/data"}, Restore: r.IntN(4) > 0}
+	}
 	u.svc = v
 	u.spec = &spec.Spec{Supervisor: spec.Supervisor{ShutdownTimeout: time.Minute}, Services: []*spec.Service{v}}
 	u.feed(SpecChanged{Spec: u.spec, Digests: digests(u.spec)})
@@ -492,7 +500,7 @@ func TestSeededUpdateBugs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped: short")
 	}
-	for n := 21; n <= 23; n++ {
+	for _, n := range []int{21, 22, 23, 31, 32} {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
 			t.Parallel()
 			out, err := otherUpdates(t, 3000, "ninesbug"+strconv.Itoa(n))
