@@ -47,9 +47,10 @@ build: check-go ## the four static binaries, in ./bin
 	$(GOBUILD) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/nines ./cmd/nines-exec ./cmd/nines-log
 	$(GOBUILD) -ldflags '$(INITFLAGS)' -o $(BIN)/nines-init ./cmd/nines-init
 
-demo: build ## kill a real web service and watch it come back, in under a minute
+demo: build ## kill a real web service, and break it by a new version, and watch it come back, in under a minute
 	@$(GOBUILD) -o bin/demo/ ./testdata/web ./testdata/demo
-	@bin/demo/demo -bin bin -web bin/demo/web
+	@$(GOBUILD) -tags v2 -o bin/demo/web-v2 ./testdata/web
+	@bin/demo/demo -bin bin -web bin/demo/web -web-v2 bin/demo/web-v2
 
 # How a list of packages is tested: by go, or by what .ci/run puts in its place.
 GOTEST ?= $(GO) test $(1) $(2)

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"nines/testdata/testkit"
 )
 
 // complete has real shells complete what is typed, with the installed scripts
@@ -105,7 +107,7 @@ type shell struct {
 	t     *testing.T
 	name  string
 	outer *os.File
-	out   output
+	out   testkit.Output
 }
 
 func startShell(t *testing.T, dir string, env []string, argv ...string) *shell {

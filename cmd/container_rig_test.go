@@ -1,7 +1,6 @@
 package cmd_test
 
 import (
-	"bytes"
 	"debug/elf"
 	"encoding/json"
 	"errors"
@@ -14,13 +13,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"nines/ipc"
+	"nines/testdata/testkit"
 )
 
 // box is a container to be made: a bundle of our own, run by runc.
@@ -53,28 +52,10 @@ type container struct {
 	root string // of runc's own state
 	fs   string // root filesystem, seen from outside
 	cmd  *exec.Cmd
-	out  lockedBuffer // stdout and stderr
-	std  lockedBuffer // stdout alone; nothing with a terminal
+	out  testkit.Output // stdout and stderr
+	std  testkit.Output // stdout alone; nothing with a terminal
 	done chan struct{}
 	tty  *os.File // the outer end of its terminal
-}
-
-// lockedBuffer is read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func needContainers(t *testing.T) {

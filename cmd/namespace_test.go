@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"nines/ipc"
+	"nines/testdata/testkit"
 )
 
 // TestPIDNamespace is PID 1 without any container runtime: unshare alone, in
@@ -70,7 +71,7 @@ service "env" {
 type namespace struct {
 	t      *testing.T
 	cmd    *exec.Cmd
-	out    lockedBuffer
+	out    testkit.Output
 	done   chan struct{}
 	client *ipc.Client
 }

@@ -22,6 +22,7 @@ import (
 
 	"nines/ipc"
 	"nines/supervisor"
+	"nines/testdata/testkit"
 )
 
 // TestScript runs testdata/script/*.txtar against the real four binaries and
@@ -167,26 +168,8 @@ type runningKey struct{}
 type running struct {
 	dir, bin string
 	cmd      *exec.Cmd
-	out      output
+	out      testkit.Output
 	done     chan error
-}
-
-// output is what nines-init has written so far; it may still be writing.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
 }
 
 func (r *running) client() *ipc.Client { return ipc.NewClient(r.dir + "/run/control.sock") }
@@ -273,7 +256,7 @@ func cmdUp(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 0 {
 		args = []string{"-f", "nines.hcl"}
 	}
-	r.out = output{}
+	r.out = testkit.Output{}
 	r.cmd = exec.Command(argv[0], append(argv[1:], args...)...)
 	if uid != 0 {
 		// Another user cannot read below $WORK.

@@ -30,7 +30,7 @@ type fdStore struct {
 	mu      sync.Mutex
 	last    uint64
 	held    map[string][]*storedFD // by instance id, the oldest first
-	resting map[string]policy.Slot // those of which nothing lives; the loop's
+	resting map[string]policy.Slot // those of which something has ended; the loop's
 }
 
 type storedFD struct {
@@ -202,8 +202,8 @@ func (f *fdStore) look() {
 		switch {
 		case m.ID(slot) != id || m.Rests(slot):
 			f.drop(id)
-		case f.n.s.live[slot] != nil:
-			delete(f.resting, id) // it has it again
+		case f.n.s.live[slot] != nil || f.n.s.live[m.Twin(slot)] != nil:
+			delete(f.resting, id) // it has it again, or still
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"nines/spec"
@@ -50,8 +51,7 @@ func (b *book) find(number int) *bookRevision {
 // books is what the loop knows of them.
 type books struct {
 	by      map[string]*book  // by service
-	writing int               // that what is to follow waits for
-	late    *time.Timer       // how long it waits at most
+	writing map[string]int    // by service: writes that what is to follow waits for
 	asked   map[string]string // by service: who asked for what is being stepped
 }
 
@@ -65,7 +65,7 @@ const (
 
 // readBooks reads what is kept; the loop does not run yet.
 func (s *Supervisor) readBooks() {
-	s.books = books{by: storedBooks(s.journal, s.log)}
+	s.books = books{by: storedBooks(s.journal, s.log), writing: map[string]int{}}
 }
 
 // AskedDigests is by service the digest of the revision that its specification
@@ -168,20 +168,22 @@ func (s *Supervisor) keepBooks(names []string, before bool) {
 	}
 	done := func(error) {} // the journal says what is wrong with the disk
 	if before {
-		s.books.writing++
-		if s.books.late == nil {
-			s.books.late = time.AfterFunc(writePatience, func() { s.box.put(s.booksLate) })
-		}
-		done = func(error) {
+		letGo := s.holdBack(names)
+		late := time.AfterFunc(writePatience, func() {
 			s.box.put(func() {
-				if s.books.writing = max(s.books.writing-1, 0); s.books.writing == 0 {
-					s.booksWritten()
+				if letGo() {
+					s.log.Error("the disk does not take what became of a revision: going on without; a boot may not know of it")
 				}
 			})
+		})
+		done = func(error) {
+			late.Stop()
+			s.box.put(func() { letGo() })
 		}
 	}
 	s.journal.Write(changes, done)
 	s.collect()
+	s.collectSnapshots()
 }
 
 // collect has releases removed that nobody runs or goes back to.
@@ -204,9 +206,35 @@ func (s *Supervisor) collect() {
 	for _, in := range s.inmates {
 		keep = append(keep, in.release)
 	}
-	go func() {
-		s.collecting.Lock()
-		defer s.collecting.Unlock()
+	c := &s.collecting
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.keep, c.wanted = keep, true; !c.running {
+		c.running = true
+		go s.collectAll()
+	}
+}
+
+// collecting is the collection of old releases: one at a time, and of those that wait
+// meanwhile the last, or one would go by what was to be kept long before.
+type collecting struct {
+	mu      sync.Mutex
+	keep    []string
+	wanted  bool
+	running bool
+}
+
+// next is what is to be kept now; false: that is done.
+func (c *collecting) next() (keep []string, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	keep, ok = c.keep, c.wanted
+	c.keep, c.wanted, c.running = nil, false, ok
+	return keep, ok
+}
+
+func (s *Supervisor) collectAll() {
+	for keep, ok := s.collecting.next(); ok; keep, ok = s.collecting.next() {
 		removed, err := s.cfg.Releases.Collect(context.Background(), keep)
 		if err != nil {
 			s.log.Warn(err.Error())
@@ -214,22 +242,58 @@ func (s *Supervisor) collect() {
 		if len(removed) > 0 {
 			s.log.Info("old releases are removed", "ids", removed)
 		}
-	}()
-}
-
-func (s *Supervisor) booksWritten() {
-	if s.books.late != nil {
-		s.books.late.Stop()
-		s.books.late = nil
 	}
 }
 
-func (s *Supervisor) booksLate() {
-	if s.books.writing > 0 {
-		s.log.Error("the disk does not take what became of a revision: going on without; a boot may not know of it")
-		s.books.writing = 0
+// holdBack has what is to follow of these services wait until letGo is called,
+// which says whether it was the first time.
+func (s *Supervisor) holdBack(services []string) (letGo func() bool) {
+	for _, name := range services {
+		s.books.writing[name]++
 	}
-	s.books.late = nil
+	waits := true
+	return func() bool {
+		if !waits {
+			return false
+		}
+		waits = false
+		for _, name := range services {
+			if s.books.writing[name]--; s.books.writing[name] == 0 {
+				delete(s.books.writing, name)
+			}
+		}
+		return true
+	}
+}
+
+// due takes out of s.then what may leave now. While the book of a service is being
+// written, nothing of that service is started, and nobody is told that anything is
+// done; other services do not wait for it. What is returned is good until the next
+// step.
+func (s *Supervisor) due() []policy.Action {
+	then := s.then
+	s.then = s.then[:0]
+	if len(s.books.writing) == 0 {
+		return then
+	}
+	var now []policy.Action
+	for _, a := range then {
+		waits := true
+		switch a.Kind {
+		case policy.ActAccepted, policy.ActDone, policy.ActRefused, policy.ActEnd:
+		case policy.ActSnapshot, policy.ActRestore:
+			waits = s.books.writing[a.Service] > 0
+		default:
+			svc, _ := s.machine.Slot(a.Ref.Slot)
+			waits = svc != nil && s.books.writing[svc.Name] > 0
+		}
+		if waits {
+			s.then = append(s.then, a)
+		} else {
+			now = append(now, a)
+		}
+	}
+	return now
 }
 
 // bookOf is the book of a service as it is now.
@@ -306,12 +370,19 @@ func RevisionDigest(spec, release string) string {
 	return spec + releaseMark + release
 }
 
-// left notes in the book why a revision was left.
+// left notes in the book why a revision was left, and where its data are now.
 func (s *Supervisor) left(n *policy.Notice) {
-	if b := s.books.by[n.Service]; b != nil {
-		if r := b.find(n.Reason.Left()); r != nil {
-			r.Reason = n.Reason.String()
-		}
+	b := s.books.by[n.Service]
+	if b == nil {
+		return
+	}
+	r := b.find(n.Reason.Left())
+	switch {
+	case r == nil:
+	case n.Kind == policy.KindDataRestored && r.Reason != "":
+		r.Reason += "; " + n.Reason.String()
+	default:
+		r.Reason = n.Reason.String()
 	}
 }
 
@@ -333,6 +404,9 @@ type RevisionInfo struct {
 	Release   string
 	Change    string
 	Reason    string
+	Snapshot  string // the copy of its data; "": there is none
+	Restores  bool   // going back to it puts them back
+	Next      bool   // it is what a rollback goes back to
 }
 
 // History is the revisions of a service, the newest first; false: there is no such
@@ -342,8 +416,10 @@ func (s *Supervisor) History(ctx context.Context, service string) (list []Revisi
 		views := s.machine.Revisions(service)
 		ok = views != nil
 		b := s.books.by[service]
+		next, restores := s.machine.RollsBackTo(service)
 		for _, v := range views {
-			i := RevisionInfo{Number: v.Number, State: v.State, Digest: v.Digest, Release: ReleaseOf(v.Digest)}
+			i := RevisionInfo{Number: v.Number, State: v.State, Digest: v.Digest, Release: ReleaseOf(v.Digest), Snapshot: v.Snapshot}
+			i.Next, i.Restores = v.Number == next, restores
 			if b != nil {
 				if r := b.find(v.Number); r != nil {
 					i.CreatedAt, i.By, i.Change, i.Reason = r.CreatedAt, r.By, r.Change, r.Reason

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -17,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"nines/testdata/testkit"
 )
 
 // patience is how long a test waits for what must happen, on a slow machine.
@@ -90,7 +91,7 @@ type world struct {
 	runtime string
 	cmd     *exec.Cmd
 	control net.Listener
-	stderr  *output
+	stderr  *testkit.Output
 	done    chan struct{}         // it has ended
 	waiting map[string]chan *proc // by role
 }
@@ -109,27 +110,10 @@ type proc struct {
 	lines      chan string
 }
 
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
 // newWorld prepares a nines-init that is not started yet.
 func newWorld(t *testing.T, args ...string) *world {
 	t.Helper()
-	w := &world{t: t, bin: programs(t), stderr: &output{}, done: make(chan struct{}), waiting: map[string]chan *proc{}}
+	w := &world{t: t, bin: programs(t), stderr: &testkit.Output{}, done: make(chan struct{}), waiting: map[string]chan *proc{}}
 	for _, role := range []string{"nines", "nines-log"} {
 		w.waiting[role] = make(chan *proc, 64)
 	}

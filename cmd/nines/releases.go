@@ -16,6 +16,7 @@ import (
 	"nines/supervisor/policy"
 	"nines/supervisor/program"
 	"nines/supervisor/release"
+	"nines/supervisor/snapshot"
 )
 
 // releases takes what services deploy into the store. What cannot run here is
@@ -36,6 +37,30 @@ func openReleases(a *app, fromSpec string, log *slog.Logger) *releases {
 		log.Warn("releases are not kept: what release.path leads to is run itself, and cannot be reverted", "err", err)
 	}
 	return r
+}
+
+// openSnapshots opens the store of snapshots of data in the state folder; nil: there is
+// none, and what has data cannot be updated.
+func openSnapshots(a *app, fromSpec string, log *slog.Logger) *snapshot.Store {
+	dir, err := a.statePath(fromSpec)
+	if err != nil {
+		return nil // openReleases has said so
+	}
+	store, err := supervisor.OpenSnapshots(filepath.Join(dir, "snapshots"))
+	if err != nil {
+		log.Warn("data cannot be kept before an update: a service with a data block is not updated", "err", err)
+		return nil
+	}
+	return store
+}
+
+// hold keeps what is taken from now on in the store until the supervisor knows of it:
+// then done is called.
+func (r *releases) hold() (done func()) {
+	if r.store == nil {
+		return func() {}
+	}
+	return r.store.Hold()
 }
 
 // changingPatience is how long a file that is being written is waited for, and
@@ -166,6 +191,7 @@ func (c *changer) deploy(ctx context.Context, service, path string, d policy.Dep
 	case c.releases.store == nil:
 		return ipc.Result{}, &ipc.Error{Code: ipc.CodeConflict, Message: "cannot deploy " + service + ": there is no state folder to keep releases in", Hint: "set --state-dir"}
 	}
+	defer c.releases.hold()()
 	id, err := c.releases.take(ctx, svc, path)
 	if err != nil {
 		return ipc.Result{}, &ipc.Error{Code: ipc.CodeFailed, Message: "cannot deploy " + service + ": " + err.Error(), Hint: "nothing was changed"}

@@ -100,6 +100,7 @@ func (c *changer) releaseSeen(ctx context.Context, w *pathwatch.Watcher, ch path
 	refused := func(why string) {
 		c.sup.Note(journal.Entry{Kind: journal.KindDeployRefused, Service: svc.Name, Text: "what is at " + svc.Release.Path + " is not deployed: " + why})
 	}
+	defer c.releases.hold()()
 	id, err := c.releases.take(ctx, svc, svc.Release.Path)
 	switch {
 	case errors.Is(err, release.ErrChanging):

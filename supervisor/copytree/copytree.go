@@ -10,6 +10,7 @@
 //   - Content copies by FICLONE where the filesystem shares blocks (btrfs, XFS,
 //     bcachefs), else inside the kernel (copy_file_range), else through a buffer.
 //     Holes stay holes.
+//   - Lock and Remove are for the folders that stores make copies in.
 //   - Stamp tells that a file has changed since; Written that somebody has it open
 //     for writing now, which is exactly when execve says ETXTBSY.
 //

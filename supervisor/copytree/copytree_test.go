@@ -15,10 +15,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-)
 
-// envNamespace says that mounts are our own.
-const envNamespace = "COPYTREE_TEST_NAMESPACE"
+	"nines/testdata/testkit"
+)
 
 func try(t *testing.T, err error) {
 	t.Helper()
@@ -254,29 +253,6 @@ func TestStampAndSignature(t *testing.T) {
 	}
 }
 
-// inNamespace runs the test again in a mount namespace of its own, and says
-// whether this is it.
-func inNamespace(t *testing.T) bool {
-	t.Helper()
-	if os.Getenv(envNamespace) != "" {
-		return true
-	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), envNamespace+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	out, err := cmd.CombinedOutput()
-	if err != nil && cmd.ProcessState == nil {
-		t.Skipf("skipped: cannot make a mount namespace: %v", err)
-	}
-	if bytes.Contains(out, []byte("skipped: ")) {
-		t.Skipf("skipped: %s", out)
-	}
-	if err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
-	return false
-}
-
 // TestReflink: on a filesystem that shares blocks, a copy takes no space.
 func TestReflink(t *testing.T) {
 	mkfs, err := exec.LookPath("mkfs.btrfs")
@@ -286,10 +262,9 @@ func TestReflink(t *testing.T) {
 	if _, err := os.Stat(mkfs); err != nil || os.Geteuid() != 0 {
 		t.Skip("skipped: needs root and mkfs.btrfs (apt-get install btrfs-progs)")
 	}
-	if !inNamespace(t) {
+	if !testkit.InNamespace(t) {
 		return
 	}
-	try(t, syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""))
 	dir := t.TempDir()
 	try(t, os.WriteFile(dir+"/image", nil, 0o600))
 	try(t, os.Truncate(dir+"/image", 256<<20))

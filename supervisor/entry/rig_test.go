@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"nines/testdata/testkit"
 )
 
 // patience is how long a test waits for what must happen, on a slow machine.
@@ -88,26 +90,9 @@ type run struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	lines  chan string // of its stdout; closed when nobody has it open any more
-	stderr *output
+	stderr *testkit.Output
 	stdin  io.WriteCloser
 	done   chan struct{}
-}
-
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
 }
 
 // start runs nines-init with these arguments.
@@ -119,7 +104,7 @@ func start(t *testing.T, args ...string) *run {
 // startAs runs any program, as start does. change may be nil.
 func startAs(t *testing.T, argv []string, change func(*exec.Cmd)) *run {
 	t.Helper()
-	r := &run{t: t, cmd: exec.Command(argv[0], argv[1:]...), lines: make(chan string, 4096), stderr: &output{}, done: make(chan struct{})}
+	r := &run{t: t, cmd: exec.Command(argv[0], argv[1:]...), lines: make(chan string, 4096), stderr: &testkit.Output{}, done: make(chan struct{})}
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{}
 	out, in, err := os.Pipe()
 	if err != nil {

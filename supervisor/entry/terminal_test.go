@@ -2,7 +2,6 @@ package entry
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"nines/testdata/testkit"
 )
 
 // pty is a terminal whose keyboard and screen are the test's.
@@ -19,7 +20,7 @@ type pty struct {
 	t      *testing.T
 	master *os.File
 	slave  *os.File
-	screen *output
+	screen *testkit.Output
 }
 
 func newPTY(t *testing.T) *pty {
@@ -45,7 +46,7 @@ func newPTY(t *testing.T) *pty {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pty{t: t, master: master, slave: slave, screen: &output{}}
+	p := &pty{t: t, master: master, slave: slave, screen: &testkit.Output{}}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -114,17 +115,7 @@ func (p *pty) types(keys string) {
 // shows waits until a line is on the screen, and clears it.
 func (p *pty) shows(line string) {
 	p.t.Helper()
-	until(p.t, "the screen shows "+strconv.Quote(line), func() bool {
-		p.screen.mu.Lock()
-		defer p.screen.mu.Unlock()
-		_, after, ok := bytes.Cut(p.screen.buf.Bytes(), []byte(line+"\r\n"))
-		if ok {
-			rest := bytes.Clone(after)
-			p.screen.buf.Reset()
-			p.screen.buf.Write(rest)
-		}
-		return ok
-	})
+	until(p.t, "the screen shows "+strconv.Quote(line), func() bool { return p.screen.Pass(line + "\r\n") })
 }
 
 func TestTerminalOfALeader(t *testing.T) {

@@ -13,13 +13,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"nines/testdata/testkit"
 )
 
-// The environment that makes the test binary something else.
-const (
-	envWriter    = "JOURNAL_TEST_WRITER"    // the folder: append for ever
-	envNamespace = "JOURNAL_TEST_NAMESPACE" // set: mounts are our own
-)
+// envWriter makes the test binary append for ever, to a journal in that folder.
+const envWriter = "JOURNAL_TEST_WRITER"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(envWriter); dir != "" {
@@ -118,51 +117,6 @@ func TestKilledAtAnyPoint(t *testing.T) {
 	}
 }
 
-// inNamespace runs the test again in a mount namespace of its own, and says
-// whether this is that.
-func inNamespace(t *testing.T) bool {
-	t.Helper()
-	if os.Getenv(envNamespace) != "" {
-		return true
-	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), envNamespace+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	if os.Geteuid() != 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{
-			Cloneflags:  syscall.CLONE_NEWNS | syscall.CLONE_NEWUSER,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
-		}
-	}
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	switch err := cmd.Run(); {
-	case err != nil && out.Len() == 0:
-		t.Skipf("skipped: cannot make a mount namespace: %v", err)
-	case err != nil:
-		t.Errorf("%v\n%s", err, &out)
-	case !strings.Contains(out.String(), "--- PASS"):
-		t.Errorf("it did not run:\n%s", &out)
-	}
-	return false
-}
-
-// disk mounts a small one.
-func disk(t *testing.T, size string) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=755,size="+size); err != nil {
-		t.Fatalf("cannot mount: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
 func remount(t *testing.T, dir string, flags uintptr, data string) {
 	t.Helper()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT|flags, data); err != nil {
@@ -171,10 +125,10 @@ func remount(t *testing.T, dir string, flags uintptr, data string) {
 }
 
 func TestFullDisk(t *testing.T) {
-	if !inNamespace(t) {
+	if !testkit.InNamespace(t) {
 		return
 	}
-	dir := disk(t, "300k")
+	dir := testkit.Disk(t, "300k")
 	j := openJournal(t, Config{Dir: dir, Limit: 1000})
 	wrote := 0
 	var err error
@@ -209,10 +163,10 @@ func TestFullDisk(t *testing.T) {
 
 // What memory cannot hold until the disk takes it again is lost, and counted.
 func TestFullForTooLong(t *testing.T) {
-	if !inNamespace(t) {
+	if !testkit.InNamespace(t) {
 		return
 	}
-	dir := disk(t, "200k")
+	dir := testkit.Disk(t, "200k")
 	j := openJournal(t, Config{Dir: dir, Limit: 20})
 	big := strings.Repeat("x", 1000)
 	for failures := 0; failures < 3; { // at the edge one may fit, and the next not
@@ -245,10 +199,10 @@ func TestFullForTooLong(t *testing.T) {
 }
 
 func TestReadOnlyDisk(t *testing.T) {
-	if !inNamespace(t) {
+	if !testkit.InNamespace(t) {
 		return
 	}
-	dir := disk(t, "4m")
+	dir := testkit.Disk(t, "4m")
 	j := openJournal(t, Config{Dir: dir})
 	appendTexts(j, "one", "two")
 	closeJournal(t, j)

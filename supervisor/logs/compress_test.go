@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"nines/testdata/testkit"
 )
 
 func packedBytes(t testing.TB, text []byte) []byte {
@@ -93,7 +95,7 @@ type writer struct {
 	now time.Time
 }
 
-func newWriter(fsys filesystem, s Settings, said *syncBuffer) *writer {
+func newWriter(fsys filesystem, s Settings, said *testkit.Output) *writer {
 	v := newVolume(s.Dir, fsys, func(m string) { fmt.Fprintln(said, m) }, newNotices())
 	return &writer{newSink(s, fsys, v, newBudget(ringsBytes)), time.Unix(1e9, 0)}
 }
@@ -117,7 +119,7 @@ func (w *writer) close() {
 func TestCompress(t *testing.T) {
 	dir := t.TempDir()
 	s := Settings{Service: "web", Instance: "web/0", Stream: Out, Dir: dir, ToFile: true, MaxSize: 200, Keep: 3, Compress: true}
-	said := &syncBuffer{}
+	said := &testkit.Output{}
 	w := newWriter(disk{}, s, said)
 	line := func(n int) string { return fmt.Sprintf("%-100d\n", n) }
 	for n := range 9 {
@@ -158,7 +160,7 @@ func TestCompressCrash(t *testing.T) {
 		dir := t.TempDir()
 		s := Settings{Service: "web", Instance: "web/0", Stream: Out, Dir: dir, ToFile: true, MaxSize: 200, Keep: 3, Compress: true}
 		fsys := &faulty{}
-		w := newWriter(fsys, s, &syncBuffer{})
+		w := newWriter(fsys, s, &testkit.Output{})
 		for n := range 5 {
 			w.write(line(n))
 			w.settle()
@@ -183,7 +185,7 @@ func TestCompressCrash(t *testing.T) {
 			return
 		}
 		_, before := rotated(t, s.path())
-		w = newWriter(disk{}, s, &syncBuffer{})
+		w = newWriter(disk{}, s, &testkit.Output{})
 		w.k.vol.Load().pack.begin()
 		w.write(line(6))
 		w.write(line(7))
@@ -213,7 +215,7 @@ func TestCompressErrors(t *testing.T) {
 		dir := t.TempDir()
 		s := Settings{Service: "web", Instance: "web/0", Stream: Out, Dir: dir, ToFile: true, MaxSize: 200, Keep: 5, Compress: true}
 		fsys := &faulty{}
-		said := &syncBuffer{}
+		said := &testkit.Output{}
 		w := newWriter(fsys, s, said)
 		fsys.set(func(o, path string, n int) (int, error) {
 			if o == op && (strings.HasSuffix(path, tempSuffix) || op == "syncdir") {
@@ -250,7 +252,7 @@ func TestCompressErrors(t *testing.T) {
 func TestCompressWhileRotating(t *testing.T) {
 	dir := t.TempDir()
 	s := Settings{Service: "web", Instance: "web/0", Stream: Out, Dir: dir, ToFile: true, MaxSize: 4 << 10, Keep: 1000, Compress: true}
-	w := newWriter(disk{}, s, &syncBuffer{})
+	w := newWriter(disk{}, s, &testkit.Output{})
 	var want strings.Builder
 	for n := range 600 {
 		line := fmt.Sprintf("%-200d\n", n)

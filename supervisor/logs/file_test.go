@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"nines/testdata/testkit"
 )
 
 // faulty is the real disk with faults: before each changing step, hook says
@@ -134,7 +136,7 @@ func logFiles(t testing.TB, path string) []string {
 	return files
 }
 
-func newLog(fsys filesystem, dir string, said *syncBuffer) *logFile {
+func newLog(fsys filesystem, dir string, said *testkit.Output) *logFile {
 	return &logFile{fs: fsys, clean: true, vol: newVolume(dir, fsys, func(s string) { fmt.Fprintln(said, s) }, newNotices())}
 }
 
@@ -157,7 +159,7 @@ func TestRotationProperty(t *testing.T) {
 		check(t, err)
 		s := Settings{Service: "web", Instance: "web/0", Dir: dir, ToFile: true,
 			MaxSize: uint64(rapid.IntRange(1, 2000).Draw(rt, "max")), Keep: 150}
-		l := newLog(disk{}, dir, &syncBuffer{})
+		l := newLog(disk{}, dir, &testkit.Output{})
 		var want strings.Builder
 		now := time.Unix(1e9, 0)
 		for range rapid.IntRange(1, 20).Draw(rt, "buffers") {
@@ -176,7 +178,7 @@ func TestRotationProperty(t *testing.T) {
 			now = now.Add(time.Millisecond)
 			if rapid.IntRange(0, 9).Draw(rt, "restart") == 0 && strings.HasSuffix(b.String(), "\n") {
 				l.close()
-				l = newLog(disk{}, dir, &syncBuffer{})
+				l = newLog(disk{}, dir, &testkit.Output{})
 			}
 		}
 		l.close()
@@ -197,7 +199,7 @@ func TestRotationProperty(t *testing.T) {
 func TestKeep(t *testing.T) {
 	dir := t.TempDir()
 	s := Settings{Service: "web", Instance: "web/0", Dir: dir, ToFile: true, MaxSize: 100, Keep: 4}
-	l := newLog(disk{}, dir, &syncBuffer{})
+	l := newLog(disk{}, dir, &testkit.Output{})
 	line := func(n int) string { return fmt.Sprintf("%-60d\n", n) }
 	for n := range 10 {
 		put(l, &s, "a", line(n), time.Now())
@@ -228,7 +230,7 @@ func TestRotationCrash(t *testing.T) {
 		dir := t.TempDir()
 		s := Settings{Service: "web", Instance: "web/0", Dir: dir, ToFile: true, MaxSize: 100, Keep: 4}
 		fsys := &faulty{}
-		l := newLog(fsys, dir, &syncBuffer{})
+		l := newLog(fsys, dir, &testkit.Output{})
 		for n := range 5 {
 			put(l, &s, "a", line(n), time.Now())
 		}
@@ -247,7 +249,7 @@ func TestRotationCrash(t *testing.T) {
 			return
 		}
 		fsys.set(nil)
-		l = newLog(fsys, dir, &syncBuffer{})
+		l = newLog(fsys, dir, &testkit.Output{})
 		for n := 6; n < 8; n++ {
 			put(l, &s, "a", line(n), time.Now())
 		}
@@ -266,7 +268,7 @@ func TestDiskFull(t *testing.T) {
 	dir := t.TempDir()
 	s := Settings{Service: "web", Instance: "web/0", Dir: dir, ToFile: true}
 	fsys := &faulty{}
-	said := &syncBuffer{}
+	said := &testkit.Output{}
 	l := newLog(fsys, dir, said)
 	now := time.Unix(1e9, 0)
 	put(l, &s, "a", "1\n2\n", now)
@@ -310,7 +312,7 @@ func TestLostExactly(t *testing.T) {
 		s := Settings{Service: "web", Instance: "web/0", Dir: dir, ToFile: true, Keep: 100,
 			MaxSize: uint64(rapid.SampledFrom([]int{0, 200}).Draw(rt, "max"))}
 		fsys := &faulty{}
-		l := newLog(fsys, dir, &syncBuffer{})
+		l := newLog(fsys, dir, &testkit.Output{})
 		now := time.Unix(1e9, 0)
 		wrote := 0
 		for range rapid.IntRange(1, 12).Draw(rt, "buffers") {
@@ -364,7 +366,7 @@ func TestLostExactly(t *testing.T) {
 func TestTakenAway(t *testing.T) {
 	dir := t.TempDir()
 	s := Settings{Service: "web", Instance: "web/0", Dir: dir, ToFile: true}
-	l := newLog(disk{}, dir, &syncBuffer{})
+	l := newLog(disk{}, dir, &testkit.Output{})
 	now := time.Now()
 	put(l, &s, "a", "1\n", now)
 	check(t, os.Rename(s.path(), filepath.Join(dir, "moved")))

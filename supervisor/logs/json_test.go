@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"nines/testdata/testkit"
 )
 
 func FuzzAppendJSON(f *testing.F) {
@@ -110,7 +112,7 @@ func TestJSONProperty(t *testing.T) {
 		check(t, err)
 		s := Settings{Service: "web", Instance: "web/0", Stream: Out, Dir: dir, ToFile: true, Format: FormatJSON,
 			MaxSize: rapid.SampledFrom([]uint64{0, 6000, 20_000}).Draw(rt, "max"), Keep: 150}
-		l := newLog(disk{}, dir, &syncBuffer{})
+		l := newLog(disk{}, dir, &testkit.Output{})
 		var text strings.Builder
 		for range rapid.IntRange(1, 12).Draw(rt, "buffers") {
 			b := strings.Repeat(rapid.StringMatching(`[a-z"\\\t€]{0,20}\n?`).Draw(rt, "text"), rapid.SampledFrom([]int{1, 2, 7, 300}).Draw(rt, "times"))
@@ -140,7 +142,7 @@ func TestJSONDiskFull(t *testing.T) {
 	dir := t.TempDir()
 	s := Settings{Service: "web", Instance: "web/0", Stream: Out, Dir: dir, ToFile: true, Format: FormatJSON}
 	fsys := &faulty{}
-	l := newLog(fsys, dir, &syncBuffer{})
+	l := newLog(fsys, dir, &testkit.Output{})
 	now := time.Unix(1e9, 0)
 	put(l, &s, "a", "1\nunfin", now)
 	fsys.set(func(op, _ string, n int) (int, error) {

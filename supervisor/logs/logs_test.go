@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,27 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nines/supervisor/notify"
+	"nines/testdata/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// syncBuffer is what nines-log says of its own.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
 
 // rig is a log process in this one, with us as its keeper.
 type rig struct {
@@ -44,7 +26,7 @@ type rig struct {
 	keeper  *notify.Conn
 	runtime string
 	dir     string
-	said    *syncBuffer
+	said    *testkit.Output
 	done    chan error
 	ended   chan string // names reported
 	fds     map[string]int
@@ -67,7 +49,7 @@ func (r *rig) start(fsys filesystem, opts ...rigOption) {
 	check(r.t, err)
 	r.keeper, err = notify.NewConn(a)
 	check(r.t, err)
-	r.said, r.done, r.ended = &syncBuffer{}, make(chan error, 1), make(chan string, 20000)
+	r.said, r.done, r.ended = &testkit.Output{}, make(chan error, 1), make(chan string, 20000)
 	c := Config{KeeperFD: b, RuntimeDir: r.runtime, Stderr: r.said}
 	for _, o := range opts {
 		o(&c)

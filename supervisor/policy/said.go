@@ -116,16 +116,26 @@ func (m *Machine) Starting(ref Ref) bool {
 	return s.ref == ref && (s.phase == phaseSpawning || s.phase == phaseStarting)
 }
 
-// Rests says whether nothing of a slot lives and nothing is about to start it:
-// it is not wanted, or has ended for good.
+// Rests says whether nothing of a slot's place lives, a successor or predecessor
+// beside it included, and nothing is about to start it: it is not wanted, or has
+// ended for good.
 func (m *Machine) Rests(slot Slot) bool {
 	if slot < 0 || int(slot) >= len(m.slots) {
 		return true
 	}
-	s := m.slots[slot]
-	if s.phase.lives() {
+	s := m.slots[slot].place()
+	if s.phase.lives() || s.twin != nil && s.twin.phase.lives() {
 		return false
 	}
 	d := m.desired(s)
 	return s.phase == phaseCompleted || s.phase == phaseFailed || d != wantRun && d != wantYield
+}
+
+// Twin is the other slot of a slot's place, where a successor comes up or a
+// predecessor ends; NoSlot: there is none yet.
+func (m *Machine) Twin(slot Slot) Slot {
+	if slot < 0 || int(slot) >= len(m.slots) || m.slots[slot].twin == nil {
+		return NoSlot
+	}
+	return m.slots[slot].twin.ref.Slot
 }

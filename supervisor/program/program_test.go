@@ -7,11 +7,12 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"nines/testdata/testkit"
 )
 
 // program makes the smallest ELF file: a header, program headers, and 100 bytes.
@@ -170,33 +171,13 @@ func TestReal(t *testing.T) {
 // TestNoexec: where nothing can be executed, that is said. /dev/shm and /proc are
 // mounted so on some machines; here it is made sure.
 func TestNoexec(t *testing.T) {
-	const env = "PROGRAM_TEST_NAMESPACE"
-	if os.Getenv(env) == "" {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestNoexec$")
-		cmd.Env = append(os.Environ(), env+"=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-		if os.Geteuid() != 0 {
-			cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-		}
-		out, err := cmd.CombinedOutput()
-		if err != nil && cmd.ProcessState == nil {
-			t.Skipf("skipped: cannot make a mount namespace: %v", err)
-		}
-		if err != nil {
-			t.Errorf("%v\n%s", err, out)
-		}
+	if !testkit.InNamespace(t) {
 		return
 	}
-	dir := t.TempDir()
-	if err := errors.Join(syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""), syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_NOEXEC, "size=1m")); err != nil {
+	dir := testkit.Disk(t, "1m")
+	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_NOEXEC, ""); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
 	if err := os.WriteFile(dir+"/web", []byte("#!/bin/sh\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}

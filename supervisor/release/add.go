@@ -28,7 +28,7 @@ func (s *Store) copyIn(ctx context.Context, src *source, id, name string) (clone
 	defer copytree.Close(dir)
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, remove(tmp))
+			err = errors.Join(err, copytree.Remove(tmp))
 		}
 	}()
 	s.fault("made")
@@ -76,7 +76,7 @@ func (s *Store) temporary() (path string, fd int, err error) {
 	if path, err = os.MkdirTemp(s.dir, "tmp-"); err != nil {
 		return "", -1, err
 	}
-	if fd, err = lock(path); err != nil {
+	if fd, err = copytree.Lock(path); err != nil {
 		return "", -1, errors.Join(err, os.Remove(path))
 	}
 	return path, fd, nil
@@ -90,7 +90,7 @@ func (s *Store) place(tmp, id string) error {
 	err := os.Rename(tmp, to)
 	if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTEMPTY) {
 		if s.Verified(id) {
-			return remove(tmp) // added by somebody else meanwhile
+			return copytree.Remove(tmp) // added by somebody else meanwhile
 		}
 		// It was found to be damaged.
 		if err = s.trash(id); err != nil {

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+
+	"nines/supervisor/copytree"
 )
 
 // Benchmark200MiB is a binary of 200 MiB beside what anybody would use by hand, on
@@ -37,7 +39,7 @@ func Benchmark200MiB(b *testing.B) {
 		{"digest", func() error { _, _, err := s.Digest(b.Context(), path); return err }, nil},
 		{"cp", run("cp", "--reflink=auto", path, dir+"/copy"), func() error { return os.Remove(dir + "/copy") }},
 		{"cp+sync", run("sh", "-c", `cp --reflink=auto "$0" "$1" && sync "$1"`, path, dir+"/copy"), func() error { return os.Remove(dir + "/copy") }},
-		{"add", func() error { r, err := s.Add(b.Context(), path, "web"); id = r.ID; return err }, func() error { return remove(s.dir + "/" + id) }},
+		{"add", func() error { r, err := s.Add(b.Context(), path, "web"); id = r.ID; return err }, func() error { return copytree.Remove(s.dir + "/" + id) }},
 		{"add-known", func() error { r, err := s.Add(b.Context(), path, "web"); id = r.ID; return err }, nil},
 		{"verify", func() error { _, err := s.Verify(b.Context(), id); return err }, nil},
 	} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,13 +18,15 @@ import (
 
 // Collect removes every release but those in keep, and says which those were. keep
 // must name all that anything runs from or may go back to. What was added since the
-// Collect before is kept too: its Add may not have come to the knowledge of whoever
-// wrote keep. It goes on after an error, and what it could not remove it tries
-// again the next time.
+// Collect before, or while a Hold lasted, is kept too: its Add may not have come to
+// the knowledge of whoever wrote keep. It goes on after an error, and what it could
+// not remove it tries again the next time.
 func (s *Store) Collect(ctx context.Context, keep []string) (removed []string, err error) {
 	s.mu.Lock()
-	added := s.added
-	s.added = map[string]bool{}
+	added := maps.Clone(s.added)
+	if s.holds == 0 {
+		clear(s.added)
+	}
 	s.mu.Unlock()
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
@@ -53,6 +56,20 @@ func (s *Store) Collect(ctx context.Context, keep []string) (removed []string, e
 		return removed, fmt.Errorf("cannot collect old releases: %w", err)
 	}
 	return removed, nil
+}
+
+// Hold has what is added or verified from now on kept, by the first Collect that begins
+// after done too, however many there are before: whoever adds a release holds until
+// those who say what is to be kept know of it. done is to be called once.
+func (s *Store) Hold() (done func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holds++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.holds--
+	}
 }
 
 // retire takes a release out of use, unless it was added meanwhile.
@@ -91,40 +108,17 @@ func (s *Store) sweep() error {
 		path := filepath.Join(s.dir, e.Name())
 		switch {
 		case strings.HasPrefix(e.Name(), "trash-"):
-			errs = append(errs, remove(path))
+			errs = append(errs, copytree.Remove(path))
 		case strings.HasPrefix(e.Name(), "tmp-"):
 			s.names.Lock()
-			fd, err := lock(path)
+			fd, err := copytree.Lock(path)
 			s.names.Unlock()
 			if err != nil {
 				continue // it is being filled, or gone
 			}
-			errs = append(errs, remove(path))
+			errs = append(errs, copytree.Remove(path))
 			copytree.Close(fd)
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// remove removes a folder in which nobody may write: who is not root may not take
-// names out of such folders either.
-func remove(path string) error {
-	var err error
-	if os.Geteuid() != 0 { // root may anyway, and must not change what a link leads to
-		err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				err = os.Chmod(p, 0o700)
-			}
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			return err
-		})
-	}
-	if rerr := os.RemoveAll(path); rerr == nil {
-		return nil // whatever stood in the way of the first
-	} else if err == nil {
-		err = rerr
-	}
-	return err
 }

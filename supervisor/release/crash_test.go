@@ -10,13 +10,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"nines/supervisor/copytree"
+	"nines/testdata/testkit"
 )
 
-// The environment that makes the test binary something else.
-const (
-	envCrash     = "RELEASE_TEST_CRASH"     // STORE SOURCE POINT: die there
-	envNamespace = "RELEASE_TEST_NAMESPACE" // set: mounts are our own
-)
+// envCrash makes the test binary use a store and die there: STORE SOURCE POINT.
+const envCrash = "RELEASE_TEST_CRASH"
 
 func TestMain(m *testing.M) {
 	if args := strings.Fields(os.Getenv(envCrash)); len(args) == 3 {
@@ -80,7 +80,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 					t.Fatalf("%v: %s", err, out)
 				}
 				t.Cleanup(func() {
-					if err := remove(store); err != nil {
+					if err := copytree.Remove(store); err != nil {
 						t.Error(err)
 					}
 				})
@@ -116,57 +116,14 @@ func TestKilledAtEveryStep(t *testing.T) {
 	}
 }
 
-// inNamespace runs the test again in a mount namespace of its own, and says
-// whether this is it.
-func inNamespace(t *testing.T) bool {
-	t.Helper()
-	if os.Getenv(envNamespace) != "" {
-		return true
-	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), envNamespace+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	if os.Geteuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
-	}
-	out, err := cmd.CombinedOutput()
-	if err != nil && cmd.ProcessState == nil {
-		t.Skipf("skipped: cannot make a mount namespace: %v", err)
-	}
-	if err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
-	return false
-}
-
-// disk mounts a small one.
-func disk(t *testing.T, size string) string {
-	t.Helper()
-	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
 // TestFullDisk: nothing half is left, what was there can be used, and it is added
 // once there is space.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	if !inNamespace(t) {
+	if !testkit.InNamespace(t) {
 		return
 	}
-	dir := disk(t, "1m")
+	dir := testkit.Disk(t, "1m")
 	s, err := Open(dir+"/releases", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -196,10 +153,10 @@ func TestFullDisk(t *testing.T) {
 // TestReadOnly: what is there can be used, and nothing else fails but what writes.
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
-	if !inNamespace(t) {
+	if !testkit.InNamespace(t) {
 		return
 	}
-	dir := disk(t, "1m")
+	dir := testkit.Disk(t, "1m")
 	s, err := Open(dir+"/releases", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -9,10 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"nines/supervisor/copytree"
 )
@@ -33,7 +30,8 @@ type Store struct {
 	// mu is held for a moment, so that Verified may be asked by a loop.
 	mu       sync.Mutex
 	verified map[string]bool // in this life
-	added    map[string]bool // since the Collect before
+	added    map[string]bool // since the Collect before, or a Hold that has not ended
+	holds    int             // that have not ended
 }
 
 // Release is one thing in the store.
@@ -203,6 +201,11 @@ func (src *source) unchanged(ctx context.Context) error {
 // the first use in each life of the supervisor; it fails with ErrMissing, ErrCorrupt
 // (which says where) or ErrBusy. A Release that it returns has no Path.
 func (s *Store) Verify(ctx context.Context, id string) (Release, error) {
+	s.mu.Lock()
+	if s.holds > 0 {
+		s.added[id] = true
+	}
+	s.mu.Unlock()
 	m, err := s.verify(ctx, id)
 	if err != nil {
 		return Release{}, fmt.Errorf("cannot use release %s: %w", Short(id), err)
@@ -340,22 +343,4 @@ func (s *Store) named(id, name string) (string, error) {
 	}
 	s.fault("named")
 	return path, copytree.SyncFolder(dir)
-}
-
-// lock takes a folder for this process, until fd is closed: what no process has is
-// left from a crash.
-func lock(path string) (fd int, err error) {
-	if fd, err = copytree.Open(path); err != nil {
-		return -1, err
-	}
-	for {
-		if err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != syscall.EINTR {
-			break
-		}
-	}
-	if err != nil {
-		copytree.Close(fd)
-		return -1, os.NewSyscallError("flock", err)
-	}
-	return fd, nil
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"nines/supervisor/copytree"
 )
 
 func open(t *testing.T) *Store {
@@ -22,7 +24,7 @@ func open(t *testing.T) *Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := remove(s.dir); err != nil { // TempDir cannot, but as root
+		if err := copytree.Remove(s.dir); err != nil { // TempDir cannot, but as root
 			t.Error(err)
 		}
 	})
@@ -381,6 +383,38 @@ func TestCollect(t *testing.T) {
 	if _, err := os.Stat(s.dir + "/notes.txt"); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestHold: between an Add and the word of it to those who say what is to be kept may
+// be any number of collections, and other holds.
+func TestHold(t *testing.T) {
+	s := open(t)
+	dir := t.TempDir()
+	collect := func(want int) {
+		t.Helper()
+		if removed, err := s.Collect(t.Context(), nil); err != nil || len(removed) != want {
+			t.Errorf("removed %q, %v, want %d", removed, err, want)
+		}
+	}
+	first := s.Hold()
+	a := add(t, s, put(t, dir+"/web", "a", 0o755), "web").ID
+	collect(0)
+	second := s.Hold()
+	add(t, s, put(t, dir+"/web", "b", 0o755), "web")
+	collect(0)
+	first()
+	collect(0)
+	collect(0)
+	second()
+	collect(0) // its list may have been made before
+	third := s.Hold()
+	if _, err := s.Verify(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	collect(1) // b
+	third()
+	collect(0)
+	collect(1)
 }
 
 // TestManyAtOnce: the same and different things added, verified and collected by

@@ -11,13 +11,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"nines/testdata/testkit"
 )
 
-// The environment that makes the test binary something else.
-const (
-	envCrash     = "SNAPSHOT_TEST_CRASH"     // take|restore STORE N DATA…: die at the Nth step
-	envNamespace = "SNAPSHOT_TEST_NAMESPACE" // set: mounts are our own
-)
+// envCrash makes the test binary die at the Nth step: take|restore STORE N DATA….
+const envCrash = "SNAPSHOT_TEST_CRASH"
 
 // label is the one that crash restores with.
 const label = "4-20010909T014640Z"
@@ -119,15 +118,14 @@ func TestRestoreKilledAtEveryStep(t *testing.T) {
 // TestMountRestoreKilledAtEveryStep is that for a mount point.
 func TestMountRestoreKilledAtEveryStep(t *testing.T) {
 	t.Parallel()
-	if !inNamespace(t) {
+	if !testkit.InNamespace(t) {
 		return
 	}
-	private(t)
 	for n := 1; ; n++ {
 		dir := t.TempDir()
 		path := dir + "/data"
 		try(t, os.Mkdir(path, 0o700))
-		mount(t, path, "tmpfs", "size=16m")
+		testkit.Mount(t, path, "tmpfs", "size=16m")
 		try(t, os.Mkdir(path+"/lost+found", 0o700))
 		put(t, path+"/.nines-3-before/x", "of long ago")
 		if !restoreKilled(t, n, dir, path) {
@@ -204,59 +202,18 @@ func restoreKilled(t *testing.T, n int, dir string, paths ...string) bool {
 	return died
 }
 
-// inNamespace runs the test again in a mount namespace of its own, and says
-// whether this is it.
-func inNamespace(t *testing.T) bool {
-	t.Helper()
-	if os.Getenv(envNamespace) != "" {
-		return true
-	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), envNamespace+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	if os.Geteuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
-	}
-	out, err := cmd.CombinedOutput()
-	if err != nil && cmd.ProcessState == nil {
-		t.Skipf("skipped: cannot make a mount namespace: %v", err)
-	}
-	if err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
-	return false
-}
-
-func private(t *testing.T) {
-	t.Helper()
-	try(t, syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""))
-}
-
-func mount(t *testing.T, dir, kind, options string) {
-	t.Helper()
-	try(t, syscall.Mount(kind, dir, kind, 0, options))
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 // TestMounts: what cannot be put back is not kept.
 func TestMounts(t *testing.T) {
 	t.Parallel()
-	if !inNamespace(t) {
+	if !testkit.InNamespace(t) {
 		return
 	}
-	private(t)
 	s := open(t)
 	dir := t.TempDir()
 	put(t, dir+"/data/a", "a")
 	try(t, os.Mkdir(dir+"/data/sub", 0o700))
 	take(t, s, dir+"/data")
-	mount(t, dir+"/data/sub", "tmpfs", "size=1m")
+	testkit.Mount(t, dir+"/data/sub", "tmpfs", "size=1m")
 	if _, err := s.Take(t.Context(), request(dir+"/data")); !errors.Is(err, ErrMount) || !strings.Contains(err.Error(), `"sub"`) {
 		t.Error(err)
 	}
@@ -278,10 +235,9 @@ func TestMounts(t *testing.T) {
 // that it was on.
 func TestNotMountedYet(t *testing.T) {
 	t.Parallel()
-	if !inNamespace(t) {
+	if !testkit.InNamespace(t) {
 		return
 	}
-	private(t)
 	dir := t.TempDir()
 	disk := dir + "/disk"
 	try(t, os.Mkdir(disk, 0o700))
@@ -292,7 +248,7 @@ func TestNotMountedYet(t *testing.T) {
 	} {
 		// What is not mounted is kept by mounting it elsewhere as well.
 		try(t, os.MkdirAll(dir+"/kept", 0o700))
-		mount(t, dir+"/kept", "tmpfs", "size=16m")
+		testkit.Mount(t, dir+"/kept", "tmpfs", "size=16m")
 		try(t, syscall.Mount(dir+"/kept", disk, "", syscall.MS_BIND, ""))
 		put(t, disk+"/data/a", "old")
 		store := t.TempDir() + "/snapshots"
@@ -344,14 +300,13 @@ func TestNotMountedYet(t *testing.T) {
 // TestMountAttributes: owner, mode and times of a mount point are put back.
 func TestMountAttributes(t *testing.T) {
 	t.Parallel()
-	if !inNamespace(t) {
+	if !testkit.InNamespace(t) {
 		return
 	}
-	private(t)
 	s := open(t)
 	path := t.TempDir() + "/data"
 	try(t, os.Mkdir(path, 0o700))
-	mount(t, path, "tmpfs", "size=16m")
+	testkit.Mount(t, path, "tmpfs", "size=16m")
 	data(t, path)
 	want := describe(t, path)
 	snap := take(t, s, path)
@@ -382,13 +337,12 @@ func cutTime(s string) string {
 // nothing half is left.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	if !inNamespace(t) {
+	if !testkit.InNamespace(t) {
 		return
 	}
-	private(t)
 	store, dir := t.TempDir(), t.TempDir()
-	mount(t, store, "tmpfs", "size=2m")
-	mount(t, dir, "tmpfs", "size=4m")
+	testkit.Mount(t, store, "tmpfs", "size=2m")
+	testkit.Mount(t, dir, "tmpfs", "size=4m")
 	s, err := Open(store+"/snapshots", nil)
 	try(t, err)
 	put(t, dir+"/data/a", strings.Repeat("a", 3<<20))

@@ -350,7 +350,7 @@ func (s *Store) stage(ctx context.Context, snap Snapshot, j *journal, progress P
 
 func (s *Store) stageOne(ctx context.Context, from string, p Path, st *step, label string, count func(int64)) error {
 	to := st.staging(label)
-	if err := remove(to); err != nil { // of the time before
+	if err := copytree.Remove(to); err != nil { // of the time before
 		return err
 	}
 	src, err := copytree.Open(from)
@@ -382,7 +382,7 @@ func (s *Store) unstage(j *journal) error {
 	var errs []error
 	for i := range j.Paths {
 		if st := &j.Paths[i]; !st.Absent {
-			errs = append(errs, remove(st.staging(j.Label)))
+			errs = append(errs, copytree.Remove(st.staging(j.Label)))
 		}
 	}
 	return errors.Join(append(errs, s.forget(j.ID))...)

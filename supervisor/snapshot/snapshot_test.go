@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"nines/supervisor/copytree"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -35,7 +37,7 @@ func open(t *testing.T) *Store {
 	t.Helper()
 	s, err := Open(filepath.Join(t.TempDir(), "snapshots"), nil)
 	try(t, err)
-	t.Cleanup(func() { try(t, remove(s.dir)) }) // TempDir cannot, but as root
+	t.Cleanup(func() { try(t, copytree.Remove(s.dir)) }) // TempDir cannot, but as root
 	return s
 }
 

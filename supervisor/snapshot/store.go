@@ -12,10 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"nines/supervisor/copytree"
 )
@@ -178,15 +175,15 @@ func (s *Store) sweep() error {
 		path := filepath.Join(s.dir, e.Name())
 		switch {
 		case strings.HasPrefix(e.Name(), ".trash-"), strings.HasPrefix(e.Name(), ".new-"):
-			errs = append(errs, remove(path))
+			errs = append(errs, copytree.Remove(path))
 		case strings.HasPrefix(e.Name(), ".tmp-"):
 			s.names.Lock()
-			fd, err := lock(path)
+			fd, err := copytree.Lock(path)
 			s.names.Unlock()
 			if err != nil {
 				continue // it is being filled, or gone
 			}
-			errs = append(errs, remove(path))
+			errs = append(errs, copytree.Remove(path))
 			copytree.Close(fd)
 		}
 	}
@@ -200,50 +197,10 @@ func (s *Store) temporary() (path string, fd int, err error) {
 	if path, err = os.MkdirTemp(s.dir, ".tmp-"); err != nil {
 		return "", -1, err
 	}
-	if fd, err = lock(path); err != nil {
+	if fd, err = copytree.Lock(path); err != nil {
 		return "", -1, errors.Join(err, os.Remove(path))
 	}
 	return path, fd, nil
-}
-
-// lock takes a folder for this process, until fd is closed.
-func lock(path string) (fd int, err error) {
-	if fd, err = copytree.Open(path); err != nil {
-		return -1, err
-	}
-	for {
-		if err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != syscall.EINTR {
-			break
-		}
-	}
-	if err != nil {
-		copytree.Close(fd)
-		return -1, os.NewSyscallError("flock", err)
-	}
-	return fd, nil
-}
-
-// remove removes a tree, also one in whose folders its owner may not write. Nothing
-// in it is a mount point: what is copied never is.
-func remove(path string) error {
-	var err error
-	if os.Geteuid() != 0 { // root may anyway, and must not change what a link leads to
-		err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				err = os.Chmod(p, 0o700)
-			}
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			return err
-		})
-	}
-	if rerr := os.RemoveAll(path); rerr == nil {
-		return nil // whatever stood in the way of the first
-	} else if err == nil {
-		err = rerr
-	}
-	return err
 }
 
 // validID says whether a name may be one of a snapshot, or a label: part of a file's

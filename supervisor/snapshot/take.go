@@ -79,7 +79,7 @@ func (s *Store) take(ctx context.Context, r Request) (snap Snapshot, err error) 
 	defer copytree.Close(dir)
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, remove(tmp))
+			err = errors.Join(err, copytree.Remove(tmp))
 		}
 	}()
 	s.fault("made")
@@ -126,7 +126,7 @@ func (s *Store) finish(snap Snapshot, base, tmp string, dir int) (Snapshot, erro
 	}
 	s.fault("renamed")
 	if err := copytree.SyncFolder(s.dir); err != nil {
-		return snap, errors.Join(err, remove(filepath.Join(s.dir, snap.ID)))
+		return snap, errors.Join(err, copytree.Remove(filepath.Join(s.dir, snap.ID)))
 	}
 	return snap, nil
 }

@@ -17,11 +17,11 @@ import (
 	"time"
 )
 
-// demo is one `nines up` and what was seen of it.
+// demo is a `nines up`, one after the other, and what was seen of it.
 type demo struct {
 	*screen
-	dir, nines, spec string
-	env              []string
+	dir, nines, web, web2 string
+	env                   []string
 
 	main     *exec.Cmd     // `nines up`
 	ended    chan struct{} // closed when it has ended,
@@ -43,7 +43,17 @@ type (
 	service struct {
 		Name      string     `json:"name"`
 		State     string     `json:"state"`
+		Revision  int        `json:"revision"`
 		Instances []instance `json:"instances"`
+		Update    struct {
+			State string `json:"state"`
+		} `json:"update"`
+	}
+	revision struct {
+		Revision int    `json:"revision"`
+		State    string `json:"state"`
+		By       string `json:"by"`
+		Reason   string `json:"reason"`
 	}
 	instance struct {
 		ID       string `json:"id"`
@@ -65,15 +75,16 @@ type (
 	}
 )
 
-// up starts `nines up` and follows its events.
-func (d *demo) up(ctx context.Context) error {
+// up starts `nines up` with that spec, and follows its events.
+func (d *demo) up(ctx context.Context, spec string) error {
+	d.events, d.seen = nil, map[int]string{}
 	log, err := os.Create(filepath.Join(d.dir, "up.log"))
 	if err != nil {
 		return fmt.Errorf("cannot keep what nines prints: %w", err)
 	}
-	d.shell("nines up -f demo.hcl &", "")
+	d.shell("nines up -f "+spec+" &", "")
 	// Not bound to ctx: the end of the demo stops it in order, see close.
-	d.main = exec.Command(d.nines, "up", "-f", d.spec)
+	d.main = exec.Command(d.nines, "up", "-f", filepath.Join(d.dir, spec))
 	d.main.Env, d.main.Dir, d.main.Stdout, d.main.Stderr = d.env, d.dir, log, log
 	// A group of its own: Ctrl-C at the demo must not reach it twice.
 	d.main.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

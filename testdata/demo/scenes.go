@@ -2,17 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -159,45 +156,6 @@ func (d *demo) address(ctx context.Context, i instance) (string, error) {
 	}
 }
 
-// answer is the web service's front page.
-type answer struct {
-	Instance string `json:"instance"`
-	PID      int    `json:"pid"`
-	raw      string
-}
-
-// page asks for it, on a connection of its own.
-func page(ctx context.Context, addr string) (answer, error) {
-	body, err := get(ctx, "http://"+addr+"/")
-	if err != nil {
-		return answer{}, err
-	}
-	a := answer{raw: body}
-	if err := json.Unmarshal([]byte(body), &a); err != nil {
-		return a, fmt.Errorf("cannot read the page at %s: %w", addr, err)
-	}
-	return a, nil
-}
-
-func get(ctx context.Context, url string) (body string, err error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return "", err
-	}
-	r.Close = true
-	c := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := c.Do(r)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, resp.Body.Close()) }()
-	text, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("GET %s: %s", url, resp.Status)
-	}
-	return string(text), err
-}
-
 // kill ends web/1 as the kernel would on a crash, while the others are asked
 // without pause.
 func (d *demo) kill(ctx context.Context) error {
@@ -207,10 +165,15 @@ func (d *demo) kill(ctx context.Context) error {
 	}
 	before := st.find("web").Instances
 	victim := before[1]
-	load, err := d.ask(ctx, before[0], before[2])
-	if err != nil {
-		return err
+	var others []string
+	for _, i := range []int{0, 2} {
+		addr, err := d.address(ctx, before[i])
+		if err != nil {
+			return err
+		}
+		others = append(others, addr)
 	}
+	answered := ask(ctx, others...)
 	from, at := d.heard(), time.Now()
 	d.shell(fmt.Sprintf("kill -9 %d   # %s", victim.PID, victim.ID), "")
 	if err := syscall.Kill(victim.PID, syscall.SIGKILL); err != nil {
@@ -247,57 +210,12 @@ func (d *demo) kill(ctx context.Context) error {
 			return fmt.Errorf("%s was restarted too: pid %d, now %d", before[i].ID, before[i].PID, after[i].PID)
 		}
 	}
-	n, err := load()
+	n, failed, err := answered()
 	if err != nil {
-		return fmt.Errorf("a replica failed while web/1 was away: %w", err)
+		return fmt.Errorf("a replica failed %d times while web/1 was away: %w", failed, err)
 	}
 	d.ok("web/0 and web/2 answered all %d requests meanwhile", n)
 	return d.show(ctx, "status", "web")
-}
-
-// ask sends requests to the instances until the function that it gives is
-// called, which says how many were answered, and the first failure.
-func (d *demo) ask(ctx context.Context, to ...instance) (func() (int, error), error) {
-	ctx, cancel := context.WithCancel(ctx)
-	var (
-		wg     sync.WaitGroup
-		mu     sync.Mutex
-		n      int
-		failed error
-	)
-	stop := make(chan struct{})
-	for _, i := range to {
-		addr, err := d.address(ctx, i)
-		if err != nil {
-			cancel()
-			return nil, err
-		}
-		wg.Go(func() {
-			tick := time.NewTicker(5 * time.Millisecond)
-			defer tick.Stop()
-			for {
-				_, err := page(ctx, addr)
-				mu.Lock()
-				if err == nil {
-					n++
-				} else if failed == nil {
-					failed = err
-				}
-				mu.Unlock()
-				select {
-				case <-tick.C:
-				case <-stop:
-					return
-				}
-			}
-		})
-	}
-	return func() (int, error) {
-		defer cancel()
-		close(stop)
-		wg.Wait()
-		return n, failed
-	}, nil
 }
 
 // loop measures the delays of the crash-looper from its events.
@@ -355,7 +273,7 @@ func (d *demo) shutdown(ctx context.Context) error {
 	began := time.Now()
 	go func() {
 		trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { close(sent) }}
-		body, err := get(httptrace.WithClientTrace(ctx, trace), "http://"+addr+"/work?for=1500ms")
+		body, err := get(httptrace.WithClientTrace(ctx, trace), addr, "/work?for=1500ms")
 		slow <- reply{body, err}
 	}()
 	select {

@@ -1,6 +1,7 @@
 // Command web is a small, real web service: what the demo supervises and what
 // tests kill. It has a start that can fail, a health page, work that takes
-// time, logs, and a graceful end; flags make it misbehave on purpose.
+// time, logs, and a graceful end; flags make it misbehave on purpose. Built with
+// the tag v2 it is a second version, which panics while it starts.
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -33,7 +35,7 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	var c config
 	f := flag.NewFlagSet("web", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.StringVar(&c.addr, "addr", "", "`host:port` to listen on (default 127.0.0.1:$NINES_PORT_http)")
+	f.StringVar(&c.addr, "addr", "", "`host:port` to listen on (default: the socket that $LISTEN_FDS says, else 127.0.0.1:$NINES_PORT_http)")
 	f.StringVar(&c.db, "db", "", "`file` that -migrate makes and that must exist before the service starts")
 	f.BoolVar(&c.migrate, "migrate", false, "make the -db file, then exit 0")
 	f.DurationVar(&c.startDelay, "start-delay", 0, "time between exec and listening")
@@ -49,10 +51,10 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	if c.migrate && c.db == "" {
 		return c, errors.New("cannot migrate: -migrate needs -db")
 	}
-	if c.addr == "" && !c.migrate {
+	if c.addr == "" && !c.migrate && !inherits() {
 		port := os.Getenv("NINES_PORT_http")
 		if port == "" {
-			return c, errors.New("cannot listen: neither -addr nor NINES_PORT_http is given")
+			return c, errors.New("cannot listen: neither -addr nor NINES_PORT_http nor a socket is given")
 		}
 		c.addr = net.JoinHostPort("127.0.0.1", port)
 	}
@@ -106,11 +108,27 @@ func run(ctx context.Context, c config, log *slog.Logger) (int, error) {
 	case <-ctx.Done():
 		return 0, nil
 	}
-	l, err := net.Listen("tcp", c.addr)
+	warm()
+	l, err := listen(c.addr)
 	if err != nil {
 		return 1, fmt.Errorf("cannot listen: %w", err)
 	}
 	return serve(ctx, l, c, log)
+}
+
+// inherits says whether a socket was given as sd_listen_fds(3) has it.
+func inherits() bool {
+	return os.Getenv("LISTEN_FDS") == "1" && os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid())
+}
+
+// listen listens at addr; "": at the socket that was given.
+func listen(addr string) (l net.Listener, err error) {
+	if addr != "" {
+		return net.Listen("tcp", addr)
+	}
+	f := os.NewFile(3, "http") // the first descriptor, by sd_listen_fds(3)
+	l, err = net.FileListener(f)
+	return l, errors.Join(err, f.Close()) // l has a copy
 }
 
 // serve answers until ctx ends, then finishes what is in flight.

@@ -23,6 +23,7 @@ type site struct {
 
 // page is what / answers.
 type page struct {
+	Version  int     `json:"version"`
 	Instance string  `json:"instance"`
 	PID      int     `json:"pid"`
 	Uptime   float64 `json:"uptime_seconds"`
@@ -49,7 +50,7 @@ func (s *site) handler() http.Handler {
 // index says who answers: that a restart happened can be seen from outside.
 func (s *site) index(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	p := page{Instance: s.instance, PID: os.Getpid(), Uptime: time.Since(s.started).Seconds(), Served: s.served.Load()}
+	p := page{Version: version, Instance: s.instance, PID: os.Getpid(), Uptime: time.Since(s.started).Seconds(), Served: s.served.Load()}
 	if err := json.NewEncoder(w).Encode(p); err != nil {
 		s.log.Error("cannot answer", "path", r.URL.Path, "error", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -17,21 +18,28 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func TestParse(t *testing.T) {
 	for _, tc := range []struct {
-		name string
-		args []string
-		port string
-		want string // address, or "" for an error
+		name    string
+		args    []string
+		port    string
+		sockets string // LISTEN_FDS
+		want    string // address, or "" for an error; "inherited": the socket
 	}{
-		{"port from nines", nil, "8081", "127.0.0.1:8081"},
-		{"address wins", []string{"-addr", ":1"}, "8081", ":1"},
-		{"no address", nil, "", ""},
-		{"argument", []string{"-addr", ":1", "extra"}, "", ""},
-		{"unknown flag", []string{"-nosuch"}, "1", ""},
-		{"migrate without db", []string{"-migrate"}, "1", ""},
+		{"port from nines", nil, "8081", "", "127.0.0.1:8081"},
+		{"address wins", []string{"-addr", ":1"}, "8081", "1", ":1"},
+		{"socket from nines", nil, "8081", "1", "inherited"},
+		{"no address", nil, "", "", ""},
+		{"argument", []string{"-addr", ":1", "extra"}, "", "", ""},
+		{"unknown flag", []string{"-nosuch"}, "1", "", ""},
+		{"migrate without db", []string{"-migrate"}, "1", "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Setenv("NINES_PORT_http", tc.port)
+			t.Setenv("LISTEN_FDS", tc.sockets)
+			t.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid()))
 			c, err := parse(tc.args, io.Discard)
+			if err == nil && c.addr == "" {
+				c.addr = "inherited"
+			}
 			if (err != nil) != (tc.want == "") || (err == nil && c.addr != tc.want) {
 				t.Errorf("parse(%q) = %q, %v; want %q", tc.args, c.addr, err, tc.want)
 			}
@@ -79,7 +87,7 @@ func TestServesAndDrains(t *testing.T) {
 	base := "http://" + l.Addr().String()
 
 	var p page
-	if err := json.Unmarshal([]byte(get(t, base+"/", 200)), &p); err != nil || p.PID != os.Getpid() || p.Served != 1 {
+	if err := json.Unmarshal([]byte(get(t, base+"/", 200)), &p); err != nil || p.PID != os.Getpid() || p.Served != 1 || p.Version != version {
 		t.Errorf("/ = %+v, %v", p, err)
 	}
 	get(t, base+"/healthz", 200)

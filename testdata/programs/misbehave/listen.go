@@ -22,6 +22,15 @@ func listen(args []string) {
 	}
 	names := os.Getenv("LISTEN_FDNAMES")
 	list := strings.Split(names, ":")
+	drains, while := arg(args, 0, "") == "drain", arg(args, 0, "") == "while"
+	term := make(chan os.Signal, 1)
+	if drains || while {
+		signal.Notify(term, syscall.SIGTERM) // before the first is accepted
+	}
+	var gone <-chan struct{}
+	if while {
+		gone = vanished(arg(args, 1, ""))
+	}
 	var answers sync.WaitGroup
 	var listeners []net.Listener
 	if n := integer(os.Getenv("LISTEN_FDS")); n != len(list) {
@@ -49,20 +58,41 @@ func listen(args []string) {
 			}
 		}()
 	}
-	if arg(args, 0, "") == "drain" {
-		bloat(args[1:])
-		term := make(chan os.Signal, 1)
-		signal.Notify(term, syscall.SIGTERM)
-		say()
-		<-term
-		for _, l := range listeners {
-			check(l.Close())
-		}
-		answers.Wait() // whoever was accepted is answered; the others wait in the socket
-		return
-	}
 	say()
-	forever()
+	switch {
+	case drains:
+		bloat(args[1:])
+	case !while:
+		forever()
+	}
+	code := 0
+	select {
+	case <-term:
+	case <-gone:
+		code = integer(arg(args, 2, "1"))
+	}
+	for _, l := range listeners {
+		check(l.Close())
+	}
+	answers.Wait() // whoever was accepted is answered; the others wait in the socket
+	os.Exit(code)
+}
+
+// vanished is closed when the file is not there, as it is at once where it never was.
+func vanished(file string) <-chan struct{} {
+	gone := make(chan struct{})
+	look := func() bool { _, err := os.Stat(file); return err == nil }
+	if !look() {
+		close(gone)
+		return gone
+	}
+	go func() {
+		for look() {
+			time.Sleep(50 * time.Millisecond)
+		}
+		close(gone)
+	}()
+	return gone
 }
 
 func answer(c net.Conn, text string) {

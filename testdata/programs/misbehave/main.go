@@ -52,6 +52,8 @@
 //	                       that NINES_FD_NAME says. It checks LISTEN_PID. drain:
 //	                       on SIGTERM it answers whom it has accepted, and exits 0;
 //	                       AFTER a time it takes BYTES
+//	listen while FILE CODE likewise, and when FILE is not there it answers whom it
+//	                       has accepted, and exits with CODE
 //	ask NETWORK ADDRESS N  connects and asks N times, one after the other, and
 //	                       prints each answer; exits 1 if it was refused
 //	ask NETWORK ADDRESS until FILE
