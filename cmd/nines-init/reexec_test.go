@@ -134,7 +134,7 @@ func TestSignalsOverReexec(t *testing.T) {
 				for _, sig := range []unix.Signal{unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2} {
 					at := rand.N(took)
 					senders.Go(func() {
-						time.Sleep(at)
+						<-time.After(at) // at whatever moment of it
 						if err := unix.Kill(keeper, sig); err != nil {
 							t.Error(err)
 						}
@@ -157,7 +157,7 @@ func TestSignalsOverReexec(t *testing.T) {
 			}
 			// The order to stop, at such a moment.
 			sup.order("reexec %q", filepath.Join(w.bin, "nines-init"))
-			time.Sleep(rand.N(took))
+			<-time.After(rand.N(took))
 			if err := unix.Kill(keeper, unix.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
