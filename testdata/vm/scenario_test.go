@@ -250,7 +250,6 @@ touch /tmp/enough
 wait $client || fail "the client gave up: $(cat /tmp/asked)"
 cat /tmp/asked
 grep -q "^asked [0-9]* lost 0 pids 1$" /tmp/asked || fail "questions were lost"
-nines stop sibling
 [ "$(pidof misbehave | wc -w)" = 0 ] || fail "left: $(pidof misbehave)"
 [ -z "$(find /sys/fs/cgroup/nines/bomb -mindepth 1 -type d)" ] || fail "a cgroup is left"
 up sibling
