@@ -207,3 +207,28 @@ func TestUnleaf(t *testing.T) {
 		}
 	}
 }
+
+// TestPass: a new folder gets at once what the tree has, and where that fails one
+// by one.
+func TestPass(t *testing.T) {
+	h := fake(t, "/", "nines/web/cgroup.subtree_control=")
+	tree := &Tree{h: h, dir: h.Mount + "/nines", controllers: []string{"memory", "cpu"}}
+	file := h.Mount + "/nines/web/cgroup.subtree_control"
+	tree.pass("web")
+	if b, err := os.ReadFile(file); err != nil || string(b) != "+memory +cpu" {
+		t.Errorf("%q, %v", b, err)
+	}
+	writes := 0
+	h.fault = func(string) error {
+		writes++
+		return unix.EBUSY
+	}
+	tree.pass("web")
+	if writes != 3 {
+		t.Errorf("%d writes", writes)
+	}
+	tree.controllers = nil
+	if tree.pass("web"); writes != 3 {
+		t.Error("written without a controller")
+	}
+}

@@ -197,13 +197,29 @@ func (t *Tree) mkdir(name string) error {
 	}
 	switch err := t.mkdir(name[:i]); err {
 	case nil:
-		// What could not be given is missed, and said, when a limit is set.
-		_, _ = t.h.give(t.dir + "/" + name[:i])
+		t.pass(name[:i])
 	case unix.EEXIST:
 	default:
 		return err
 	}
 	return unix.Mkdirat(t.fd, name, 0o755)
+}
+
+// pass gives a folder that was just made, and so has what the tree has and no
+// process, its controllers for the groups in it. What could not be given is missed,
+// and said, when a limit is set.
+func (t *Tree) pass(name string) {
+	if len(t.controllers) == 0 {
+		return
+	}
+	file := t.dir + "/" + name + "/cgroup.subtree_control"
+	if t.h.write(file, "+"+strings.Join(t.controllers, " +")) == nil {
+		return
+	}
+	for _, c := range t.controllers {
+		// A write of several fails as a whole.
+		_ = t.h.write(file, "+"+c)
+	}
 }
 
 func (t *Tree) open(name string, flags int) (fd int, err error) {

@@ -91,9 +91,5 @@ func (s *Supervisor) apply(id policy.Request, c Change) {
 	s.node.Set(c.Spec.Checks)
 	s.alerts.Set(c.Spec.Alerts)
 	s.spawner.put(batch{spec: c.Spec})
-	for _, in := range s.live {
-		if in.pid != 0 && !in.reaped {
-			s.readyByExec(in) // what it waited for may count no more
-		}
-	}
+	s.worked(len(c.Spec.Services))
 }

@@ -48,6 +48,16 @@ const (
 	// ActCheckEnd ends the checks of Ref: what is in flight is given up, and
 	// nothing is attempted any more.
 	ActCheckEnd
+	// ActSnapshot keeps the data of Service as those of Revision: its before_update
+	// command, then a copy of its paths, each for at most Timeout. Nothing of the
+	// service lives. In Output.Then only. Answer: DataDone with Token.
+	ActSnapshot
+	// ActRestore puts the data of Service back to those of Revision: from Snapshot,
+	// unless that is "", what is there being moved aside under Label; then its
+	// on_revert command, for at most Timeout. Asked for again with the same Label, by a
+	// successor too, it goes on with what has begun. Nothing of the service lives. In
+	// Output.Then only. Answer: DataDone with Token.
+	ActRestore
 )
 
 // Hook names a command of a service that runs beside an instance.
@@ -86,6 +96,10 @@ type Action struct {
 	Token   uint64
 	Timeout time.Duration
 
+	Service  string // ActSnapshot, ActRestore; and these
+	Snapshot string
+	Label    string
+
 	Request Request
 	Code    Refusal
 	Failed  bool
@@ -111,7 +125,7 @@ const (
 	RecordStarted                 // ID (service), which the spec disables, was started by a person: Value 1, or no more: 0
 	RecordShutdown                // a shutdown is in progress: exit status Value, ends by Deadline, Action for the machine
 	RecordInmate                  // ID ("web/0.17") is in quarantine: Value 1, and Append gives its memory; or no more: 0
-	RecordRevision                // ID (service) is at revision Value, Append gives RevisionMemory's text; 0: it is no more
+	RecordRevision                // ID (service) is at revision Value, Append gives RevisionMemory's text; 0: it is no more, and nothing of it lives
 	RecordApplied                 // the specification that Value numbers is the one that runs
 	RecordGroup                   // ID (group) is being restarted: Value says where that is, or no more: 0
 )
@@ -172,6 +186,9 @@ const (
 	KindCanaryPassed    Kind = "canary_passed"
 	KindUpdateDone      Kind = "update_done"
 	KindRollback        Kind = "rollback"
+	KindDataSnapshot    Kind = "data_snapshot"
+	KindDataRestored    Kind = "data_restored"
+	KindDataFailed      Kind = "data_failed" // they could not be kept, or put back
 	KindBudgetWait      Kind = "budget_wait"
 	KindCheckFailed     Kind = "check_failed"
 	KindCheckPassed     Kind = "check_recovered"

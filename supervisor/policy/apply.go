@@ -110,8 +110,8 @@ func (m *Machine) takeUp(sp *spec.Service, old []*service) *service {
 		v = old[i]
 		v.removed = false
 		m.removing--
-		if v.remembered() {
-			m.recordRevision(v)
+		if v.data.token != 0 || v.data.restoring != 0 {
+			v.roll.state = rollBack // its data are still being moved
 		}
 	} else if v = m.retired[sp.Name]; v != nil {
 		delete(m.retired, sp.Name)
@@ -138,9 +138,6 @@ func (m *Machine) remove(v *service) {
 	v.removed = true
 	m.removing++
 	m.unsay(v)
-	if v.remembered() {
-		m.record(Record{Kind: RecordRevision, ID: v.spec.Name})
-	}
 	v.roll.state = rollNone
 	m.dropSuccessors(v)
 	old := v.instances
@@ -197,7 +194,7 @@ func (m *Machine) change(v *service, digest string, wasDisabled bool) {
 	case v.fresh:
 		v.firstRevision(digest)
 		v.spec = sp
-	case known != nil && known.Number == v.asked:
+	case known != nil && known.Number == v.asked && known.Number != v.data.untried:
 		// It asks for what it did before. A revision that was left since, by a revert
 		// or by a person, stays out.
 		known.Spec = sp
@@ -219,6 +216,7 @@ func (m *Machine) change(v *service, digest string, wasDisabled bool) {
 		v.asked = v.revision
 		m.recordRevision(v)
 	}
+	m.dataAgain(v)
 	m.rearm(v)
 	m.recheck(v)
 	m.rearmRecycle(v)
@@ -299,7 +297,7 @@ func (m *Machine) retire() {
 		return
 	}
 	gone := func(v *service) bool {
-		return v.removed && !v.present[byNeeds] && !v.present[byAll] && v.awaited == awaitNothing
+		return v.removed && !v.present[byNeeds] && !v.present[byAll] && v.awaited == awaitNothing && v.data.token == 0 && v.data.restoring == 0
 	}
 	for _, v := range m.services {
 		if gone(v) {
@@ -311,6 +309,10 @@ func (m *Machine) retire() {
 			}
 			m.removing--
 			m.retired[v.spec.Name] = v
+			if v.remembered() {
+				// Not before: what lives of it runs one of them, and it may come back.
+				m.record(Record{Kind: RecordRevision, ID: v.spec.Name})
+			}
 		}
 	}
 	m.services = slices.DeleteFunc(m.services, gone)
@@ -385,6 +387,10 @@ func (m *Machine) progressApply(v *service) {
 		ok = !v.roll.on() && v.outdated+v.surplus+v.standing[standsFirst]+v.standing[standsStalled] == 0 && v.settled == v.standing[standsUp]
 		if why, _ := m.blocked(v); !ok && why != "" && v.waiting+v.outdated > 0 {
 			m.awaitedFailed(v, v.spec.Name+": "+why+byItself)
+			return
+		}
+		if why, _ := m.stalls(v); why != "" {
+			m.awaitedFailed(v, why)
 			return
 		}
 	case awaitLess:

@@ -336,7 +336,8 @@ func (m *Machine) setTurn(s *slot, t turn) {
 	m.markActs(s.svc)
 }
 
-// replaced ends the turn of s once its replacement is up, or none is to come.
+// replaced ends the turn of s once its replacement is up, or none is to come. One that
+// comes up beside s is up when it has taken the place.
 func (m *Machine) replaced(s *slot) {
 	if s.turn == turnNone {
 		return
@@ -344,7 +345,7 @@ func (m *Machine) replaced(s *slot) {
 	d := m.desired(s)
 	task := s.svc.spec.Type == spec.TypeTask
 	switch {
-	case s.counted.settled, task && s.phase == phaseReady,
+	case s.counted.settled && !s.succeeding(), task && s.phase == phaseReady,
 		d != wantRun && d != wantYield, s.phase == phaseCompleted, s.phase == phaseFailed:
 		m.setTurn(s, turnNone)
 	case s.phase == phaseStuck:

@@ -25,6 +25,7 @@ type counted struct {
 	outdated bool
 	healthy  bool
 	excused  bool
+	beside   bool // a successor that is to come up, and is down
 }
 
 // level is what the neighbours of a service need to know of it.
@@ -45,7 +46,8 @@ func (m *Machine) assess(s *slot) counted {
 		occupied := s.phase.lives() && !(s.phase == phaseStuck && m.down.on) || m.detained(s, m.desired(s.twin))
 		return counted{
 			occupied: occupied, surplus: occupied && !s.candidate,
-			stuck: s.phase == phaseStuck || m.desired(s.twin).unwanted() && s.outlives(),
+			stuck:  s.phase == phaseStuck || m.desired(s.twin).unwanted() && s.outlives(),
+			beside: s.candidate && s.phase == phaseDown,
 		}
 	}
 	c := counted{
@@ -112,6 +114,7 @@ func (m *Machine) touch(s *slot) {
 	v.outdated += delta(old.outdated, c.outdated)
 	v.healthy += delta(old.healthy, c.healthy)
 	v.excused += delta(old.excused, c.excused)
+	v.beside += delta(old.beside, c.beside)
 	if c.settled && s.scaling {
 		m.scaled(s)
 	}
@@ -248,7 +251,7 @@ func (m *Machine) concern(v *service) {
 	if v.gate != nil && v.gate.waiting > 0 {
 		m.markActs(v)
 	}
-	if v.waiting == 0 && !v.watched() {
+	if v.waiting+v.beside == 0 && !v.watched() {
 		return
 	}
 	m.markDirty(v)
@@ -260,8 +263,11 @@ func (m *Machine) concern(v *service) {
 	}
 }
 
-// mayStart: needs and after are satisfied, and its group does not hold it back.
-func (v *service) mayStart() bool { return v.needDown == 0 && v.afterPending == 0 && !v.heldBack }
+// mayStart: needs and after are satisfied, its group does not hold it back, and its
+// data are those of the revision that it is to run.
+func (v *service) mayStart() bool {
+	return v.needDown == 0 && v.afterPending == 0 && !v.heldBack && (!v.dataHolds() || bug == 31)
+}
 
 // wake has every slot of v evaluated.
 func (m *Machine) wake(v *service) {
@@ -279,7 +285,7 @@ func (v *service) derive() level {
 		return levelDead
 	case v.standing[standsUp] == v.instances:
 		return levelUp
-	case v.standing[standsDead] > 0, (v.needDead > 0 || v.groupDead) && v.waiting > 0:
+	case v.standing[standsDead] > 0, (v.needDead > 0 || v.groupDead || v.data.failed != "") && v.waiting > 0:
 		return levelDead
 	case v.standing[standsFirst] == 0, (v.needStalled > 0 || v.heldBack) && v.waiting > 0:
 		return levelStalled
@@ -297,7 +303,7 @@ func (m *Machine) evaluate(s *slot) {
 	}
 	switch decide(s.phase, d) {
 	case tryUp:
-		if s.svc.mayStart() {
+		if s.svc.mayStart() && s.mayRun() {
 			m.start(s)
 			return
 		}

@@ -123,7 +123,10 @@ func (m *Machine) judge(s *slot, how Reason, st Status, failedStart bool) {
 		}
 	}
 	if s.aside {
-		return // its place is as it was
+		if s.candidate {
+			m.falter(s.twin) // its place is as it was, and still to be replaced
+		}
+		return
 	}
 	m.faltered(s)
 	m.failOps(s, how)

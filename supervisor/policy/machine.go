@@ -101,6 +101,7 @@ type service struct {
 	known     []Revision    // the one that was current last first
 	top       int           // the highest number that a revision of it has had
 	roll      rollout
+	data      data
 	removed   bool    // it is no more in the specification: it goes down, and is forgotten
 	scaled    bool    // instances is what a person scaled it to
 	awaited   awaited // what an apply waits for
@@ -134,6 +135,7 @@ type service struct {
 	outdated int // wanted, and not of the current revision, or not to be
 	healthy  int // ready, and no check says otherwise: what the disruption budget counts
 	excused  int // not up, and a group does not wait for them
+	beside   int // successors that are to come up, and are down
 
 	// Sums over neighbours.
 	needDown, needDead, needStalled int
@@ -351,14 +353,16 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 		m.command(e)
 	case Deploy:
 		m.deploy(e)
+	case DataDone:
+		m.dataDone(e)
 	case Shutdown:
 		m.shutdownAsked(e)
 	}
 	m.settle()
-	m.saveAll()
 	if m.removing > 0 {
 		m.retire()
 	}
+	m.saveAll()
 	if m.down.on && m.occupied == 0 {
 		m.finishShutdown()
 	}

@@ -134,16 +134,17 @@ func newChaos(t testing.TB, seed uint64) *chaos {
 }
 
 func (c *chaos) feed(ev Event) {
-	o := c.m.Step(c.now, ev)
-	checkInvariants(c.t, c.m)
-	c.checkApply(o)
-	c.kept.take(c.t, c.m, o)
 	switch ev.(type) {
 	case SpecChanged, Deploy: // they hold pointers, which differ from run to run
+		c.printf("%T\n", ev)
 	default:
 		c.printf("%T %+v\n", ev, ev)
 	}
-	c.printf("%s", c.format(o))
+	o := c.m.Step(c.now, ev)
+	c.printf("%s", c.format(o)) // before what is wrong with it is found
+	checkInvariants(c.t, c.m)
+	c.checkApply(o)
+	c.kept.take(c.t, c.m, o)
 	if c.ended && len(o.Now)+len(o.Then)+len(o.Records) > 0 {
 		switch ev.(type) {
 		case Command, Shutdown, SpecChanged, Inmate, Deploy: // answered, and that is all

@@ -14,9 +14,9 @@ type rollout struct {
 	last  bool // it is not reverted: it reverts another, or is a person's rollback
 	until Time // the probation of the current revision ends; 0: it has none
 
-	passed  int  // instances that had passed when last looked at: one more is progress
-	overdue bool // its deadline is over, and it is not reverted
-	told    bool // that it waits for the budget
+	passed  int    // the most instances that had passed at a time: one more is progress
+	overdue Reason // its deadline is over, and it is not reverted
+	told    bool   // that it waits for the budget
 }
 
 // rollState is where an update is.
@@ -51,6 +51,9 @@ func (m *Machine) update(v *service, digest string, sp *spec.Service, person boo
 		}
 	}
 	left := v.revision
+	for _, s := range v.slots {
+		m.whichServes(s)
+	}
 	m.dropSuccessors(v)
 	m.newRevision(v, digest, sp)
 	v.roll = rollout{state: rollRest, from: from, last: person}
@@ -60,6 +63,7 @@ func (m *Machine) update(v *service, digest string, sp *spec.Service, person boo
 	case v.spec.Update.Canary > 0 && v.spec.Type != spec.TypeTask:
 		v.roll.state = rollCanary
 	}
+	m.moveData(v, left, v.roll.state == rollBack)
 	m.beginRoll(v, left, Reason{kind: whyUpdate, count: int32(left), code: int32(v.revision)})
 }
 
@@ -185,12 +189,16 @@ func (m *Machine) roll(v *service) {
 	if m.down.on || v.removed {
 		return
 	}
+	if v.dataHolds() {
+		m.progressData(v)
+		return
+	}
 	if !u.on() {
 		m.succeeded(v)
 		return
 	}
 	for _, o := range v.ops {
-		if o.verb == VerbRestart && o.begun {
+		if o.verb == VerbRestart && o.begun && v.file.Data == nil {
 			return // that takes them down, one by one
 		}
 	}
@@ -200,12 +208,7 @@ func (m *Machine) roll(v *service) {
 			m.disarm(s, timerUpdate)
 			continue // stopped by a person: it is aimed when the update is over
 		}
-		if s.succeeding() && s.phase != phaseReady && s.twin.serves() {
-			// Its predecessor has ended by itself: whatever becomes of the update, this
-			// one is what serves.
-			m.takePlace(s.twin)
-			s = s.twin
-		}
+		s = m.whichServes(s)
 		x := s
 		if s.succeeding() {
 			x = s.twin
@@ -217,7 +220,6 @@ func (m *Machine) roll(v *service) {
 			passed++
 		case ok:
 			passed++
-			m.disarm(s, timerUpdate)
 		case v.onItsWay(s):
 			flight++
 			if at != never {
@@ -228,11 +230,11 @@ func (m *Machine) roll(v *service) {
 			m.disarm(s, timerUpdate)
 		}
 	}
-	if passed > u.passed {
-		u.overdue = false
+	progress := passed > u.passed
+	if progress {
+		u.passed, u.overdue = passed, Reason{}
 	}
-	m.armDeadlines(v, passed > u.passed)
-	u.passed = passed
+	m.armDeadlines(v, progress)
 	if u.state == rollCanary {
 		n := min(v.spec.Update.Canary, passed+flight+left)
 		switch {
@@ -258,6 +260,16 @@ func (m *Machine) roll(v *service) {
 		}
 		flight++
 	}
+}
+
+// whichServes is the slot of the place of s. Where a successor serves and what it is to
+// replace does not, whatever becomes of the update, it is the successor.
+func (m *Machine) whichServes(s *slot) *slot {
+	if s.succeeding() && !s.serves() && s.twin.serves() {
+		s = s.twin
+		m.takePlace(s)
+	}
+	return s
 }
 
 // nextToReplace is the instance whose turn is next: one that is not ready costs
@@ -333,11 +345,16 @@ func (m *Machine) rollWaits(v *service, s *slot, why Reason) {
 
 // rollRests: s is not replaced for that reason. Where nothing else is on its way up,
 // the reason does not pass by itself (a person has stopped another instance, or the
-// budget leaves no room at all), and whoever waits for the apply is told.
+// budget leaves no room at all), and whoever waits for the update is told.
 func (m *Machine) rollRests(v *service, s *slot, why string) {
-	if v.awaited == awaitUp && v.standing[standsFirst]+v.standing[standsStalled] == 0 && v.settled == v.standing[standsUp] {
-		m.awaitedFailed(v, s.name+" is not replaced: "+why)
+	if v.standing[standsFirst]+v.standing[standsStalled] > 0 || v.settled != v.standing[standsUp] {
+		return
 	}
+	why = s.name + " is not replaced: " + why
+	if v.awaited == awaitUp {
+		m.awaitedFailed(v, why)
+	}
+	m.failDeploys(v, why)
 }
 
 // replace takes s down; it comes up again with its target.
@@ -353,17 +370,19 @@ func (m *Machine) replace(s *slot) {
 }
 
 // armDeadlines sets for each instance that is on its way up when it has taken too
-// long, anew where there was progress.
+// long, anew where there was progress. To come up and go down again and again is
+// none: it runs on then.
 func (m *Machine) armDeadlines(v *service, progress bool) {
 	d := v.spec.Update.Deadline
 	for _, s := range v.slots[:v.instances] {
-		if d <= 0 || v.roll.overdue || !v.onItsWay(s) {
+		if d <= 0 || v.roll.overdue != (Reason{}) || !v.onItsWay(s) {
 			m.disarm(s, timerUpdate)
 			continue
 		}
-		if ok, _ := m.hasPassed(s); ok {
+		switch ok, _ := m.hasPassed(s); {
+		case ok && progress:
 			m.disarm(s, timerUpdate)
-		} else if progress || s.timers[timerUpdate] == never {
+		case !ok && (progress || s.timers[timerUpdate] == never):
 			m.arm(s, timerUpdate, d)
 		}
 	}
@@ -372,7 +391,7 @@ func (m *Machine) armDeadlines(v *service, progress bool) {
 // overdue: no further instance has been healthy for update.deadline.
 func (m *Machine) overdue(s *slot) {
 	v := s.svc
-	if !v.roll.on() || s.aside || v.roll.overdue {
+	if ok, _ := m.hasPassed(s); ok || !v.roll.on() || s.aside || v.roll.overdue != (Reason{}) {
 		return
 	}
 	if m.desired(s) != wantRun || !v.mayStart() || m.down.on {
@@ -384,7 +403,7 @@ func (m *Machine) overdue(s *slot) {
 		m.revert(v, why)
 		return
 	}
-	v.roll.overdue = true
+	v.roll.overdue = why
 	m.serviceNotice(KindHeld, v, why)
 	if v.awaited == awaitUp {
 		m.awaitedFailed(v, v.spec.Name+": "+why.String())
@@ -393,13 +412,36 @@ func (m *Machine) overdue(s *slot) {
 	m.markRoll(v)
 }
 
+// stalls is why the update of v does not come to its end unless a person acts, or
+// something that was given up comes up after all; "": it may, or its deadline has it
+// reverted. hint is what would help.
+func (m *Machine) stalls(v *service) (why, hint string) {
+	if !v.roll.on() || v.revertible() && v.spec.Update.Deadline > 0 {
+		return "", ""
+	}
+	for _, s := range v.slots[:v.instances] {
+		if s.succeeding() {
+			s = s.twin
+		}
+		switch d := m.desired(s); {
+		case d != wantRun || s.revision != v.revision:
+		case s.phase == phaseFailed, s.held && s.phase != phaseReady:
+			return s.name + ": " + s.why.String(), "nines logs " + s.name
+		}
+	}
+	if why := v.roll.overdue; why != (Reason{}) {
+		return v.spec.Name + ": " + why.String(), "nines status " + v.spec.Name
+	}
+	return "", ""
+}
+
 // updated: all of v runs its revision, and has passed.
 func (m *Machine) updated(v *service) {
 	u := &v.roll
 	if u.state == rollRest && m.anyTwin(v) {
 		return // a predecessor is still being ended
 	}
-	u.state, u.passed, u.overdue = rollNone, 0, false
+	u.state, u.passed, u.overdue = rollNone, 0, Reason{}
 	for _, s := range v.slots {
 		m.aim(s, v.revision)
 		m.disarm(s, timerUpdate)

@@ -49,9 +49,6 @@ func (w *world) reload(past policy.Past) {
 		return
 	}
 	for _, s := range w.check.services {
-		if s.removed {
-			s.revs = nil // its records are gone
-		}
 		if s.removed && (past.Before == nil || past.Before.Service(s.spec.Name) == nil) {
 			w.unplaced(s)
 		}
@@ -92,6 +89,13 @@ func (w *world) unplaced(s *service) {
 			inc.told.over, inc.told.reaped, inc.told.empty = true, true, true
 		}
 	}
+	for _, inc := range w.check.caged {
+		if inc.svc == s && inc.cage.holds() {
+			w.marks[MarkUnplaced]++
+			inc.main, inc.rest, inc.killing, inc.cage.gone = false, false, false, true
+		}
+	}
+	s.revs = nil // nor of its revisions
 }
 
 // applied notes what another specification changes in what is wanted.
