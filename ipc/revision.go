@@ -18,6 +18,19 @@ type Revision struct {
 	Digest    string    `json:"digest"` // of what its processes run with
 	Change    string    `json:"change"` // what differs from the one before: names, no values
 	Reason    string    `json:"reason"` // why it was left
+
+	// Rollback: it is what a rollback goes back to, and a revert.
+	Rollback bool `json:"rollback,omitempty"`
+	// Data is the copy of its data that was taken when it was left; nil: there is none.
+	Data *RevisionData `json:"data,omitempty"`
+}
+
+// RevisionData is the copy of the data of a revision.
+type RevisionData struct {
+	Snapshot  string    `json:"snapshot"`
+	TakenAt   time.Time `json:"taken_at"`
+	SizeBytes int64     `json:"size_bytes"`
+	Restored  bool      `json:"restored"` // going back to it puts them back, and moves what is there aside
 }
 
 // DeployRequest is the body of POST /v1/services/NAME/deploy.

@@ -210,6 +210,9 @@ type PlanService struct {
 	From        int      `json:"from"`   // instances
 	To          int      `json:"to"`
 	Destructive bool     `json:"destructive"`
+	// DataOf is the revision whose data are put back, what is there being moved aside; 0:
+	// none are.
+	DataOf int `json:"data_of,omitempty"`
 }
 
 // ApplyRequest is the body of POST /v1/apply.

@@ -101,7 +101,7 @@ func EventKinds() []string {
 	return []string{"supervisor_started", "supervisor_recovered", "supervisor_upgraded", "supervisor_reverted", "spec_applied", "spec_rejected",
 		"command", "starting", "ready", "exited", "oom_killed", "check_failed", "check_recovered", "check_excused", "memory_high", "leak_suspected",
 		"limit_refused", "fork_refused", "notify_refused", "listen_failed", "restarting", "backoff", "crash_loop", "held", "recovered",
-		"deploy_refused", "update_started", "canary_passed", "update_done", "rollback", "data_snapshot", "data_restored", "quarantined",
+		"deploy_refused", "update_started", "canary_passed", "update_done", "rollback", "data_snapshot", "data_restored", "data_failed", "quarantined",
 		"quarantine_ended", "promoted", "demoted", "alert_failed", "budget_wait", "stuck", "log_lost",
 		"journal_failed", "journal_recovered", "journal_replaced", "shutdown"}
 }

@@ -39,6 +39,7 @@ func (s *Supervisor) begin() {
 	past := s.cfg.Past.Past
 	past.Before = s.cfg.Before
 	s.pastRevisions(&past)
+	past.Restores = s.foundRestores()
 	ev := s.cfg.event()
 	ev.Past = past
 	out := s.machine.Step(s.clock.now(), ev)
@@ -178,9 +179,6 @@ func (r *recovery) takeSpawning(in *incarnation) {
 			s.notifier.adopt(in)
 			s.values = append(s.values, keyMain+strconv.Itoa(pid)+" "+strconv.FormatUint(start, 10))
 			r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: start})
-			if rd := in.svc.Ready; rd != nil && rd.Delay == 0 && !saysReady(rd) {
-				r.report = append(r.report, policy.Ready{Ref: in.ref})
-			}
 			return
 		}
 		// It may have ended since the store was handed back.

@@ -37,6 +37,7 @@ type incarnation struct {
 	halted   atomic.Bool               // by a signal of ours: SIGSTOP, and no SIGCONT since; checks read it
 	measured atomic.Pointer[proc.Tree] // what checks measure
 	latency  atomic.Int64              // of the last attempt of a check that passed, in nanoseconds; 0: none
+	counts   counts                    // of lines in its output
 	ports    map[string]int            // set before the loop hears of its process, and not written again
 
 	pid     int            // 0: the spawner has not answered
@@ -94,12 +95,12 @@ func (s *Supervisor) known(pid int) bool {
 }
 
 // owner says whose child a pid is: an incarnation's main process, a hook's, an
-// exec check's, or an alert's.
+// exec check's, or a command's beside them all.
 type owner struct {
-	in    *incarnation
-	hook  *hookRun
-	exec  *execRun
-	alert *alertRun
+	in   *incarnation
+	hook *hookRun
+	exec *execRun
+	side *sideRun
 }
 
 // spawned is the spawner's answer for an incarnation.
@@ -125,18 +126,8 @@ func (s *Supervisor) spawned(in *incarnation, pid int, start uint64, group *cgro
 		s.mainMoved(t, &notify.Sender{PID: pid}, in.nextMain)
 	}
 	s.judgeMemory(in)
-	s.readyByExec(in)
 	if in.condemn {
 		s.kill(in.ref)
-	}
-}
-
-// readyByExec: some kinds of readiness are not in effect yet, as `nines check`
-// says: such an instance is ready when its exec succeeded.
-func (s *Supervisor) readyByExec(in *incarnation) {
-	svc, _ := s.machine.Slot(in.ref.Slot)
-	if r := svc.Ready; r != nil && r.Delay == 0 && !saysReady(r) {
-		s.step(policy.Ready{Ref: in.ref})
 	}
 }
 
@@ -188,8 +179,8 @@ func (s *Supervisor) reap() {
 			o.hook.reaped, o.hook.status = true, status
 		case o.exec != nil:
 			o.exec.reaped, o.exec.status = true, status
-		case o.alert != nil:
-			o.alert.reaped, o.alert.status = true, status
+		case o.side != nil:
+			o.side.reaped, o.side.status = true, status
 		default:
 			continue // nobody's, or a shim whose exec failed
 		}
@@ -199,8 +190,8 @@ func (s *Supervisor) reap() {
 		switch {
 		case o.in != nil:
 			s.mainEnded(o.in)
-		case o.alert != nil:
-			s.alertEnded(o.alert)
+		case o.side != nil:
+			s.sideEnded(o.side)
 		case o.hook != nil:
 			s.hookEnded(o.hook)
 		default:

@@ -187,7 +187,7 @@ func (r *resolver) main(in *incarnation) (*proc.Command, map[string]int, error) 
 	if err := r.verify(in.release); err != nil {
 		return nil, nil, err
 	}
-	c, err := r.command(in.svc, in.release, in.index, in.id, in.name, in.revision, ports, "", 0)
+	c, err := r.command(in.svc, in.release, in.index, in.id, in.name, in.revision, ports, nil, 0)
 	return c, ports, err
 }
 
@@ -197,7 +197,7 @@ func (r *resolver) hook(h *hookRun) (*proc.Command, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.command(h.in.svc, h.in.release, h.in.index, h.in.id, h.name, h.in.revision, ports, h.command, h.mainPID)
+	return r.command(h.in.svc, h.in.release, h.in.index, h.in.id, h.name, h.in.revision, ports, evaluated(h.command), h.mainPID)
 }
 
 // exec is the command of an exec check.
@@ -207,11 +207,33 @@ func (r *resolver) exec(x *execRun) (*proc.Command, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.command(in.svc, in.release, in.index, in.id, x.name, in.revision, ports, x.t.block.Exec.Command, x.mainPID)
+	return r.command(in.svc, in.release, in.index, in.id, x.name, in.revision, ports, evaluated(x.t.block.Exec.Command), x.mainPID)
+}
+
+// beside is the command of a service that is run while nothing of it lives: with the
+// environment, the folder and the rights that its first instance has.
+func (r *resolver) beside(svc *spec.Service, released, name string, revision int, argv []string) (*proc.Command, error) {
+	id := svc.Name + "/0"
+	ports, err := r.instancePorts(svc, id, 0, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.verify(released); err != nil {
+		return nil, err
+	}
+	return r.command(svc, released, 0, id, name, revision, ports, func(*load.Scope) ([]string, error) { return argv, nil }, 0)
+}
+
+// evaluated is a command that depends on the instance.
+func evaluated(e spec.Expr) func(*load.Scope) ([]string, error) {
+	return func(sc *load.Scope) ([]string, error) { return load.Strings(e, sc) }
 }
 
 // command resolves what to run: the service's own command, or instead of it.
-func (r *resolver) command(svc *spec.Service, released string, index int, id, name string, revision int, ports map[string]int, instead spec.Expr, mainPID int) (*proc.Command, error) {
+func (r *resolver) command(
+	svc *spec.Service, released string, index int, id, name string, revision int, ports map[string]int,
+	instead func(*load.Scope) ([]string, error), mainPID int,
+) (*proc.Command, error) {
 	u, err := r.unit(svc, released)
 	if err != nil {
 		return nil, err
@@ -219,8 +241,8 @@ func (r *resolver) command(svc *spec.Service, released string, index int, id, na
 	sc := r.scope(svc, released, index, ports)
 	c := &proc.Command{Argv: u.argv, Dir: u.dirFixed}
 	switch {
-	case instead != "":
-		if c.Argv, err = load.Strings(instead, sc); err != nil {
+	case instead != nil:
+		if c.Argv, err = instead(sc); err != nil {
 			return nil, err
 		}
 	case c.Argv == nil:
@@ -281,7 +303,7 @@ func (r *resolver) command(svc *spec.Service, released string, index int, id, na
 	env["NINES_REVISION"] = strconv.Itoa(revision)
 	env["NINES_ROLE"] = "active"
 	env["NINES_INCARNATION"] = r.mark + name
-	if list := inherited(svc); len(list) > 0 && instead == "" {
+	if list := inherited(svc); len(list) > 0 && instead == nil {
 		setListenEnv(env, list)
 	}
 	for port, n := range ports {

@@ -183,6 +183,7 @@ func (s *Supervisor) keepBooks(names []string, before bool) {
 	}
 	s.journal.Write(changes, done)
 	s.collect()
+	s.collectSnapshots()
 }
 
 // collect has releases removed that nobody runs or goes back to.
@@ -280,6 +281,8 @@ func (s *Supervisor) due() []policy.Action {
 		waits := true
 		switch a.Kind {
 		case policy.ActAccepted, policy.ActDone, policy.ActRefused, policy.ActEnd:
+		case policy.ActSnapshot, policy.ActRestore:
+			waits = s.books.writing[a.Service] > 0
 		default:
 			svc, _ := s.machine.Slot(a.Ref.Slot)
 			waits = svc != nil && s.books.writing[svc.Name] > 0
@@ -367,12 +370,19 @@ func RevisionDigest(spec, release string) string {
 	return spec + releaseMark + release
 }
 
-// left notes in the book why a revision was left.
+// left notes in the book why a revision was left, and where its data are now.
 func (s *Supervisor) left(n *policy.Notice) {
-	if b := s.books.by[n.Service]; b != nil {
-		if r := b.find(n.Reason.Left()); r != nil {
-			r.Reason = n.Reason.String()
-		}
+	b := s.books.by[n.Service]
+	if b == nil {
+		return
+	}
+	r := b.find(n.Reason.Left())
+	switch {
+	case r == nil:
+	case n.Kind == policy.KindDataRestored && r.Reason != "":
+		r.Reason += "; " + n.Reason.String()
+	default:
+		r.Reason = n.Reason.String()
 	}
 }
 
@@ -394,6 +404,9 @@ type RevisionInfo struct {
 	Release   string
 	Change    string
 	Reason    string
+	Snapshot  string // the copy of its data; "": there is none
+	Restores  bool   // going back to it puts them back
+	Next      bool   // it is what a rollback goes back to
 }
 
 // History is the revisions of a service, the newest first; false: there is no such
@@ -403,8 +416,10 @@ func (s *Supervisor) History(ctx context.Context, service string) (list []Revisi
 		views := s.machine.Revisions(service)
 		ok = views != nil
 		b := s.books.by[service]
+		next, restores := s.machine.RollsBackTo(service)
 		for _, v := range views {
-			i := RevisionInfo{Number: v.Number, State: v.State, Digest: v.Digest, Release: ReleaseOf(v.Digest)}
+			i := RevisionInfo{Number: v.Number, State: v.State, Digest: v.Digest, Release: ReleaseOf(v.Digest), Snapshot: v.Snapshot}
+			i.Next, i.Restores = v.Number == next, restores
 			if b != nil {
 				if r := b.find(v.Number); r != nil {
 					i.CreatedAt, i.By, i.Change, i.Reason = r.CreatedAt, r.By, r.Change, r.Reason

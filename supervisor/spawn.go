@@ -21,7 +21,7 @@ type batch struct {
 	spawns []*incarnation
 	hooks  []*hookRun
 	execs  []*execRun
-	alerts []*alertRun
+	sides  []*sideRun
 }
 
 // spawnChunk is how many processes share one message to the keeper. It bounds
@@ -60,7 +60,7 @@ type launch struct {
 	in    *incarnation // nil: a hook, or an exec check
 	hook  *hookRun
 	exec  *execRun
-	alert *alertRun
+	side  *sideRun
 	name  string // of its log pipe and cgroup
 	cmd   *proc.Command
 	group *cgroups.Group
@@ -171,8 +171,8 @@ func (sp *spawner) carryOut(b *batch, slow *time.Timer) {
 		}
 	}
 	flush()
-	for _, r := range b.alerts {
-		sp.startAlert(r, slow)
+	for _, r := range b.sides {
+		sp.startSide(r, slow)
 	}
 }
 
@@ -207,11 +207,14 @@ func (sp *spawner) launch(ls []*launch, slow *time.Timer) {
 		if l.err != nil || l.exec != nil { // what a check says is read here, and is lost with us
 			continue
 		}
-		lines := ""
+		lines, in := "", l.instance()
+		k := sp.logs.of(in.svc)
+		if l.in == nil {
+			k = &outputKept{log: k.log} // what its hooks say is not counted
+		}
 		for _, p := range l.pipes {
-			in := l.instance()
 			lines += notify.KeyFDName + "=" + pipeName(l.name, p.stream) + "\n" +
-				notify.KeyLog + "=" + sp.resolve.output.settings(in.svc.Name, sp.logs.of(in.svc), in.index, p.stream).Encode() + "\n"
+				notify.KeyLog + "=" + sp.resolve.output.settings(in.svc.Name, k, in.index, p.stream).Encode() + "\n"
 		}
 		if len(msg)+len(lines) > notify.MaxMessage || len(fds)+len(l.pipes) > notify.MaxFDs {
 			send()
@@ -355,8 +358,8 @@ func (sp *spawner) answer(l *launch, pid int) {
 	}
 	s := sp.s
 	switch {
-	case l.alert != nil:
-		s.box.put(func() { s.alertSpawned(l.alert, pid, l.group, failed) })
+	case l.side != nil:
+		s.box.put(func() { s.sideSpawned(l.side, pid, l.group, failed) })
 	case l.in != nil:
 		s.box.put(func() { s.spawned(l.in, pid, l.start, l.group, failed) })
 	case l.hook != nil:

@@ -31,6 +31,7 @@ import (
 	"nines/supervisor/probe/node"
 	"nines/supervisor/proc"
 	"nines/supervisor/release"
+	"nines/supervisor/snapshot"
 )
 
 // Config is what a Supervisor works with. All of it is required unless it says
@@ -58,6 +59,7 @@ type Config struct {
 	Seed         uint64
 	Journal      *journal.Journal // its owner closes it after Run
 	Releases     *release.Store   // nil: none are kept, and what release.path leads to is run itself
+	Snapshots    *snapshot.Store  // of data; nil: there is none, and what has data cannot be updated
 	// Differs names what differs between two services of what makes a revision.
 	Differs func(old, new *spec.Service) []string
 	Version string // of this program
@@ -97,14 +99,15 @@ type Supervisor struct {
 	patAt      policy.Time
 	incidents  incidents
 	books      books
+	data       dataWork
 	collecting collecting
 	upgrade    upgrading
 	deaf       bool // the keeper was told in vain, and that was said
 	work       int  // since memory was given back
 	trim       *time.Timer
 
-	alertRuns   map[*alertRun]bool
-	alertSeq    atomic.Uint64 // of the commands of alerts; their goroutines count it up
+	sideRuns    map[*sideRun]bool
+	sideSeq     atomic.Uint64 // of these; their goroutines count it up
 	lingerUntil policy.Time   // the end waits for alerts until then; 0: it does not
 
 	spawner  *spawner
@@ -115,7 +118,9 @@ type Supervisor struct {
 	node     *node.Runner
 	alerts   *alert.Alerts
 	notifier *notifier
-	killers  chan struct{} // bounds concurrent killers
+
+	hearsLogs atomic.Bool   // nines-log tells what it counts
+	killers   chan struct{} // bounds concurrent killers
 }
 
 // maxKillers bounds how many trees are killed at the same time.
@@ -149,7 +154,7 @@ func New(cfg Config) (*Supervisor, error) {
 	s.sampler = newSampler(memory, cfg.Seed, s.clock.now, proc.NewMemoryReader().Held, s.judged, s.log)
 	s.checks = newChecks(s)
 	s.node = s.newNode()
-	s.alertRuns = map[*alertRun]bool{}
+	s.sideRuns = map[*sideRun]bool{}
 	s.alerts = s.newAlerts()
 	s.machine = policy.New(policy.Config{Seed: cfg.Seed, Memory: memory})
 	return s, nil
@@ -240,6 +245,7 @@ func (s *Supervisor) Run() (int, error) {
 		}
 	}
 	s.refuseAll("the supervisor has ended")
+	s.data.stop()
 	s.giveUpAlerts()
 	s.spawner.close()
 	select {
@@ -336,7 +342,8 @@ func (s *Supervisor) carry(out *policy.Output) {
 	s.records = append(s.records, out.Records...)
 	s.then = append(s.then, out.Then...)
 	for i := range out.Notices {
-		if n := &out.Notices[i]; n.Kind == policy.KindRollback {
+		switch n := &out.Notices[i]; n.Kind {
+		case policy.KindRollback, policy.KindDataFailed, policy.KindDataRestored:
 			s.left(n)
 		}
 	}
@@ -398,6 +405,8 @@ func (s *Supervisor) act(a *policy.Action) {
 		s.checks.begin(a)
 	case policy.ActCheckEnd:
 		s.checks.end(a.Ref)
+	case policy.ActSnapshot, policy.ActRestore:
+		s.moveData(*a)
 	case policy.ActAccepted, policy.ActDone, policy.ActRefused:
 		s.reply(a)
 	case policy.ActEnd:

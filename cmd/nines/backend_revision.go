@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"nines/ipc"
+	"nines/supervisor"
 	"nines/supervisor/policy"
 )
 
@@ -19,9 +21,24 @@ func (b *backend) History(ctx context.Context, service string) ([]ipc.Revision, 
 	for i, r := range list {
 		out[i] = ipc.Revision{
 			Revision: r.Number, State: string(r.State), CreatedAt: r.CreatedAt, By: r.By, Digest: r.Digest, Change: r.Change, Reason: r.Reason,
+			Rollback: r.Next, Data: b.dataOf(&r),
 		}
 	}
 	return out, nil
+}
+
+// dataOf is the copy of a revision's data. What cannot be read is left out: a restore
+// will say so.
+func (b *backend) dataOf(r *supervisor.RevisionInfo) *ipc.RevisionData {
+	store := b.change.snapshots
+	if r.Snapshot == "" || store == nil {
+		return nil
+	}
+	snap, err := store.Get(r.Snapshot)
+	if err != nil {
+		return nil
+	}
+	return &ipc.RevisionData{Snapshot: snap.ID, TakenAt: snap.Time.Truncate(time.Second), SizeBytes: snap.Size, Restored: r.Restores}
 }
 
 func (b *backend) Rollback(ctx context.Context, by ipc.Caller, service string, r ipc.RollbackRequest) (ipc.Result, error) {

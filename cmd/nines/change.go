@@ -21,6 +21,7 @@ import (
 	"nines/supervisor/pathwatch"
 	"nines/supervisor/policy"
 	"nines/supervisor/proc"
+	"nines/supervisor/snapshot"
 )
 
 // changer changes what runs: it validates, keeps the new specification, and only
@@ -31,12 +32,13 @@ import (
 // confirmed is kept with it, so that it is undone also by a supervisor that was
 // not there when it was applied; a boot undoes it at once.
 type changer struct {
-	sup      *supervisor.Supervisor
-	log      *slog.Logger
-	paths    []string // of the files that nines-init was started with
-	keepAt   []string // where the state is kept
-	enforce  *enforcer
-	releases *releases
+	sup       *supervisor.Supervisor
+	log       *slog.Logger
+	paths     []string // of the files that nines-init was started with
+	keepAt    []string // where the state is kept
+	enforce   *enforcer
+	releases  *releases
+	snapshots *snapshot.Store // nil: there is none
 
 	mu      sync.Mutex
 	watcher *pathwatch.Watcher // of releases; nil: there is none
@@ -52,8 +54,8 @@ type changer struct {
 }
 
 // newChanger goes on with what run says.
-func newChanger(run *running, paths []string, enforce *enforcer, rel *releases, log *slog.Logger) *changer {
-	c := &changer{log: log, paths: paths, keepAt: run.keepAt, enforce: enforce, releases: rel, state: run.state, spec: run.spec, seen: run.state.Boot}
+func newChanger(run *running, paths []string, enforce *enforcer, rel *releases, snapshots *snapshot.Store, log *slog.Logger) *changer {
+	c := &changer{log: log, paths: paths, keepAt: run.keepAt, enforce: enforce, releases: rel, snapshots: snapshots, state: run.state, spec: run.spec, seen: run.state.Boot}
 	c.warn(run.spec, run.diags)
 	return c
 }
@@ -97,9 +99,13 @@ func (c *changer) plan(ctx context.Context, files []load.File) (*ipc.Plan, error
 	after := diff.Side{Spec: next.spec, Digests: next.digests}
 	p := &ipc.Plan{Services: []ipc.PlanService{}}
 	for _, ch := range diff.Services(before, after) {
-		p.Services = append(p.Services, ipc.PlanService{
+		s := ipc.PlanService{
 			Name: ch.Service, Action: string(ch.Action), Why: append([]string{}, ch.Why...), From: ch.From, To: ch.To, Destructive: ch.Destructive,
-		})
+		}
+		if err := c.planData(ctx, &s, next.spec.Service(ch.Service), next.digests[ch.Service]); err != nil {
+			return nil, ended(err)
+		}
+		p.Services = append(p.Services, s)
 	}
 	now, later := diff.Supervisor(before.Spec, after.Spec)
 	p.InEffect, p.AfterRestart = append([]string{}, now...), append([]string{}, later...)
@@ -111,6 +117,27 @@ func (c *changer) plan(ctx context.Context, files []load.File) (*ipc.Plan, error
 		}
 	}
 	return p, nil
+}
+
+// planData adds to what would be done with a service what would be done with its data.
+func (c *changer) planData(ctx context.Context, s *ipc.PlanService, svc *spec.Service, digest string) error {
+	if svc == nil || svc.Data == nil || s.Action != string(diff.Restart) {
+		return nil
+	}
+	move, err := c.sup.PlanData(ctx, svc, digest)
+	if err != nil {
+		return err
+	}
+	switch {
+	case move.Back != 0:
+		s.Destructive, s.DataOf = true, move.Back
+		s.Why = append(s.Why, fmt.Sprintf("goes back to revision %d and puts its data back; what is there is moved aside", move.Back))
+	case move.Keeps && svc.Data.Restore:
+		s.Why = append(s.Why, "all of it stops, and its data are kept: a revert puts them back")
+	case move.Keeps:
+		s.Why = append(s.Why, "all of it stops, and its data are kept: a revert does not put them back (restore = false)")
+	}
+	return nil
 }
 
 // apply makes a change. A specification with errors changes nothing.

@@ -22,10 +22,10 @@ func TestRereadUnchanged(t *testing.T) {
 		t.Fatal(diags)
 	}
 	other := applied.State{Now: applied.Version{Files: []load.File{{Name: "other.hcl"}}}, Boot: applied.Digest(files)}
-	c := newChanger(&running{state: other, spec: &spec.Spec{}}, []string{path}, &enforcer{}, &releases{}, nil)
+	c := newChanger(&running{state: other, spec: &spec.Spec{}}, []string{path}, &enforcer{}, &releases{}, nil, nil)
 	c.reread("--watch", false)
 	// Nor what runs already, though it was not looked at before.
-	c = newChanger(&running{spec: &spec.Spec{}, state: applied.State{Now: applied.Version{Files: files}, Boot: "other"}}, []string{path}, &enforcer{}, &releases{}, nil)
+	c = newChanger(&running{spec: &spec.Spec{}, state: applied.State{Now: applied.Version{Files: files}, Boot: "other"}}, []string{path}, &enforcer{}, &releases{}, nil, nil)
 	c.reread("--watch", false)
 	if c.seen != applied.Digest(files) {
 		t.Errorf("it was not looked at")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +19,8 @@ func newHistoryCmd(a *app) *cobra.Command {
 		Use:   "history SERVICE",
 		Short: "Show the revisions of a service, the newest first",
 		Long: `Show the revisions of a service, the newest first: what its processes were run with,
-since when, by whose word, what changed from the one before, and why it was left.
+since when, by whose word, what changed from the one before, why it was left, and what
+going back to it does with the service's data.
 
   candidate   an update to it is under way
   current     what runs
@@ -93,8 +95,25 @@ func historyText(list []ipc.Revision) string {
 		if n > 0 && list[n-1].Reason != "" {
 			b.WriteString("  " + printable(list[n-1].Reason) + "\n")
 		}
+		if n > 0 && list[n-1].Data != nil {
+			b.WriteString("  " + dataText(&list[n-1]) + "\n")
+		}
 	}
 	return b.String()
+}
+
+// dataText says what of the data of a revision is kept, and what going back does to
+// them.
+func dataText(r *ipc.Revision) string {
+	text := fmt.Sprintf("its data of %s are kept, %s: ", r.Data.TakenAt.Local().Format(time.DateTime), bytesText(uint64(max(r.Data.SizeBytes, 0))))
+	back := "going back"
+	if r.Rollback {
+		back = "a rollback"
+	}
+	if r.Data.Restored {
+		return text + back + " puts them back, and moves what is there then aside"
+	}
+	return text + back + " leaves what is there then (restore = false)"
 }
 
 func newRollbackCmd(a *app) *cobra.Command {
@@ -107,7 +126,9 @@ func newRollbackCmd(a *app) *cobra.Command {
 newest good one, or the one before where none is good yet, or the one that --to names,
 also a bad one. It comes back under its own number and stays until the specification,
 or the file at release.path, changes again. It is not reverted by itself: one that
-does not work either is held.`,
+does not work either is held. Where the service has a data block with restore = true,
+all of it stops, what it has made of its data is moved aside and named in the events, and
+the data that were kept when that revision was left are put back first.`,
 		Example: `  nines rollback web
   nines rollback web --to 3`,
 		Args:              argsBetween(1, 1),

@@ -104,7 +104,7 @@ func (a *app) printPlan(p *ipc.Plan) error {
 	t := newTable(a.outTTY, a.outColor, width)
 	t.header("", "ACTION", "SERVICE", "INSTANCES", "WHY")
 	counts := map[string]int{}
-	destructive := 0
+	destructive, restores := 0, 0
 	for _, s := range p.Services {
 		counts[s.Action]++
 		if s.Action == "nothing" {
@@ -114,7 +114,11 @@ func (a *app) printPlan(p *ipc.Plan) error {
 		if a.outTTY {
 			mark = " " // for people a "-" would mean that it is taken away
 		}
-		if s.Destructive {
+		switch {
+		case s.DataOf != 0:
+			mark = "!"
+			restores++
+		case s.Destructive:
 			mark = "!"
 			destructive++
 		}
@@ -141,6 +145,9 @@ func (a *app) printPlan(p *ipc.Plan) error {
 		counts["start"], counts["stop"], counts["restart"], counts["in_place"], counts["nothing"])
 	if destructive > 0 {
 		fmt.Fprintf(&b, "! takes away what serves now: %s\n", count(destructive, "service"))
+	}
+	if restores > 0 {
+		fmt.Fprintf(&b, "! puts data back, what is there is moved aside: %s\n", count(restores, "service"))
 	}
 	return a.write([]byte(b.String()))
 }

@@ -16,6 +16,7 @@ import (
 	"nines/supervisor/policy"
 	"nines/supervisor/program"
 	"nines/supervisor/release"
+	"nines/supervisor/snapshot"
 )
 
 // releases takes what services deploy into the store. What cannot run here is
@@ -36,6 +37,21 @@ func openReleases(a *app, fromSpec string, log *slog.Logger) *releases {
 		log.Warn("releases are not kept: what release.path leads to is run itself, and cannot be reverted", "err", err)
 	}
 	return r
+}
+
+// openSnapshots opens the store of snapshots of data in the state folder; nil: there is
+// none, and what has data cannot be updated.
+func openSnapshots(a *app, fromSpec string, log *slog.Logger) *snapshot.Store {
+	dir, err := a.statePath(fromSpec)
+	if err != nil {
+		return nil // openReleases has said so
+	}
+	store, err := supervisor.OpenSnapshots(filepath.Join(dir, "snapshots"))
+	if err != nil {
+		log.Warn("data cannot be kept before an update: a service with a data block is not updated", "err", err)
+		return nil
+	}
+	return store
 }
 
 // hold keeps what is taken from now on in the store until the supervisor knows of it:

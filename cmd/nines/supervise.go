@@ -195,6 +195,7 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 	}
 	events := openJournal(a, sp.Supervisor.StateDir, log)
 	rel := openReleases(a, sp.Supervisor.StateDir, log)
+	snapshots := openSnapshots(a, sp.Supervisor.StateDir, log)
 	run.withReleases(rel, events)
 	enforce := openCgroups(a, runtimeDir, keeperPID, &about)
 	tree := enforce.tree
@@ -211,14 +212,14 @@ func superviseWith(a *app, files []string, watch bool, conn *notify.Conn, genera
 	}
 	machine := a.getenv("NINES_MACHINE") == "1"
 	container := keeperPID == 1 && !machine
-	ch := newChanger(run, files, enforce, rel, log)
+	ch := newChanger(run, files, enforce, rel, snapshots, log)
 	sup, err := supervisor.New(supervisor.Config{
 		Change: run.begin(), Before: run.before, Next: run.next, Hangup: func() { ch.reread("SIGHUP", true) },
 		Keeper: conn, KeeperPID: keeperPID, RuntimeDir: runtimeDir, LogDir: logDir,
 		Shim: a.beside("nines-exec"), Environ: os.Environ(), NotifySocket: a.getenv("NINES_NOTIFY_SOCKET"),
 		InheritEnv: container || a.getenv("NINES_UP") == "1",
 		Stdout:     container || a.getenv("NINES_LOG_STDOUT") == "1",
-		Past:       past, Sockets: sockets, Cgroups: tree, Seed: seed(), Journal: events, Releases: rel.store, Differs: diff.Revision, Log: log, Version: buildVersion(),
+		Past:       past, Sockets: sockets, Cgroups: tree, Seed: seed(), Journal: events, Releases: rel.store, Snapshots: snapshots, Differs: diff.Revision, Log: log, Version: buildVersion(),
 		Watchdog: time.Duration(atoiOr(a.getenv("WATCHDOG_USEC"), 0)) * time.Microsecond,
 	})
 	if err != nil {

@@ -2,6 +2,8 @@ package load
 
 import (
 	"fmt"
+	"path"
+	"strings"
 	"time"
 
 	"nines/spec"
@@ -17,6 +19,7 @@ func (b *block) judge(s *spec.Service) {
 	b.judgeRecycle(s)
 	b.judgeMemory(s)
 	b.judgeUpdate(s)
+	b.judgeData(s)
 	b.judgeReady(s)
 	b.judgeChecks(s)
 	for _, p := range s.Ports {
@@ -127,6 +130,34 @@ func (b *block) judgeUpdate(s *spec.Service) {
 	}
 }
 
+// judgeData says what of a data block could not be put back, and what does not hold
+// while it is.
+func (b *block) judgeData(s *spec.Service) {
+	if s.Data == nil {
+		return
+	}
+	c := b.d.newBlock(b, b.subBlock("data"))
+	within := func(p, dir string) bool { return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/") }
+	for i, p := range s.Data.Paths {
+		if path.Clean(p) == "/" {
+			c.errorAt("paths", "conflict", "/ cannot be put back", "Name the folders that hold the service's state.")
+			return
+		}
+		for _, o := range s.Data.Paths[i+1:] {
+			if p, o := path.Clean(p), path.Clean(o); within(p, o) || within(o, p) {
+				c.errorAt("paths", "conflict", fmt.Sprintf("%s and %s hold the same: one is within the other", p, o), "Name the outer one alone.")
+				return
+			}
+		}
+		if r := s.Release; r != nil && s.Data.Restore && within(path.Clean(r.Path), path.Clean(p)) {
+			b.d.warnAt("ineffective", c.at("paths"), fmt.Sprintf("the release at %s is put back with the data: an earlier file there is a deploy of it", r.Path), "Keep programs and data in different folders.")
+		}
+	}
+	if s.AvailableSet && s.AvailableAtLeast > 0 && s.Instances > 0 {
+		b.d.warnAt("ineffective", b.at("available_at_least"), "available_at_least does not hold while a service with a data block is updated: all of it stops, so that nothing writes while its data are kept", "Leave available_at_least out, or the data block.")
+	}
+}
+
 func (b *block) judgeReady(s *spec.Service) {
 	if s.Ready == nil {
 		return
@@ -152,6 +183,7 @@ func (b *block) judgeChecks(s *spec.Service) {
 	for _, p := range s.Ports {
 		fixed = fixed || p.Base > 0
 	}
+	b.judgePatterns(s)
 	for _, c := range s.Checks {
 		if c.Outlier != nil && s.Instances < 3 {
 			b.d.warnAt("ineffective", b.place("check", c.Name), fmt.Sprintf("check %q compares replicas, and %s are too few: it never fails", c.Name, b.instances(s)), "It takes at least 3 instances.")
@@ -168,5 +200,18 @@ func (b *block) judgeChecks(s *spec.Service) {
 		case fixed:
 			b.d.warnAt("isolate_restarts", b.place("check", c.Name), fmt.Sprintf("check %q restarts instead of isolating: the service has a port with a base", c.Name), "A frozen instance would keep its port. Use a listen block, or a port block without base.")
 		}
+	}
+}
+
+// judgePatterns bounds what nines-log is told with each start: every line of the
+// service is tried with all of them.
+func (b *block) judgePatterns(s *spec.Service) {
+	patterns := s.LogPatterns()
+	size := 0
+	for _, p := range patterns {
+		size += len(p.Pattern)
+	}
+	if len(patterns) > spec.MaxLogPatterns || size > spec.MaxLogPatternBytes {
+		b.d.errorAt("too_large", b.def, fmt.Sprintf("%s has too many log patterns, or too long ones: %d, and %d bytes of all together, are the most", b.title, spec.MaxLogPatterns, spec.MaxLogPatternBytes), `Write one for several: "ERROR|panic".`)
 	}
 }

@@ -48,6 +48,16 @@ const (
 	// ActCheckEnd ends the checks of Ref: what is in flight is given up, and
 	// nothing is attempted any more.
 	ActCheckEnd
+	// ActSnapshot keeps the data of Service as those of Revision: its before_update
+	// command, then a copy of its paths, each for at most Timeout. Nothing of the
+	// service lives. In Output.Then only. Answer: DataDone with Token.
+	ActSnapshot
+	// ActRestore puts the data of Service back to those of Revision: from Snapshot,
+	// unless that is "", what is there being moved aside under Label; then its
+	// on_revert command, for at most Timeout. Asked for again with the same Label, by a
+	// successor too, it goes on with what has begun. Nothing of the service lives. In
+	// Output.Then only. Answer: DataDone with Token.
+	ActRestore
 )
 
 // Hook names a command of a service that runs beside an instance.
@@ -85,6 +95,10 @@ type Action struct {
 	Ready   bool // ActCheck
 	Token   uint64
 	Timeout time.Duration
+
+	Service  string // ActSnapshot, ActRestore; and these
+	Snapshot string
+	Label    string
 
 	Request Request
 	Code    Refusal
@@ -172,6 +186,9 @@ const (
 	KindCanaryPassed    Kind = "canary_passed"
 	KindUpdateDone      Kind = "update_done"
 	KindRollback        Kind = "rollback"
+	KindDataSnapshot    Kind = "data_snapshot"
+	KindDataRestored    Kind = "data_restored"
+	KindDataFailed      Kind = "data_failed" // they could not be kept, or put back
 	KindBudgetWait      Kind = "budget_wait"
 	KindCheckFailed     Kind = "check_failed"
 	KindCheckPassed     Kind = "check_recovered"

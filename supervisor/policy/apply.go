@@ -110,6 +110,9 @@ func (m *Machine) takeUp(sp *spec.Service, old []*service) *service {
 		v = old[i]
 		v.removed = false
 		m.removing--
+		if v.data.token != 0 || v.data.restoring != 0 {
+			v.roll.state = rollBack // its data are still being moved
+		}
 	} else if v = m.retired[sp.Name]; v != nil {
 		delete(m.retired, sp.Name)
 		*v = service{slots: v.slots, floor: v.floor, spec: sp, file: sp, level: levelPending, fresh: true}
@@ -191,7 +194,7 @@ func (m *Machine) change(v *service, digest string, wasDisabled bool) {
 	case v.fresh:
 		v.firstRevision(digest)
 		v.spec = sp
-	case known != nil && known.Number == v.asked:
+	case known != nil && known.Number == v.asked && known.Number != v.data.untried:
 		// It asks for what it did before. A revision that was left since, by a revert
 		// or by a person, stays out.
 		known.Spec = sp
@@ -213,6 +216,7 @@ func (m *Machine) change(v *service, digest string, wasDisabled bool) {
 		v.asked = v.revision
 		m.recordRevision(v)
 	}
+	m.dataAgain(v)
 	m.rearm(v)
 	m.recheck(v)
 	m.rearmRecycle(v)
@@ -293,7 +297,7 @@ func (m *Machine) retire() {
 		return
 	}
 	gone := func(v *service) bool {
-		return v.removed && !v.present[byNeeds] && !v.present[byAll] && v.awaited == awaitNothing
+		return v.removed && !v.present[byNeeds] && !v.present[byAll] && v.awaited == awaitNothing && v.data.token == 0 && v.data.restoring == 0
 	}
 	for _, v := range m.services {
 		if gone(v) {

@@ -1,4 +1,4 @@
-//go:build !ninesbug1 && !ninesbug2 && !ninesbug3 && !ninesbug4 && !ninesbug5 && !ninesbug6 && !ninesbug7 && !ninesbug8 && !ninesbug9 && !ninesbug10 && !ninesbug11 && !ninesbug12 && !ninesbug13 && !ninesbug14 && !ninesbug15 && !ninesbug16 && !ninesbug21 && !ninesbug22 && !ninesbug23
+//go:build !ninesbug1 && !ninesbug2 && !ninesbug3 && !ninesbug4 && !ninesbug5 && !ninesbug6 && !ninesbug7 && !ninesbug8 && !ninesbug9 && !ninesbug10 && !ninesbug11 && !ninesbug12 && !ninesbug13 && !ninesbug14 && !ninesbug15 && !ninesbug16 && !ninesbug21 && !ninesbug22 && !ninesbug23 && !ninesbug31 && !ninesbug32
 
 package policy
 
@@ -29,4 +29,6 @@ package policy
 //	21 an update takes down more than max_parallel at once
 //	22 a revision that was reverted is not marked bad
 //	23 what reverts another revision is reverted itself
+//	31 instances are started while the data of their service are moved
+//	32 what is gone back to is started on the data that the other has left
 const bug = 0

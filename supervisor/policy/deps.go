@@ -263,8 +263,11 @@ func (m *Machine) concern(v *service) {
 	}
 }
 
-// mayStart: needs and after are satisfied, and its group does not hold it back.
-func (v *service) mayStart() bool { return v.needDown == 0 && v.afterPending == 0 && !v.heldBack }
+// mayStart: needs and after are satisfied, its group does not hold it back, and its
+// data are those of the revision that it is to run.
+func (v *service) mayStart() bool {
+	return v.needDown == 0 && v.afterPending == 0 && !v.heldBack && (!v.dataHolds() || bug == 31)
+}
 
 // wake has every slot of v evaluated.
 func (m *Machine) wake(v *service) {
@@ -282,7 +285,7 @@ func (v *service) derive() level {
 		return levelDead
 	case v.standing[standsUp] == v.instances:
 		return levelUp
-	case v.standing[standsDead] > 0, (v.needDead > 0 || v.groupDead) && v.waiting > 0:
+	case v.standing[standsDead] > 0, (v.needDead > 0 || v.groupDead || v.data.failed != "") && v.waiting > 0:
 		return levelDead
 	case v.standing[standsFirst] == 0, (v.needStalled > 0 || v.heldBack) && v.waiting > 0:
 		return levelStalled
@@ -300,7 +303,7 @@ func (m *Machine) evaluate(s *slot) {
 	}
 	switch decide(s.phase, d) {
 	case tryUp:
-		if s.svc.mayStart() {
+		if s.svc.mayStart() && s.mayRun() {
 			m.start(s)
 			return
 		}

@@ -191,6 +191,27 @@
 // death: what each slot runs, and is to run, is in its memory, and the rest in
 // RecordRevision, which the driver makes durable, beyond a boot, before Then.
 //
+// # Data
+//
+// Where a service has a data block, an update ends all of it, has its data kept
+// (ActSnapshot) as those of the revision that it leaves, and starts the new one only
+// then; the canary is alone, since no two revisions run on the same data. What is gone
+// back to (a revert, a rollback, an update that is taken back) is started only when the
+// data that it had left are back (ActRestore), if restore = true; the copy is the one
+// that was taken when it was left last, and there is none of what was gone back from:
+// that was moved aside. A revision whose data are not to be had is not gone back to.
+//
+// A snapshot that fails gives the update up: what the data are of comes back, and what
+// was to be tried is untried, not bad. A restore that fails starts nothing: it is tried
+// again every restart.max_delay, with a person's start, and with an apply; once it has
+// begun it is ended before anything else, whatever is wanted meanwhile. Its answer has
+// no deadline: half of it is of no use. All of that is part of RecordRevision; after a
+// death what was in flight is asked for again, a restore under the same label. A restore
+// that the driver finds begun (Past.Restores) is ended also where nothing is remembered.
+// available_at_least does not hold while all of a service is down for its data.
+//
+// # Waiting for an apply
+//
 // An apply is answered when each service that it adds, updates, enables, resizes
 // or removes is settled, or failed: then it names all that did not come up, and
 // what is wanted stays wanted. A newer apply supersedes one that waits.

@@ -60,6 +60,7 @@ type Past struct {
 	Groups       map[string]int64          // by group: where its restart was, a RecordGroup's Value
 	Shutdown     *Shutdown                 // one was in progress
 	Revisions    map[string]RevisionMemory // by service: where it is not at its first one
+	Restores     map[string]Restore        // by service: of its data, found begun
 	// Before is what ran before the specification that runs now was applied, if
 	// anybody knows: with it, what that removed and still lives is stopped in order.
 	Before  *spec.Spec

@@ -2,9 +2,10 @@ package policy
 
 import "strconv"
 
-// Left is the revision that a rollback or a revert leaves; 0: it says none.
+// Left is the revision that a rollback, a revert, or a restore of data leaves; 0: it
+// says none.
 func (r Reason) Left() int {
-	if r.kind == whyReverted || r.kind == whyRolledBack {
+	if r.kind == whyReverted || r.kind == whyRolledBack || r.kind == whyNotKept || r.kind == whyDataBack && r.count != r.code {
 		return int(r.count)
 	}
 	return 0

@@ -95,6 +95,10 @@ func (e *env) formatAction(a Action) string {
 	case ActHook:
 		kind := map[Hook]string{HookStop: "stop", HookReload: "reload"}[a.Hook]
 		return "hook " + kind + " " + e.name(a.Ref) + " for " + a.Timeout.String()
+	case ActSnapshot:
+		return fmt.Sprintf("keep the data of %s revision %d, for %s", a.Service, a.Revision, a.Timeout)
+	case ActRestore:
+		return fmt.Sprintf("put back the data of %s revision %d from %q, aside %s, for %s", a.Service, a.Revision, a.Snapshot, a.Label, a.Timeout)
 	case ActAccepted:
 		return fmt.Sprintf("accepted #%d", a.Request)
 	case ActDone:

@@ -109,6 +109,10 @@ func parseService(t testing.TB, line string) *spec.Service {
 			v.Isolate.MemoryMaxTotal = spec.Size{Bytes: n}
 		case "data":
 			v.Data = &spec.Data{Paths: []string{"/data"}}
+		case "restore":
+			v.Data.Restore = true
+		case "on_revert":
+			v.Data.OnRevert = []string{"undo"}
 		case "listen":
 			v.Listen = append(v.Listen, spec.Listen{Name: "http"})
 		case "update": // with the language's defaults
@@ -373,6 +377,12 @@ func (e *env) event(line string) Event {
 		v := *e.spec.Service(arg(1))
 		v.Process.Command = spec.Expr(arg(2))
 		return Deploy{Request: e.request, Service: arg(1), Digest: arg(2), Spec: &v, Force: arg(3) == "force", By: "ann"}
+	case "kept": // kept web ID
+		return DataDone{Service: arg(1), Token: e.m.byName[arg(1)].data.token, OK: true, Snapshot: arg(2), Text: "3 files"}
+	case "back": // back web
+		return DataDone{Service: arg(1), Token: e.m.byName[arg(1)].data.token, OK: true, Text: "the newer are at /data.aside"}
+	case "data-failed", "data-begun": // data-failed web no space left
+		return DataDone{Service: arg(1), Token: e.m.byName[arg(1)].data.token, Begun: w[0] == "data-begun", Cause: strings.Join(w[2:], " ")}
 	case "signal":
 		c := command(VerbSignal)
 		c.Signal = arg(2)

@@ -15,6 +15,7 @@ const (
 	timerUpdate                 // its turn in an update has taken too long
 	timerHealthy                // healthy for update.min_healthy
 	timerProbation              // of its service's revision; kept at the first instance
+	timerData                   // of its service's data; likewise
 	numTimers
 )
 

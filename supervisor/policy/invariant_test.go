@@ -32,7 +32,7 @@ func checkInvariants(t fataler, m *Machine) {
 		// Guarantee 12: what is wanted and may start was started.
 		switch d := m.desired(s); decide(s.phase, d) {
 		case tryUp:
-			if s.svc.mayStart() {
+			if s.svc.mayStart() && s.mayRun() {
 				t.Fatalf("%s is wanted and may start, and is down", s.name)
 			}
 		case cancel:
@@ -63,6 +63,7 @@ func checkInvariants(t fataler, m *Machine) {
 	for _, v := range m.services {
 		checkService(t, m, v)
 		checkTwins(t, m, v)
+		checkData(t, m, v)
 		checkGate(t, v)
 	}
 	for _, g := range m.groups {
@@ -158,6 +159,28 @@ func (v *service) all() (list []*slot) {
 		}
 	}
 	return list
+}
+
+// checkData: nothing lives of v while its data are kept, or put back, and nothing is
+// to begin that is of another revision than they are.
+func checkData(t fataler, m *Machine, v *service) {
+	t.Helper()
+	d := &v.data
+	for _, s := range v.all() {
+		if d.token != 0 && s.phase.lives() {
+			t.Fatalf("%s is %s, and its data are being moved: %+v", s.name, s.phase, *d)
+		}
+		if v.dataHolds() && !v.removed && !m.down.on && (s.phase == phaseSpawning || s.phase == phaseStarting || s.phase == phaseReady) && s.end == endNone && m.desired(s) == wantRun {
+			t.Fatalf("%s is %s, and its data are not of its revision: %+v", s.name, s.phase, *d)
+		}
+	}
+	switch {
+	case v.dataHolds() && !v.roll.on() && !v.removed, d.of == v.revision && d.restoring == 0, d.restoring != 0 && d.of == 0,
+		d.failed != "" && d.token != 0, d.of == 0 && d.back, (d.taking != 0) != (d.token != 0 && d.restoring == 0):
+		t.Fatalf("%s at revision %d, update %+v: its data are %+v", v.spec.Name, v.revision, v.roll, *d)
+	case d.failed != "" && len(v.slots) > 0 && v.slots[0].timers[timerData] == never, d.taking != 0 && len(v.slots) > 0 && v.slots[0].timers[timerData] == never:
+		t.Fatalf("%s: nothing says when its data are tried again: %+v", v.spec.Name, *d)
+	}
 }
 
 // checkTwins: of the two slots of a place one counts.

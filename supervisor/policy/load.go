@@ -35,6 +35,7 @@ func (m *Machine) specChanged(e SpecChanged) {
 		*v = service{spec: sp, file: sp, instances: sp.Instances, level: levelPending, checked: sp.Checks}
 		v.readied = v.readyCheck()
 		m.recallRevision(v, e.Digests[sp.Name], e.Past.Revisions[sp.Name])
+		v.resumeRestore(e.Past.Restores[sp.Name])
 		if n, ok := e.Past.Scale[sp.Name]; ok && n >= 0 && n <= MaxInstances && sp.Type != spec.TypeTask {
 			v.instances, v.scaled = n, true
 		}
@@ -115,6 +116,9 @@ func (m *Machine) restoreRoll(v *service, digest string) {
 	}
 	if v.outdated > 0 && !v.roll.on() {
 		v.roll.state = rollRest // of a version that did not say so
+	}
+	if v.dataHolds() && !v.roll.on() {
+		v.roll.state = rollRest // likewise
 	}
 	if v.roll.on() {
 		m.countSettled(v)
@@ -261,7 +265,7 @@ func (m *Machine) newSlot(v *service, i int) *slot {
 // placeSlot makes a slot for instance i of v that has no place yet.
 func (m *Machine) placeSlot(v *service, i int) *slot {
 	if len(m.block) == cap(m.block) {
-		m.block = make([]slot, 0, max(64, v.instances-i))
+		m.block = make([]slot, 0, max(min(64, 4+len(m.slots)), v.instances-i))
 	}
 	m.block = append(m.block, slot{
 		id: Slot(len(m.slots)), svc: v, index: i,

@@ -101,6 +101,7 @@ type service struct {
 	known     []Revision    // the one that was current last first
 	top       int           // the highest number that a revision of it has had
 	roll      rollout
+	data      data
 	removed   bool    // it is no more in the specification: it goes down, and is forgotten
 	scaled    bool    // instances is what a person scaled it to
 	awaited   awaited // what an apply waits for
@@ -352,6 +353,8 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 		m.command(e)
 	case Deploy:
 		m.deploy(e)
+	case DataDone:
+		m.dataDone(e)
 	case Shutdown:
 		m.shutdownAsked(e)
 	}

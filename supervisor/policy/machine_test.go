@@ -122,6 +122,8 @@ func parsePast(t *testing.T, text string) Past {
 				t.Fatal(err)
 			}
 			p.Slots[w[1]] = m
+		case "restore": // restore web 1 S1 LABEL
+			p.Restores = map[string]Restore{w[1]: {Revision: n, Snapshot: w[3], Label: w[4]}}
 		case "stopped":
 			p.Stopped[w[1]] = true
 		case "started":

@@ -299,6 +299,9 @@ func nextWords(s *slot, now Time) string {
 // blocked is why the instances of v that wait cannot come up by themselves; ""
 // if they can. hint is what would help.
 func (m *Machine) blocked(v *service) (why, hint string) {
+	if v.data.failed != "" {
+		return m.whyData(v).String(), "nines events --since 1h"
+	}
 	if v.needDead == 0 {
 		if v.groupDead {
 			first := v.group.members[v.group.at]

@@ -306,6 +306,8 @@ func (m *Machine) fire(s *slot, t timer) {
 		m.markRoll(s.svc)
 	case timerProbation:
 		m.probationOver(s.svc)
+	case timerData:
+		m.dataDue(s.svc)
 	}
 }
 

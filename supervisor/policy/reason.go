@@ -61,8 +61,8 @@ const (
 	whyReplaced   // count, code
 	whyOverdue    // delay; name: the instance
 	whyCondemned  // name: the instance; text: why
-	whyReverted   // count: the bad one; code: the one that comes back; text: why
-	whyRolledBack // name: who asked; count, code
+	whyReverted   // count: the bad one; code: the one that comes back; text: why; over: its data stay
+	whyRolledBack // name: who asked; count, code; over
 	whyRemoved    // -
 	// Why it is down, or goes down.
 	whyStopped  // name: who asked
@@ -103,6 +103,14 @@ const (
 	whyWasEnding   // -
 	whyInmateStuck // name: its id; delay
 	whyLeaving     // -
+	// Data; count: the revision that they are of; code: the one that is wanted.
+	whyDataKeeps   // -
+	whyDataReturns // -
+	whyDataKept    // text
+	whyDataBack    // text
+	whyNotKept     // text; count: the one that was not tried; code: the one that comes back
+	whyNotBack     // name: the service; text; over: it has begun
+	whyKeepFails   // name, text
 	numReasons
 )
 
@@ -182,9 +190,9 @@ func (r Reason) String() string {
 	case whyCondemned:
 		return r.name + ": " + r.text
 	case whyReverted:
-		return "revision " + itoa(r.count) + " is bad and was reverted, " + itoa(r.code) + " is back: " + r.text
+		return "revision " + itoa(r.count) + " is bad and was reverted, " + itoa(r.code) + " is back: " + r.text + r.dataStays()
 	case whyRolledBack:
-		return "rolled back" + by(r.name) + ": revision " + itoa(r.code) + " replaces " + itoa(r.count)
+		return "rolled back" + by(r.name) + ": revision " + itoa(r.code) + " replaces " + itoa(r.count) + r.dataStays()
 	case whyRemoved:
 		if r.name != "" {
 			return "no longer in the specification; it goes on while " + r.name + " runs as an earlier revision, which needs it"
@@ -265,6 +273,8 @@ func (r Reason) String() string {
 		return "killed: an earlier supervisor had begun to end it"
 	case whyLeaving:
 		return "it said itself that it is stopping"
+	case whyDataKeeps, whyDataReturns, whyDataKept, whyDataBack, whyNotKept, whyNotBack, whyKeepFails:
+		return r.dataWords()
 	case whyInmateStuck:
 		return r.name + ": something of it still lives " + words(r.delay) + " after SIGKILL"
 	}

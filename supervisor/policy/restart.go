@@ -25,6 +25,7 @@ func (m *Machine) beginRestart(o *operation) {
 	o.begun = true
 	o.seq = m.seq + 1
 	m.liftService(v, o.index)
+	m.dataAgain(v)
 	v.each(o.index, func(s *slot) {
 		s.by = ""
 		if !s.phase.lives() || s.stopped {

@@ -21,16 +21,19 @@ func (v *service) revertible() bool {
 		v.spec.Type != spec.TypeTask && v.revertsTo() != 0
 }
 
-// revertsTo is the revision that v goes back to; 0: there is none.
+// revertsTo is the revision that v goes back to, and whose data are to be had; 0:
+// there is none.
 func (v *service) revertsTo() int {
-	if n := v.goodOne(); n != 0 {
-		return n
+	for i := range v.known {
+		if r := &v.known[i]; r.Verdict == Good && r.Number != v.revision && v.hasData(r) {
+			return r.Number
+		}
 	}
-	if r := v.find(v.roll.from); r != nil && r.Verdict != Bad && r.Number != v.revision {
+	if r := v.find(v.roll.from); r != nil && r.Verdict != Bad && r.Number != v.revision && v.hasData(r) {
 		return r.Number
 	}
-	for _, r := range v.known {
-		if r.Number != v.revision && r.Verdict != Bad && r.Verdict != Superseded {
+	for i := range v.known {
+		if r := &v.known[i]; r.Number != v.revision && r.Verdict != Bad && r.Verdict != Superseded && v.hasData(r) {
 			return r.Number
 		}
 	}
@@ -65,17 +68,22 @@ func (m *Machine) afresh(s *slot) {
 // revert brings back what ran before.
 func (m *Machine) revert(v *service, why Reason) {
 	bad, to := v.revision, v.revertsTo()
-	m.dropSuccessors(v)
-	r := *v.find(to)
 	if bug != 22 {
 		v.find(bad).Verdict = Bad
 	}
-	verdict := r.Verdict
+	m.returnTo(v, to, KindRollback, Reason{kind: whyReverted, count: int32(bad), code: int32(to), text: why.String(), over: v.file.Data != nil && !v.putsBack()})
+}
+
+// returnTo has v run again what it ran before, and tells why whoever waits.
+func (m *Machine) returnTo(v *service, to int, kind Kind, said Reason) {
+	left := v.revision
+	m.dropSuccessors(v)
+	r := *v.find(to)
 	m.newRevision(v, r.Digest, r.Spec)
-	v.find(to).Verdict = verdict
-	v.roll = rollout{state: rollBack, from: bad, last: bug != 23}
-	said := Reason{kind: whyReverted, count: int32(bad), code: int32(to), text: why.String()}
-	m.serviceNotice(KindRollback, v, said)
+	v.find(to).Verdict = r.Verdict
+	v.roll = rollout{state: rollBack, from: left, last: bug != 23}
+	m.moveData(v, left, true)
+	m.serviceNotice(kind, v, said)
 	if v.awaited == awaitUp {
 		m.awaitedFailed(v, v.spec.Name+": "+said.String())
 	}
@@ -86,7 +94,7 @@ func (m *Machine) revert(v *service, why Reason) {
 		m.aim(s, to)
 		m.disarm(s, timerUpdate)
 		m.disarm(s, timerProbation)
-		if s.revision == bad {
+		if s.revision == left || v.file.Data != nil {
 			m.renew(s) // where nothing of it lives it starts at once
 		}
 	}
@@ -194,11 +202,16 @@ func (m *Machine) commandRollback(v *service, c Command) {
 		m.refuse(c.Request, BadRequest, cannot+" to "+itoa(int32(to))+": there is no such revision", "nines history "+v.spec.Name)
 	case r.Number == v.revision:
 		m.refuse(c.Request, Conflict, cannot+" to "+itoa(int32(to))+": that is the revision that it is to run", "nines status "+v.spec.Name)
+	case !v.hasData(r):
+		m.refuse(c.Request, Conflict, cannot+" to "+itoa(int32(to))+": there is no copy of the data of that revision",
+			"deploy its file to run it on the data as they are, or write restore = false in the data block")
 	default:
 		m.failDeploys(v, "superseded by a rollback"+by(c.By))
 		left := v.revision
 		m.update(v, r.Digest, r.Spec, true)
-		m.serviceNotice(KindRollback, v, Reason{kind: whyRolledBack, name: c.By, count: int32(left), code: int32(v.revision)})
+		m.serviceNotice(KindRollback, v, Reason{
+			kind: whyRolledBack, name: c.By, count: int32(left), code: int32(v.revision), over: v.file.Data != nil && !v.putsBack(),
+		})
 		m.begin(v, c)
 	}
 }

@@ -15,6 +15,9 @@ type Revision struct {
 	Number  int // 1, 2, …; 0: none
 	Digest  string
 	Verdict Verdict
+	// Snapshot is the copy of its data that was taken when it was left last, by the
+	// driver's name; "": there is none.
+	Snapshot string
 	// Spec is the service as it was when the revision was made; of it, what is part
 	// of a revision counts. nil: the current specification's. It is no part of the
 	// text: the driver keeps it.
@@ -49,7 +52,19 @@ type RevisionMemory struct {
 	From  int    // what it replaces
 	Last  bool   // it is not reverted: it reverts another, or a person wants it
 	Until Time   // the probation of the current one ends; 0: it has none
+
+	// Of its data; see data.go.
+	DataOf    int    // the revision that they belong to; 0: the current one
+	DataBack  bool   // those of the current one are to be put back
+	Restoring int    // whose data a restore that has begun puts back; 0: there is none
+	Restore   string // … from that snapshot
+	Aside     string // … with that label
+	Restores  int    // how many there have been
+	Untried   int    // a revision that was given up, since the data could not be kept
 }
+
+// MaxRevisionMemory is how long the text of a RevisionMemory is at most.
+const MaxRevisionMemory = 4096
 
 // maxRevisions is how many revisions of a service are known: one of these comes
 // back under its own number, and a bad one is not tried again.
@@ -77,7 +92,7 @@ func (w *RevisionMemory) Append(dst []byte) []byte {
 	if w.Last {
 		dst = append(dst, " last=1"...)
 	}
-	return appendInt(dst, "until", int64(w.Until))
+	return w.dataText(appendInt(dst, "until", int64(w.Until)))
 }
 
 var errRevision = errors.New("cannot read the memory of a revision")
@@ -88,7 +103,7 @@ func ParseRevisionMemory(text string) (RevisionMemory, error) {
 		return RevisionMemory{}, fmt.Errorf("%w: %.40q", errRevision, text)
 	}
 	f := strings.Fields(text)
-	if len(f) < 2 || len(text) > MaxMemory {
+	if len(f) < 2 || len(text) > MaxRevisionMemory {
 		return bad()
 	}
 	var w RevisionMemory
@@ -103,7 +118,7 @@ func ParseRevisionMemory(text string) (RevisionMemory, error) {
 			return bad()
 		}
 	}
-	if len(w.Known) > maxRevisions || w.Asked > w.Top || w.From > w.Top {
+	if len(w.Known) > maxRevisions || w.Asked > w.Top || w.From > w.Top || max(w.DataOf, w.Restoring, w.Untried) > w.Top {
 		return bad()
 	}
 	return w, nil
@@ -112,6 +127,9 @@ func ParseRevisionMemory(text string) (RevisionMemory, error) {
 // set takes one word of the text.
 func (w *RevisionMemory) set(word string) (err error) {
 	if key, value, ok := strings.Cut(word, "="); ok && !strings.Contains(key, ":") {
+		if ok, err := w.setData(key, value); ok {
+			return err
+		}
 		switch key {
 		case "asked":
 			w.Asked, err = parseCount(value)
@@ -211,6 +229,7 @@ func (m *Machine) recallRevision(v *service, digest string, w RevisionMemory) {
 			v.roll.state = s
 		}
 	}
+	v.recallData(&w)
 	v.spec = v.runs(v.revision)
 }
 
@@ -238,6 +257,9 @@ func (v *service) trim() {
 	for rank := 0; len(v.known) > maxRevisions && rank < 3; rank++ {
 		for i := len(v.known) - 1; i > 0 && len(v.known) > maxRevisions; i-- {
 			r := &v.known[i]
+			if d := &v.data; r.Number == d.of || r.Number == d.restoring || r.Number == d.taking {
+				continue
+			}
 			if r.Number == v.asked || r.Number == v.roll.from || v.inUse(r.Number) || r.Number == v.goodOne() {
 				continue
 			}
@@ -294,6 +316,7 @@ func (v *service) revisionText() string {
 	w := RevisionMemory{
 		Current: v.revision, Top: v.top, Asked: v.asked, Known: v.known,
 		State: v.roll.state.String(), From: v.roll.from, Last: v.roll.last, Until: v.roll.until,
+		DataOf: v.data.of, DataBack: v.data.back, Restoring: v.data.restoring, Restore: v.data.snapshot, Aside: v.data.aside, Restores: v.data.count, Untried: v.data.untried,
 	}
 	return string(w.Append(nil))
 }
@@ -317,6 +340,8 @@ type RevisionView struct {
 	State   RevisionState
 	Verdict Verdict
 	Spec    *spec.Service // nil: not known any more
+	// Snapshot is the copy of its data; "": there is none.
+	Snapshot string
 }
 
 // RevisionState is the state of a revision, as in the API.
@@ -341,7 +366,7 @@ func (m *Machine) Revisions(service string) []RevisionView {
 	}
 	list := make([]RevisionView, len(v.known))
 	for i, r := range v.known {
-		list[i] = RevisionView{Number: r.Number, Digest: r.Digest, Verdict: r.Verdict, Spec: r.Spec, State: v.state(&r)}
+		list[i] = RevisionView{Number: r.Number, Digest: r.Digest, Verdict: r.Verdict, Spec: r.Spec, State: v.state(&r), Snapshot: r.Snapshot}
 	}
 	return list
 }

@@ -218,7 +218,7 @@ func (m *Machine) vacate(s *slot) {
 	s.phase = s.next
 	m.save(s)
 	for t := range s.timers {
-		if timer(t) != timerReload && timer(t) != timerInmates && timer(t) != timerUpdate && timer(t) != timerProbation { // its hook may still run, and is waited for
+		if timer(t) != timerReload && timer(t) != timerInmates && timer(t) != timerUpdate && timer(t) != timerProbation && timer(t) != timerData { // its hook may still run, and is waited for
 			m.disarm(s, timer(t))
 		}
 	}

@@ -41,6 +41,9 @@ func (m *Machine) whyWaiting(v *service) Reason {
 	if v.heldBack {
 		return m.whyHeldBack(v)
 	}
+	if v.dataHolds() {
+		return m.whyData(v)
+	}
 	var waits *service
 	for _, o := range v.needs {
 		if o.leaving {
@@ -269,7 +272,7 @@ func (m *Machine) viewService(v *service, list []SlotView) ServiceView {
 		w.State = ServiceRunning
 		w.Reason = waits
 		return w
-	case held > 0:
+	case held > 0, v.data.failed != "":
 		w.State = ServiceHeld
 	case ready > 0:
 		w.State = ServiceDegraded

@@ -1,0 +1,5 @@
+//go:build ninesbug31
+
+package policy
+
+const bug = 31

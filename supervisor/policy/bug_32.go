@@ -1,0 +1,5 @@
+//go:build ninesbug32
+
+package policy
+
+const bug = 32
