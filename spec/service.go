@@ -2,6 +2,7 @@ package spec
 
 import (
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -224,6 +225,37 @@ type CheckMetrics struct {
 type CheckLog struct {
 	Pattern string // RE2
 	Max     Rate
+}
+
+// LogPattern is a pattern that lines of the output are counted by.
+type LogPattern struct {
+	Pattern string        // RE2
+	Within  time.Duration // over how long; 0: it is enough that one came
+}
+
+// Bounds of the log patterns of one service.
+const (
+	MaxLogPatterns     = 32
+	MaxLogPatternBytes = 1024 // of all together
+)
+
+// LogPatterns are those that the checks of s, and its ready block, count lines by;
+// each once.
+func (s *Service) LogPatterns() (all []LogPattern) {
+	add := func(p LogPattern) {
+		if !slices.Contains(all, p) {
+			all = append(all, p)
+		}
+	}
+	if r := s.Ready; r != nil && r.Check != nil && r.Check.Log != nil {
+		add(LogPattern{Pattern: r.Check.Log.Pattern})
+	}
+	for i := range s.Checks {
+		if l := s.Checks[i].Log; l != nil {
+			add(LogPattern{l.Pattern, l.Max.Per})
+		}
+	}
+	return all
 }
 
 // CheckOutlier fails when a replica differs from its siblings.

@@ -92,9 +92,4 @@ func (s *Supervisor) apply(id policy.Request, c Change) {
 	s.alerts.Set(c.Spec.Alerts)
 	s.spawner.put(batch{spec: c.Spec})
 	s.worked(len(c.Spec.Services))
-	for _, in := range s.live {
-		if in.pid != 0 && !in.reaped {
-			s.readyByExec(in) // what it waited for may count no more
-		}
-	}
 }

@@ -13,9 +13,6 @@ import (
 	"nines/supervisor/proc"
 )
 
-// inEffect says whether attempts of that kind are made.
-func inEffect(c *spec.Check) bool { return c.Log == nil }
-
 // worker is who makes attempts of a kind.
 func (c *checks) worker(block *spec.Check) *pool {
 	switch {
@@ -103,9 +100,13 @@ func (t *attempt) make() error {
 	case b.Outlier != nil:
 		o := &outlier{t: t}
 		t.probe = o.attempt
-	default:
-		// A kind that is not in effect yet, as `nines check` says: it says nothing.
-		t.probe = func(context.Context) outcome { return outcome{unheard: true} }
+	case b.Log != nil:
+		t.probe = func(context.Context) outcome {
+			if !t.c.s.hearsLogs.Load() {
+				return outcome{unheard: true} // nobody counts: nothing is to be said
+			}
+			return told(t.in.counts.judge(b.Log, sinceBoot(t.c.now())))
+		}
 	}
 	return nil
 }

@@ -129,8 +129,17 @@ func (c *checks) begin(a *policy.Action) {
 	svc, _ := c.s.machine.Slot(a.Ref.Slot)
 	k := &checking{ref: a.Ref}
 	if a.Ready {
-		if svc.Ready == nil || svc.Ready.Check == nil || svc.Ready.Check.Heartbeat != nil {
+		switch r := svc.Ready; {
+		case r == nil || r.Check == nil || r.Check.Heartbeat != nil:
 			return // its first sign of life says that it is ready, without an attempt
+		case r.Check.Log != nil:
+			// So does the line. It may have come before this was asked for.
+			c.s.box.put(func() {
+				if c.s.current(in.ref) == in {
+					c.s.readyByLine(in)
+				}
+			})
+			return
 		}
 		k.jobs = append(k.jobs, c.place(in, a, 0, svc.Ready.Check))
 	} else {

@@ -37,6 +37,7 @@ type incarnation struct {
 	halted   atomic.Bool               // by a signal of ours: SIGSTOP, and no SIGCONT since; checks read it
 	measured atomic.Pointer[proc.Tree] // what checks measure
 	latency  atomic.Int64              // of the last attempt of a check that passed, in nanoseconds; 0: none
+	counts   counts                    // of lines in its output
 	ports    map[string]int            // set before the loop hears of its process, and not written again
 
 	pid     int            // 0: the spawner has not answered
@@ -125,18 +126,8 @@ func (s *Supervisor) spawned(in *incarnation, pid int, start uint64, group *cgro
 		s.mainMoved(t, &notify.Sender{PID: pid}, in.nextMain)
 	}
 	s.judgeMemory(in)
-	s.readyByExec(in)
 	if in.condemn {
 		s.kill(in.ref)
-	}
-}
-
-// readyByExec: some kinds of readiness are not in effect yet, as `nines check`
-// says: such an instance is ready when its exec succeeded.
-func (s *Supervisor) readyByExec(in *incarnation) {
-	svc, _ := s.machine.Slot(in.ref.Slot)
-	if r := svc.Ready; r != nil && r.Delay == 0 && !saysReady(r) {
-		s.step(policy.Ready{Ref: in.ref})
 	}
 }
 
@@ -173,8 +164,10 @@ func (s *Supervisor) reap() {
 		fault("exit-peeked")
 		if o.in != nil && o.in.start != 0 {
 			exit := strconv.FormatUint(o.in.start, 10) + " " + strconv.FormatUint(uint64(raw), 10)
-			s.tell(encode(nil, append(s.values, keyExit+strconv.Itoa(pid)+" "+exit)))
-			s.values = s.values[:0]
+			// With what waits to be told: of a pid that became known this turn, the slot's
+			// memory says whose it was.
+			s.tell(encode(s.records, append(s.values, keyExit+strconv.Itoa(pid)+" "+exit)))
+			s.records, s.values = s.records[:0], s.values[:0]
 		}
 		fault("exit-told")
 		wait.Reap(pid)

@@ -120,12 +120,6 @@ func talks(svc *spec.Service) bool {
 	return svc.Ready != nil && svc.Ready.Notify != "" || heartbeat(svc) != nil
 }
 
-// saysReady says whether instances say themselves when they are ready, or a check
-// says it of them.
-func saysReady(r *spec.Ready) bool {
-	return r != nil && (r.Notify != "" || r.FD != 0 || r.Check != nil && inEffect(r.Check))
-}
-
 // begin takes over what the keeper handed back of an earlier notifier, or makes
 // what is missing, before anything is started. What cannot be made fails the
 // starts that need it.

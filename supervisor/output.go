@@ -23,13 +23,15 @@ type output struct {
 	stdout bool   // on nines-log's stdout too, whatever log.to says
 }
 
-// settings are those of one stream of the output of instance index of a service
-// with that log block, as nines-log reads them.
-func (o output) settings(service string, l *spec.Log, index int, stream string) logs.Settings {
+// settings are those of one stream of the output of instance index of a service,
+// as nines-log reads them.
+func (o output) settings(service string, k *outputKept, index int, stream string) logs.Settings {
+	l := &k.log
 	return logs.Settings{
 		Service: service, Instance: service + "/" + strconv.Itoa(index), Stream: stream,
 		Dir: o.dir, MaxSize: l.MaxSize, Keep: l.Keep, Compress: l.Compress, Rate: l.Rate, Format: l.Format,
 		ToFile: o.dir != "" && slices.Contains(l.To, "file"), ToStdout: o.stdout || slices.Contains(l.To, "stdout"),
+		Matches: k.matches,
 	}
 }
 
@@ -44,13 +46,27 @@ func streams(svc *spec.Service) []string {
 // pipeName is what the keeper calls the pipe of that stream of an incarnation.
 func pipeName(incarnation, stream string) string { return incarnation + ":" + stream }
 
-// logBlocks are the log blocks of the specification that runs, by service. The
+// outputKept says how the output of a service is kept, and which of its lines are counted.
+type outputKept struct {
+	log     spec.Log
+	matches []logs.Match
+}
+
+func outputOf(svc *spec.Service) *outputKept {
+	k := &outputKept{log: svc.Log}
+	for _, p := range svc.LogPatterns() {
+		k.matches = append(k.matches, logs.Match{Pattern: p.Pattern, Within: p.Within})
+	}
+	return k
+}
+
+// logBlocks say that of the services of the specification that runs. The
 // spawner holds mu from reading one until the keeper has the pipe that it is for,
 // and relog from changing one until the keeper was told: so nothing is told after
 // what is newer.
 type logBlocks struct {
 	mu        sync.Mutex
-	byService map[string]*spec.Log
+	byService map[string]*outputKept
 }
 
 func newLogBlocks(sp *spec.Spec) *logBlocks {
@@ -59,29 +75,31 @@ func newLogBlocks(sp *spec.Spec) *logBlocks {
 	return b
 }
 
-// set takes the blocks of sp, and returns the services whose block differs from
-// the one before.
+// set takes what sp says, and returns the services of which it differs from what
+// was said before.
 func (b *logBlocks) set(sp *spec.Spec) (changed map[string]bool) {
 	old := b.byService
-	b.byService, changed = make(map[string]*spec.Log, len(sp.Services)), map[string]bool{}
+	b.byService, changed = make(map[string]*outputKept, len(sp.Services)), map[string]bool{}
 	for _, svc := range sp.Services {
-		b.byService[svc.Name] = &svc.Log
-		if was := old[svc.Name]; was == nil || !reflect.DeepEqual(*was, svc.Log) {
+		now := outputOf(svc)
+		b.byService[svc.Name] = now
+		if was := old[svc.Name]; was == nil || !reflect.DeepEqual(was, now) {
 			changed[svc.Name] = true
 		}
 	}
 	return changed
 }
 
-// of is the block of svc; its own where the specification has svc no more.
-func (b *logBlocks) of(svc *spec.Service) *spec.Log {
-	if l := b.byService[svc.Name]; l != nil {
-		return l
+// of is how the output of svc is kept; as it says itself, where the specification
+// has svc no more.
+func (b *logBlocks) of(svc *spec.Service) *outputKept {
+	if k := b.byService[svc.Name]; k != nil {
+		return k
 	}
-	return &svc.Log
+	return outputOf(svc)
 }
 
-// relog gives what runs the log blocks of sp, in place, where they are others;
+// relog gives what runs the log blocks and patterns of sp, in place, where they are others;
 // streams alone stay as they are until the next start. The loop calls it.
 func (s *Supervisor) relog(sp *spec.Spec) {
 	b := s.spawner.logs
@@ -148,23 +166,33 @@ func (s *Supervisor) listenToLogs(ctx context.Context) {
 	was := s.cfg.Past.Heard
 	pause := logsAgain
 	for ctx.Err() == nil {
-		err := logs.Notices(ctx, socket, was.epoch, was.seq, func(epoch string) error {
-			pause = logsAgain
-			if epoch != was.epoch {
-				died := was.epoch != ""
-				was = heard{epoch: epoch}
-				s.hear(was, died, nil)
-			}
-			return nil
-		}, func(n logs.Notice) error {
-			missed := n.Seq - was.seq - 1
-			was.seq = n.Seq
-			if missed > 0 {
-				s.hear(was, false, &logs.Notice{Text: strconv.FormatUint(missed, 10) + " reports about lost lines were lost: there were too many"})
-			}
-			s.hear(was, false, &n)
-			return nil
+		err := logs.Notices(ctx, socket, was.epoch, was.seq, logs.Hearing{
+			Epoch: func(epoch string) error {
+				pause = logsAgain
+				if epoch != was.epoch {
+					died := was.epoch != ""
+					was = heard{epoch: epoch}
+					s.hear(was, died, nil)
+				}
+				s.hearsLogs.Store(true)
+				return nil
+			},
+			Notice: func(n logs.Notice) error {
+				missed := n.Seq - was.seq - 1
+				was.seq = n.Seq
+				if missed > 0 {
+					s.hear(was, false, &logs.Notice{Text: strconv.FormatUint(missed, 10) + " reports about lost lines were lost: there were too many"})
+				}
+				s.hear(was, false, &n)
+				return nil
+			},
+			Count: func(c logs.Count) error {
+				epoch := was.epoch
+				s.box.put(func() { s.counted(epoch, &c) })
+				return nil
+			},
 		})
+		s.hearsLogs.Store(false)
 		if err == nil && was.epoch != "" {
 			// It said all, and lost nothing.
 			was = heard{}

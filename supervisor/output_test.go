@@ -2,8 +2,10 @@ package supervisor
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"nines/spec"
 	"nines/supervisor/logs"
@@ -12,13 +14,16 @@ import (
 )
 
 func TestOutputSettings(t *testing.T) {
-	svc := &spec.Service{Name: "web", Log: spec.Log{MaxSize: 1 << 20, Keep: 3, Compress: true, Rate: 1024, Format: "json", To: []string{"file"}, Streams: "split"}}
-	got := output{dir: "/log"}.settings("web", &svc.Log, 2, logs.Err)
-	want := logs.Settings{Service: "web", Instance: "web/2", Stream: "err", Dir: "/log", MaxSize: 1 << 20, Keep: 3, Compress: true, Rate: 1024, ToFile: true, Format: "json"}
-	if got != want {
+	svc := &spec.Service{Name: "web", Log: spec.Log{MaxSize: 1 << 20, Keep: 3, Compress: true, Rate: 1024, Format: "json", To: []string{"file"}, Streams: "split"},
+		Ready:  &spec.Ready{Check: &spec.Check{Log: &spec.CheckLog{Pattern: "up"}}},
+		Checks: []spec.Check{{Log: &spec.CheckLog{Pattern: "ERROR", Max: spec.Rate{Count: 1, Per: time.Minute}}}, {CPU: &spec.CheckCPU{}}, {Log: &spec.CheckLog{Pattern: "ERROR", Max: spec.Rate{Count: 9, Per: time.Minute}}}}}
+	got := output{dir: "/log"}.settings("web", outputOf(svc), 2, logs.Err)
+	want := logs.Settings{Service: "web", Instance: "web/2", Stream: "err", Dir: "/log", MaxSize: 1 << 20, Keep: 3, Compress: true, Rate: 1024, ToFile: true, Format: "json",
+		Matches: []logs.Match{{Pattern: "up"}, {Pattern: "ERROR", Within: time.Minute}}}
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)
 	}
-	if s := (output{stdout: true}).settings("web", &svc.Log, 2, logs.Out); s.ToFile || !s.ToStdout {
+	if s := (output{stdout: true}).settings("web", outputOf(svc), 2, logs.Out); s.ToFile || !s.ToStdout {
 		t.Errorf("without a folder: %+v", s)
 	}
 	if s := streams(svc); len(s) != 2 || s[0] != logs.Out || s[1] != logs.Err {
@@ -62,7 +67,7 @@ func TestRelog(t *testing.T) {
 	done := make(chan struct{})
 	go func() { // more than the socket holds
 		defer close(done)
-		sp := &spec.Spec{Services: []*spec.Service{{Name: "web", Log: spec.Log{Rate: 4711, Keep: 2}}, {Name: "db"}, {Name: "new"}}}
+		sp := &spec.Spec{Services: []*spec.Service{{Name: "web", Log: spec.Log{Rate: 4711, Keep: 2}, Checks: []spec.Check{{Log: &spec.CheckLog{Pattern: "x"}}}}, {Name: "db"}, {Name: "new"}}}
 		s.relog(sp)
 		s.relog(sp) // nothing more to say
 	}()
@@ -83,7 +88,7 @@ func TestRelog(t *testing.T) {
 				t.Fatal(m[i], m[i+1], err)
 			}
 			name, stream, _ := strings.Cut(m[i].Value, ":")
-			if set.Stream != stream || name != set.Instance+".7" || set.Rate != 4711 || set.Keep != 2 {
+			if len(set.Matches) != 1 || set.Stream != stream || name != set.Instance+".7" || set.Rate != 4711 || set.Keep != 2 {
 				t.Errorf("%s: %+v", m[i].Value, set)
 			}
 			seen[m[i].Value] = true

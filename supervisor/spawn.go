@@ -207,11 +207,14 @@ func (sp *spawner) launch(ls []*launch, slow *time.Timer) {
 		if l.err != nil || l.exec != nil { // what a check says is read here, and is lost with us
 			continue
 		}
-		lines := ""
+		lines, in := "", l.instance()
+		k := sp.logs.of(in.svc)
+		if l.in == nil {
+			k = &outputKept{log: k.log} // what its hooks say is not counted
+		}
 		for _, p := range l.pipes {
-			in := l.instance()
 			lines += notify.KeyFDName + "=" + pipeName(l.name, p.stream) + "\n" +
-				notify.KeyLog + "=" + sp.resolve.output.settings(in.svc.Name, sp.logs.of(in.svc), in.index, p.stream).Encode() + "\n"
+				notify.KeyLog + "=" + sp.resolve.output.settings(in.svc.Name, k, in.index, p.stream).Encode() + "\n"
 		}
 		if len(msg)+len(lines) > notify.MaxMessage || len(fds)+len(l.pipes) > notify.MaxFDs {
 			send()

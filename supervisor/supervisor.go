@@ -118,7 +118,9 @@ type Supervisor struct {
 	node     *node.Runner
 	alerts   *alert.Alerts
 	notifier *notifier
-	killers  chan struct{} // bounds concurrent killers
+
+	hearsLogs atomic.Bool   // nines-log tells what it counts
+	killers   chan struct{} // bounds concurrent killers
 }
 
 // maxKillers bounds how many trees are killed at the same time.
@@ -390,9 +392,13 @@ func (s *Supervisor) handOut() {
 func (s *Supervisor) act(a *policy.Action) {
 	switch a.Kind {
 	case policy.ActSignal:
+		fault("before-signal")
 		s.signal(a)
+		fault("after-signal")
 	case policy.ActKill:
+		fault("before-kill")
 		s.kill(a.Ref)
+		fault("after-kill")
 	case policy.ActHook:
 		s.hook(*a)
 	case policy.ActFreeze:

@@ -103,8 +103,8 @@ func mark(path string, missing *[]string) bool {
 // attribute has one.
 func values() []string {
 	return []string{
-		"service.mode=active-passive", "service.crash_loop.then=rollback", "service.listen.share=reuseport", "service.listen.address=udp", "service.check.log",
+		"service.mode=active-passive", "service.crash_loop.then=rollback", "service.listen.share=reuseport", "service.listen.address=udp",
 		"service.ready.notify", "service.ready.fd", "service.ready.exec", "service.ready.http", "service.ready.tcp", "service.ready.grpc",
-		"service.ready.heartbeat", "service.ready.metrics", "service.ready.log", "service.ready.outlier", "service.ready.cpu", "service.ready.stall",
+		"service.ready.heartbeat", "service.ready.metrics", "service.ready.outlier", "service.ready.cpu", "service.ready.stall",
 	}
 }

@@ -59,7 +59,11 @@ func (b *block) ready() *spec.Ready {
 			given = append(given, name)
 		}
 	}
-	if kind := b.kinds("ready", checkKinds(), "optional", func(k *block, kind string) { k.checkKind(c, kind) }); kind != "" {
+	if kind := b.kinds("ready", checkKinds(), "optional", func(k *block, kind string) {
+		if k.checkKind(c, kind); kind == "log" && k.has("max") {
+			k.errorAt("max", "conflict", "max has no meaning in a ready block", "Leave it out: the first line that matches says that the instance is ready.")
+		}
+	}); kind != "" {
 		given = append(given, kind)
 		r.Check = c
 	}
@@ -71,7 +75,7 @@ func (b *block) ready() *spec.Ready {
 	default:
 		b.d.errorAt("several_kinds", b.def, fmt.Sprintf("ready has several kinds: %s", strings.Join(given, ", ")), "Keep one of them.")
 	}
-	if r.Check == nil {
+	if r.Check == nil || r.Check.Log != nil {
 		for _, name := range []string{"interval", "timeout", "failures", "successes", "initial_delay"} {
 			if b.has(name) && len(given) == 1 {
 				b.errorAt(name, "conflict", fmt.Sprintf("%s has no meaning with %s", name, given[0]), "Leave it out: it belongs to a check such as http { … }. The time to become ready is start { timeout }.")

@@ -39,6 +39,8 @@
 //   - A ready block of a check kind may hold the timing attributes of a check; its
 //     interval is 1s by default. Values shown in language.md's table of check kinds
 //     and node checks are their defaults.
+//   - A ready block of the kind log waits for one line: it takes a pattern alone. The
+//     log patterns of a service are bounded (spec.MaxLogPatterns).
 //   - rlimits is a map: { nofile = 65536, core = "unlimited", nproc = "SOFT:HARD" }.
 //   - mode and user of a unix:// listener may stand in its address (?mode=0660&user=www)
 //     or beside it. log.rate is a rate ("10MiB/1s") or a size, then a second's.

@@ -16,10 +16,6 @@ func notYet(path string) (meanwhile string, ok bool) {
 		return "All instances are active.", true
 	case "service.slo":
 		return "There is no report yet that it would be measured in.", true
-	case "service.check.log":
-		return "The check is not run.", true
-	case "service.ready.log":
-		return "The instance counts as ready when exec succeeded.", true
 	case "service.sandbox":
 		return "The service runs without a sandbox.", true
 	case "service.listen.share=reuseport", "service.listen.address=udp":

@@ -183,6 +183,7 @@ func (b *block) judgeChecks(s *spec.Service) {
 	for _, p := range s.Ports {
 		fixed = fixed || p.Base > 0
 	}
+	b.judgePatterns(s)
 	for _, c := range s.Checks {
 		if c.Outlier != nil && s.Instances < 3 {
 			b.d.warnAt("ineffective", b.place("check", c.Name), fmt.Sprintf("check %q compares replicas, and %s are too few: it never fails", c.Name, b.instances(s)), "It takes at least 3 instances.")
@@ -199,5 +200,18 @@ func (b *block) judgeChecks(s *spec.Service) {
 		case fixed:
 			b.d.warnAt("isolate_restarts", b.place("check", c.Name), fmt.Sprintf("check %q restarts instead of isolating: the service has a port with a base", c.Name), "A frozen instance would keep its port. Use a listen block, or a port block without base.")
 		}
+	}
+}
+
+// judgePatterns bounds what nines-log is told with each start: every line of the
+// service is tried with all of them.
+func (b *block) judgePatterns(s *spec.Service) {
+	patterns := s.LogPatterns()
+	size := 0
+	for _, p := range patterns {
+		size += len(p.Pattern)
+	}
+	if len(patterns) > spec.MaxLogPatterns || size > spec.MaxLogPatternBytes {
+		b.d.errorAt("too_large", b.def, fmt.Sprintf("%s has too many log patterns, or too long ones: %d, and %d bytes of all together, are the most", b.title, spec.MaxLogPatterns, spec.MaxLogPatternBytes), `Write one for several: "ERROR|panic".`)
 	}
 }

@@ -38,6 +38,12 @@
 //     Notices, which it asks for over the query socket: they are numbered, so that
 //     neither side's death makes it miss one or hear one twice. Only what a killed
 //     nines-log had not told yet is gone with it.
+//   - Lines that match a pattern of Settings.Matches are counted for each pipe, when
+//     they are whole and before anything waits for a disk, and the supervisor hears
+//     of it in the same answer: totals, so that neither side's death makes it count
+//     one twice; and to one that has just begun, when the lines came. With a killed
+//     nines-log what it had read and not told is gone, and its successor sees only
+//     the rest of a line of which it had read a part.
 //
 // # How it reads
 //

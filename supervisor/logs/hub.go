@@ -29,6 +29,7 @@ type hub struct {
 	poll       *poller
 	budget     *budget
 	notices    *notices
+	tallies    *tallies
 	firsts     sync.Pool // of *work
 	bulks      sync.Pool
 	spare      chan struct{}
@@ -43,8 +44,10 @@ type hub struct {
 	sinks   map[sinkKey]*sink
 	volumes map[string]*volume
 	readers map[*reader]struct{}
-	count   uint64 // pipes ever added
-	idle    int    // sinks whose pipes have all ended
+
+	patterns map[string]*expression // that lines are matched by
+	count    uint64                 // pipes ever added
+	idle     int                    // sinks whose pipes have all ended
 
 	printMu sync.Mutex
 
@@ -66,6 +69,8 @@ func newHub(c Config, fs filesystem) (*hub, error) {
 		poll:       poll,
 		budget:     newBudget(ringsBytes),
 		notices:    newNotices(),
+		tallies:    newTallies(),
+		patterns:   make(map[string]*expression),
 		spare:      make(chan struct{}, spareSlots),
 		files:      make(chan struct{}, queryFiles),
 		pipes:      make(map[string]*pipe),
@@ -155,6 +160,7 @@ func (h *hub) take(fd int, name, settings string) error {
 		// Whose it is does not change.
 		s.Service, s.Instance, s.Stream = p.sink.key.service, p.sink.key.instance, p.sink.key.stream
 		h.update(p.sink, s)
+		h.rematch(p, s.Matches)
 		h.mu.Unlock()
 		return unix.Close(fd)
 	}
@@ -168,6 +174,7 @@ func (h *hub) take(fd int, name, settings string) error {
 	k.used = h.count
 	h.pipes[name] = p
 	h.fds[fd] = p
+	h.rematch(p, s.Matches)
 	h.mu.Unlock()
 	if err := h.poll.add(fd); err != nil {
 		h.forget(p)
@@ -279,6 +286,7 @@ func (h *hub) forget(p *pipe) (last bool) {
 		delete(h.pipes, p.name)
 	}
 	delete(h.fds, p.fd)
+	h.unmatchAll(p)
 	if p.sink.pipes--; p.sink.pipes > 0 {
 		return false
 	}

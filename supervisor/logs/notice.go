@@ -1,7 +1,6 @@
 package logs
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"sync"
@@ -66,27 +65,4 @@ func (n *notices) after(seq uint64) ([]Notice, <-chan struct{}) {
 	}
 	first := n.last - uint64(len(n.kept)) // number before the oldest kept
 	return append([]Notice(nil), n.kept[max(seq, first)-first:]...), n.changed
-}
-
-// follow gives emit what came after seq, and what comes, until ctx ends; then
-// what there still is.
-func (n *notices) follow(ctx context.Context, seq uint64, emit func([]Notice) error) error {
-	for {
-		ended := ctx.Err() != nil
-		batch, changed := n.after(seq)
-		if len(batch) > 0 {
-			if err := emit(batch); err != nil {
-				return err
-			}
-			seq = batch[len(batch)-1].Seq
-			continue
-		}
-		if ended {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-		}
-	}
 }

@@ -18,27 +18,37 @@ import (
 
 // listener is a supervisor that hears notices.
 type listener struct {
-	mu    sync.Mutex
-	epoch string
-	got   []Notice
-	end   chan error
-	stop  context.CancelFunc
+	mu     sync.Mutex
+	epoch  string
+	got    []Notice
+	counts []Count
+	end    chan error
+	stop   context.CancelFunc
 }
 
 func listenTo(r *rig, epoch string, after uint64) *listener {
 	ctx, stop := context.WithCancel(context.Background())
 	l := &listener{end: make(chan error, 1), stop: stop}
 	go func() {
-		l.end <- Notices(ctx, filepath.Join(r.runtime, SocketName), epoch, after, func(epoch string) error {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			l.epoch = epoch
-			return nil
-		}, func(n Notice) error {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			l.got = append(l.got, n)
-			return nil
+		l.end <- Notices(ctx, filepath.Join(r.runtime, SocketName), epoch, after, Hearing{
+			Epoch: func(epoch string) error {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				l.epoch = epoch
+				return nil
+			},
+			Notice: func(n Notice) error {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				l.got = append(l.got, n)
+				return nil
+			},
+			Count: func(c Count) error {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				l.counts = append(l.counts, c)
+				return nil
+			},
 		})
 	}()
 	return l

@@ -32,7 +32,8 @@ type pipe struct {
 	id   uint64 // inode: the same name may come again with the same pipe
 	sink *sink
 
-	meter *meter
+	meter   *meter
+	matcher matcher
 
 	mu      sync.Mutex
 	epoch   uint64 // of the pump; one that is stuck on the disk is left behind
@@ -288,6 +289,7 @@ func (p *pipe) step(epoch uint64) (n int, left bool, err error) {
 	}
 	p.bulk = p.bulk || n == len(w.in)
 	b, now := w.in[:n], time.Now()
+	p.matcher.feed(b, h.tallies, now)
 	switch {
 	case !file && !k.set.Load().ToFile:
 		k.ring.publish(p, b, now.UnixNano(), place{})
@@ -332,6 +334,7 @@ func (p *pipe) finish(err error, epoch uint64) {
 		p.prompt.Stop()
 	}
 	p.mu.Unlock()
+	p.matcher.end(h.tallies, time.Now())
 	last := h.remove(p)
 	vol := k.vol.Load()
 	if k.set.Load().ToFile && vol.enter(h.stuckAfter) {

@@ -26,9 +26,9 @@ type Query struct {
 	Follow    bool      `json:"follow,omitempty"`
 	Since     time.Time `json:"since,omitzero"`
 
-	// Notices asks for notices and not for lines: those of Epoch after number
-	// After, or all that are kept where the epoch is another by now, and what
-	// comes.
+	// Notices asks for notices and counts, and not for lines: the notices of Epoch
+	// after number After, or all that are kept where the epoch is another by now;
+	// all counts that are not 0; and what comes.
 	Notices bool   `json:"notices,omitempty"`
 	Epoch   string `json:"epoch,omitempty"`
 	After   uint64 `json:"after,omitempty"`
@@ -46,14 +46,13 @@ type Line struct {
 	Partial bool `json:"partial,omitempty"`
 }
 
-// answer is one line of the server's NDJSON: a Line, a Notice (the first one
-// tells the epoch alone), or how the answer ended.
+// answer is one line of the server's NDJSON: a Line, what was asked by Notices (the
+// first one tells the epoch alone), or how the answer ended.
 type answer struct {
 	Line
-	Epoch  string  `json:"epoch,omitempty"`
-	Notice *Notice `json:"notice,omitempty"`
-	Error  string  `json:"error,omitempty"`
-	End    bool    `json:"end,omitempty"`
+	said
+	Error string `json:"error,omitempty"`
+	End   bool   `json:"end,omitempty"`
 }
 
 // ErrNotRunning: nothing listens at the socket.
@@ -73,18 +72,28 @@ func Read(ctx context.Context, socket string, q Query, fn func(Line) error) erro
 	return ask(ctx, socket, q, func(a *answer) error { return fn(a.Line) })
 }
 
-// Notices calls hello with the epoch of the nines-log behind socket, then fn for
-// each notice after number `after` of that epoch (all that are kept, if it is
-// another now), in order, until ctx ends or one of them fails (as Read). It
-// returns nil when nines-log has ended in order, and said all: only then is
-// nothing missed that it had read.
-func Notices(ctx context.Context, socket, epoch string, after uint64, hello func(epoch string) error, fn func(Notice) error) error {
+// Hearing is what Notices calls, one after the other and in order. An error ends
+// it.
+type Hearing struct {
+	Epoch  func(epoch string) error // first of all
+	Notice func(Notice) error
+	Count  func(Count) error
+}
+
+// Notices hears of the nines-log behind socket: its epoch, each notice after number
+// `after` of that epoch (all that are kept, if it is another now), and each count
+// that is not 0, again whenever it has grown. It goes on until ctx ends or one of
+// the calls fails (as Read). It returns nil when nines-log has ended in order, and
+// said all: only then is nothing missed that it had read.
+func Notices(ctx context.Context, socket, epoch string, after uint64, hear Hearing) error {
 	return ask(ctx, socket, Query{Notices: true, Epoch: epoch, After: after}, func(a *answer) error {
 		switch {
 		case a.Notice != nil:
-			return fn(*a.Notice)
+			return hear.Notice(*a.Notice)
+		case a.Count != nil:
+			return hear.Count(*a.Count)
 		case a.Epoch != "":
-			return hello(a.Epoch)
+			return hear.Epoch(a.Epoch)
 		}
 		return nil // of a newer nines-log
 	})

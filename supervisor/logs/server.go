@@ -174,35 +174,56 @@ func (s *server) handle(ctx context.Context, conn net.Conn) {
 	}
 }
 
-// notices answers a query for notices.
+// notices answers a query for notices and counts: those that there are, and those
+// that come until ctx ends; then what there still is. Counts come at most once in
+// pauseOfCounts, however many lines match.
 func (s *server) notices(ctx context.Context, q Query, out *encoder) error {
 	n := s.hub.notices
+	seq, counted := q.After, uint64(0)
 	if q.Epoch != n.epoch {
-		q.After = 0
+		seq = 0
 	}
-	say := func(v any) error {
-		if err := out.json.Encode(v); err != nil {
-			return fmt.Errorf("cannot encode a notice: %w", err)
-		}
-		return nil
-	}
-	err := say(struct {
-		Epoch string `json:"epoch"`
-	}{n.epoch})
+	err := out.say(&said{Epoch: n.epoch})
 	if err = errors.Join(err, out.flush()); err != nil {
 		return err
 	}
-	return n.follow(ctx, q.After, func(batch []Notice) error {
-		for i := range batch {
-			err := say(struct {
-				Notice *Notice `json:"notice"`
-			}{&batch[i]})
-			if err != nil {
-				return err
+	for {
+		ended := ctx.Err() != nil
+		batch, more := n.after(seq)
+		counts, upTo, news := s.hub.tallies.since(counted)
+		if len(batch)+len(counts) == 0 {
+			if ended {
+				return nil
 			}
+			select {
+			case <-more:
+			case <-news:
+			case <-ctx.Done():
+			}
+			continue
 		}
-		return out.flush()
-	})
+		for i := range batch {
+			err = errors.Join(err, out.say(&said{Notice: &batch[i]}))
+			seq = batch[i].Seq
+		}
+		for i := range counts {
+			err = errors.Join(err, out.say(&said{Count: &counts[i]}))
+		}
+		counted = upTo
+		if err = errors.Join(err, out.flush()); err != nil {
+			return err
+		}
+		if len(counts) > 0 && !ended {
+			within(pauseOfCounts, ctx.Done())
+		}
+	}
+}
+
+// said is one line of the answer to a query for notices.
+type said struct {
+	Epoch  string  `json:"epoch,omitempty"`
+	Notice *Notice `json:"notice,omitempty"`
+	Count  *Count  `json:"count,omitempty"`
 }
 
 // readQuery reads one line of JSON.
@@ -262,6 +283,14 @@ func (e *encoder) emit(batch []entry) error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// say adds a line; flush sends it.
+func (e *encoder) say(v *said) error {
+	if err := e.json.Encode(v); err != nil {
+		return fmt.Errorf("cannot encode a notice: %w", err)
 	}
 	return nil
 }

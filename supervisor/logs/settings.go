@@ -20,9 +20,9 @@ const (
 	FormatJSON = "json" // an object a line: see Object
 )
 
-// maxSettings bounds an encoded Settings; it must fit in one datagram beside
-// the names of 64 descriptors.
-const maxSettings = 4096
+// maxSettings bounds an encoded Settings: the longest path, and patterns of which
+// each byte is escaped. The keeper takes 16 KiB.
+const maxSettings = 10 << 10
 
 // Settings is how the output that comes from one pipe is kept. The supervisor
 // makes it, the keeper carries it without looking, nines-log reads it.
@@ -38,6 +38,7 @@ type Settings struct {
 	ToFile   bool
 	ToStdout bool
 	Format   string // FormatText or FormatJSON
+	Matches  []Match
 }
 
 // ErrSettings is what ParseSettings wraps.
@@ -66,6 +67,9 @@ func (s Settings) Encode() string {
 	word("file", strconv.FormatBool(s.ToFile))
 	word("stdout", strconv.FormatBool(s.ToStdout))
 	word("format", s.Format)
+	for _, m := range s.Matches {
+		word("match", m.word())
+	}
 	return string(b)
 }
 
@@ -138,6 +142,14 @@ func (s *Settings) set(key, value string) (err error) {
 		s.ToStdout, err = strconv.ParseBool(value)
 	case "format":
 		s.Format = value
+	case "match":
+		if len(s.Matches) == MaxMatches {
+			return fmt.Errorf("there are more than %d", MaxMatches)
+		}
+		var m Match
+		if m, err = parseMatch(value); err == nil {
+			s.Matches = append(s.Matches, m)
+		}
 	}
 	return err
 }

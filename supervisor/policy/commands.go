@@ -347,3 +347,17 @@ func (m *Machine) Has(service string, index int) bool {
 	v := m.byName[service]
 	return v != nil && index < v.instances
 }
+
+// Incarnation is that start of an instance, while nothing has been started after it
+// in its slot.
+func (m *Machine) Incarnation(service string, index int, number uint64) (ref Ref, ok bool) {
+	v := m.byName[service]
+	if v == nil || index < 0 || index >= len(v.slots) {
+		return Ref{}, false
+	}
+	s := v.slots[index]
+	if s.ref.Incarnation != number && s.twin != nil {
+		s = s.twin
+	}
+	return s.ref, s.ref.Incarnation == number && number != 0
+}

@@ -265,7 +265,7 @@ func (m *Machine) newSlot(v *service, i int) *slot {
 // placeSlot makes a slot for instance i of v that has no place yet.
 func (m *Machine) placeSlot(v *service, i int) *slot {
 	if len(m.block) == cap(m.block) {
-		m.block = make([]slot, 0, max(64, v.instances-i))
+		m.block = make([]slot, 0, max(min(64, 4+len(m.slots)), v.instances-i))
 	}
 	m.block = append(m.block, slot{
 		id: Slot(len(m.slots)), svc: v, index: i,

@@ -63,6 +63,20 @@ func (k kept) take(t fataler, m *Machine, o *Output) {
 	}
 }
 
+// keep keeps what a step records, and asks nothing.
+func (k kept) keep(o *Output) {
+	for i := range o.Records {
+		switch r := &o.Records[i]; {
+		case r.Kind != RecordSlot:
+			k.value(r)
+		case r.Value == 0:
+			delete(k, r.ID)
+		default:
+			k[r.ID] = string(r.Append(nil))
+		}
+	}
+}
+
 // value keeps a record that is not of a slot.
 func (k kept) value(r *Record) {
 	key := fmt.Sprintf("%d:%s", r.Kind, r.ID)

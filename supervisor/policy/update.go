@@ -14,7 +14,7 @@ type rollout struct {
 	last  bool // it is not reverted: it reverts another, or is a person's rollback
 	until Time // the probation of the current revision ends; 0: it has none
 
-	passed  int    // instances that had passed when last looked at: one more is progress
+	passed  int    // the most instances that had passed at a time: one more is progress
 	overdue Reason // its deadline is over, and it is not reverted
 	told    bool   // that it waits for the budget
 }
@@ -51,6 +51,9 @@ func (m *Machine) update(v *service, digest string, sp *spec.Service, person boo
 		}
 	}
 	left := v.revision
+	for _, s := range v.slots {
+		m.whichServes(s)
+	}
 	m.dropSuccessors(v)
 	m.newRevision(v, digest, sp)
 	v.roll = rollout{state: rollRest, from: from, last: person}
@@ -205,12 +208,7 @@ func (m *Machine) roll(v *service) {
 			m.disarm(s, timerUpdate)
 			continue // stopped by a person: it is aimed when the update is over
 		}
-		if s.succeeding() && s.phase != phaseReady && s.twin.serves() {
-			// Its predecessor has ended by itself: whatever becomes of the update, this
-			// one is what serves.
-			m.takePlace(s.twin)
-			s = s.twin
-		}
+		s = m.whichServes(s)
 		x := s
 		if s.succeeding() {
 			x = s.twin
@@ -222,7 +220,6 @@ func (m *Machine) roll(v *service) {
 			passed++
 		case ok:
 			passed++
-			m.disarm(s, timerUpdate)
 		case v.onItsWay(s):
 			flight++
 			if at != never {
@@ -233,11 +230,11 @@ func (m *Machine) roll(v *service) {
 			m.disarm(s, timerUpdate)
 		}
 	}
-	if passed > u.passed {
-		u.overdue = Reason{}
+	progress := passed > u.passed
+	if progress {
+		u.passed, u.overdue = passed, Reason{}
 	}
-	m.armDeadlines(v, passed > u.passed)
-	u.passed = passed
+	m.armDeadlines(v, progress)
 	if u.state == rollCanary {
 		n := min(v.spec.Update.Canary, passed+flight+left)
 		switch {
@@ -263,6 +260,16 @@ func (m *Machine) roll(v *service) {
 		}
 		flight++
 	}
+}
+
+// whichServes is the slot of the place of s. Where a successor serves and what it is to
+// replace does not, whatever becomes of the update, it is the successor.
+func (m *Machine) whichServes(s *slot) *slot {
+	if s.succeeding() && !s.serves() && s.twin.serves() {
+		s = s.twin
+		m.takePlace(s)
+	}
+	return s
 }
 
 // nextToReplace is the instance whose turn is next: one that is not ready costs
@@ -363,7 +370,8 @@ func (m *Machine) replace(s *slot) {
 }
 
 // armDeadlines sets for each instance that is on its way up when it has taken too
-// long, anew where there was progress.
+// long, anew where there was progress. To come up and go down again and again is
+// none: it runs on then.
 func (m *Machine) armDeadlines(v *service, progress bool) {
 	d := v.spec.Update.Deadline
 	for _, s := range v.slots[:v.instances] {
@@ -371,9 +379,10 @@ func (m *Machine) armDeadlines(v *service, progress bool) {
 			m.disarm(s, timerUpdate)
 			continue
 		}
-		if ok, _ := m.hasPassed(s); ok {
+		switch ok, _ := m.hasPassed(s); {
+		case ok && progress:
 			m.disarm(s, timerUpdate)
-		} else if progress || s.timers[timerUpdate] == never {
+		case !ok && (progress || s.timers[timerUpdate] == never):
 			m.arm(s, timerUpdate, d)
 		}
 	}
@@ -382,7 +391,7 @@ func (m *Machine) armDeadlines(v *service, progress bool) {
 // overdue: no further instance has been healthy for update.deadline.
 func (m *Machine) overdue(s *slot) {
 	v := s.svc
-	if !v.roll.on() || s.aside || v.roll.overdue != (Reason{}) {
+	if ok, _ := m.hasPassed(s); ok || !v.roll.on() || s.aside || v.roll.overdue != (Reason{}) {
 		return
 	}
 	if m.desired(s) != wantRun || !v.mayStart() || m.down.on {

@@ -87,6 +87,15 @@ func TestLogRate(t *testing.T) {
 	said(t, 80, l.Judge(80*sec), "FAIL more")
 	said(t, 300, l.Judge(300*sec), "0 matching")
 
+	// What came before is told later: as far as it is in the window it counts, and
+	// for no longer than it should.
+	l.Add(400*sec, 5)
+	l.Add(370*sec, 10)
+	l.Add(300*sec, 50)
+	l.Add(-sec, 50)
+	said(t, 401, l.Judge(401*sec), "15 matching lines")
+	said(t, 431, l.Judge(431*sec), "5 matching lines")
+
 	// Beside one that keeps every line: never more than there are in the window,
 	// and never less than there are in 62 of its 64 parts.
 	rng := rand.New(rand.NewPCG(1, 2))

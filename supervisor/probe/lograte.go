@@ -26,15 +26,22 @@ func NewLogRate(block *spec.CheckLog) *LogRate {
 	return &LogRate{max: block.Max, pattern: block.Pattern}
 }
 
-// Add counts n lines that matched between the last call and now. Times are those
-// of a monotonic clock and do not go back.
-func (l *LogRate) Add(now time.Duration, n uint64) {
-	l.forget(now)
+// Add counts n lines that matched at a time, or up to a 64th of the window before
+// it. Times are those of a monotonic clock. They may go back, as where two streams
+// are told of one after the other: what is older than the window is not counted.
+func (l *LogRate) Add(at time.Duration, n uint64) {
+	l.forget(at)
+	part := l.part(at)
+	if part < 0 || part <= l.last-logParts {
+		return
+	}
 	// A line more than the bound tells as much as all: the sum cannot overflow.
 	n = min(n, l.max.Count+1)
-	l.parts[l.last%logParts] += n
+	l.parts[part%logParts] += n
 	l.sum += n
 }
+
+func (l *LogRate) part(at time.Duration) int64 { return int64(at / max(l.max.Per/logParts, 1)) }
 
 // Judge says what holds now.
 func (l *LogRate) Judge(now time.Duration) Result {
@@ -48,7 +55,7 @@ func (l *LogRate) Judge(now time.Duration) Result {
 
 // forget takes the parts away that are no more wholly in the window.
 func (l *LogRate) forget(now time.Duration) {
-	part := int64(now / max(l.max.Per/logParts, 1))
+	part := l.part(now)
 	for i := max(l.last, part-logParts) + 1; i <= part; i++ {
 		l.sum -= l.parts[i%logParts]
 		l.parts[i%logParts] = 0
