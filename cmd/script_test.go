@@ -167,6 +167,7 @@ type runningKey struct{}
 // running is the nines-init of one script.
 type running struct {
 	dir, bin string
+	faulty   string // the nines that it supervises with; "": the one beside nines-init
 	cmd      *exec.Cmd
 	out      testkit.Output
 	done     chan error

@@ -45,20 +45,21 @@ var layers = map[string][]string{
 	"supervisor/probe/node": {"spec", "cgroups", "supervisor/probe", "supervisor/proc"},
 	"supervisor/applied":    {"spec/load"},
 	"supervisor/logs":       {"supervisor/notify"},
-	"supervisor/keeper":     {"supervisor/notify", "supervisor/wait"},
+	"supervisor/signals":    {},
+	"supervisor/keeper":     {"supervisor/notify", "supervisor/wait", "supervisor/signals"},
 	"supervisor/program":    {},
 	"supervisor/copytree":   {},
 	"supervisor/pathwatch":  {"supervisor/copytree"},
 	"supervisor/snapshot":   {"supervisor/copytree"},
 	"supervisor/release":    {"supervisor/copytree"},
 	"supervisor/entry":      {"supervisor/wait"},
-	"supervisor/boot":       {},
+	"supervisor/boot":       {"supervisor/signals"},
 	"supervisor":            {"spec", "spec/load", "cgroups", "supervisor/..."},
 	"cmd":                   {}, // scripts that run the programs
 	"cmd/arch":              {},
 	"cmd/man":               {"spec/load"}, // linked into the generator alone: cmd/nines may not import it (but with its tag)
 	"cmd/nines":             {"spec", "spec/load", "spec/diff", "cgroups", "ipc", "supervisor", "supervisor/..."},
-	"cmd/nines-init":        {"supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/entry", "supervisor/boot"},
+	"cmd/nines-init":        {"supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/signals", "supervisor/entry", "supervisor/boot"},
 	"cmd/nines-exec":        {"supervisor/proc/shim"},
 	"cmd/nines-log":         {"supervisor/logs", "supervisor/notify"},
 }
@@ -66,7 +67,7 @@ var layers = map[string][]string{
 // modules says which packages may import what is not ours, outside tests.
 var modules = map[string][]string{
 	// Descriptors, signals and processes are handled where they are owned.
-	"golang.org/x/sys": {"cgroups", "ipc", "supervisor/proc", "supervisor/proc/shim", "supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/listen",
+	"golang.org/x/sys": {"cgroups", "ipc", "supervisor/proc", "supervisor/proc/shim", "supervisor/keeper", "supervisor/notify", "supervisor/wait", "supervisor/signals", "supervisor/listen",
 		"supervisor/entry", "supervisor/boot", "supervisor/logs", "supervisor/copytree", "supervisor/release", "supervisor/snapshot", "cmd/nines-init", "cmd/nines-exec", "cmd/nines-log"},
 	// HCL is read in one place; all else sees plain values.
 	"github.com/hashicorp/hcl/v2":  {"spec/load"},

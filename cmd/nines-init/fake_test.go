@@ -23,7 +23,7 @@ import (
 // They do what the test says, over a control socket, one line a command:
 //
 //	send TEXT | sendpipes TEXT N | sendbig N | close | catch | write TEXT | drop
-//	read | run SCRIPT | kill PID SIGNAL | fds | exit CODE
+//	read | run SCRIPT | kill PID SIGNAL | reexec PATH | fds | exit CODE
 //
 // and say what they see: hello, got, signal, eof, done.
 type fakeChild struct {
@@ -143,14 +143,23 @@ func (f *fakeChild) do(verb, rest string) error {
 		unix.Close(f.raw)
 		return f.conn.Close()
 	case "catch":
-		c := make(chan os.Signal, 16)
-		signal.Notify(c, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
-		go func() {
-			for s := range c {
-				f.say("signal %s", unix.SignalName(s.(syscall.Signal)))
-			}
-		}()
+		for _, sig := range []syscall.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2} {
+			c := make(chan os.Signal, 1) // so that one kind cannot crowd out another
+			signal.Notify(c, sig)
+			go func() {
+				for range c {
+					f.say("signal %s", unix.SignalName(sig))
+				}
+			}()
+		}
 		return nil
+	case "reexec":
+		fd, err := unix.Open(text, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		return f.conn.Send(notify.Message{{Key: notify.KeyReexec, Value: text}}.Append(nil), []int{fd})
 	case "write":
 		f.mu.Lock()
 		defer f.mu.Unlock()

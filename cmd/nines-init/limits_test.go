@@ -77,15 +77,7 @@ func TestOrphansAreReaped(t *testing.T) {
 
 func TestAsPID1(t *testing.T) {
 	w := newWorld(t)
-	unshare := []string{"unshare", "-mpf", "--mount-proc", "--kill-child"}
-	if os.Geteuid() != 0 {
-		unshare = append(unshare, "-Ur")
-	}
-	path, err := exec.LookPath("unshare")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.cmd.Path, w.cmd.Args = path, append(unshare, w.cmd.Args...)
+	w.asPID1()
 	w.run()
 	sup, log := w.both()
 	sup.handedBack()

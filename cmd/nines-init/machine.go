@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nines/supervisor/boot"
+	"nines/supervisor/entry"
 	"nines/supervisor/keeper"
 )
 
@@ -16,7 +17,7 @@ func machine(args, env []string, past *keeper.Resumption) {
 	keeper.WarmUp()
 	say := keeper.Lines(2)
 	dog := boot.NewDog(0)
-	m := boot.New(say, dog, env)
+	m := boot.New(say, dog, env, entry.Mask())
 	if past != nil {
 		m.Resume()
 	} else {
@@ -72,9 +73,11 @@ func begin(m *boot.Machine, say func(string), env []string) {
 	// The same program with the same arguments: what is done is done, and
 	// this time the limits are there from its beginning. If it fails, they
 	// are lower than they could be.
+	mask := entry.Unmask()
 	if err := unix.Exec("/proc/self/exe", os.Args, env); err != nil {
 		say("cannot execute /proc/self/exe: " + err.Error() + ": services have the kernel's limit of open files")
 	}
+	mask()
 }
 
 // machineOptions is what the keeper is told. Arguments that are wrong are said,
@@ -103,5 +106,5 @@ func machineOptions(args []string, m *boot.Machine, state *keeper.Machine, past 
 		return keeper.Options{}, place, err
 	}
 	return keeper.Options{Supervisor: sup, Log: log, Env: m.Env(), Args: args, Dir: dir, Version: named(),
-		Verbose: f.verbose, Stderr: 2, Machine: state}, place, nil
+		Verbose: f.verbose, Stderr: 2, Mask: entry.Mask(), Machine: state}, place, nil
 }

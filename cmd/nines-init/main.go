@@ -37,7 +37,7 @@ func run(args, env []string) int {
 			return 0 // words of the kernel's are among the arguments; wrong ones it goes without
 		}
 	case len(args) > 1 && args[0] == keeper.ResumeFlag:
-		past = keeper.ReadResumption(args[1], &keeper.Machine{Power: boot.Asked})
+		past = keeper.ReadResumption(args[1], entry.Mask() != nil, &keeper.Machine{Power: boot.Asked})
 		entry.RaisePending()
 		args = args[2:]
 		if past.Machine() {
@@ -50,6 +50,9 @@ func run(args, env []string) int {
 	f, err := parse(args)
 	if past != nil && (err != nil || f.command != nil) {
 		past.GoBack("it does not know the command line")
+	}
+	if err != nil || check || f.help || f.version {
+		entry.Mortal()
 	}
 	if check && err == nil {
 		return 0
@@ -76,7 +79,7 @@ func run(args, env []string) int {
 	}
 	keeper.WarmUp()
 	o := keeper.Options{Env: env, Args: args, Dir: keeper.Dir(), Version: named(), Verbose: f.verbose, Stderr: 2,
-		Hardware: boot.NewDog(boot.DefaultWatchdogTimeout)}
+		Mask: entry.Mask(), Hardware: boot.NewDog(boot.DefaultWatchdogTimeout)}
 	if past != nil {
 		o.Dir = past.Dir()
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"nines/supervisor/signals"
 )
 
 // maxFiles is what systemd raises the hard limit of open files to; the soft one
@@ -19,16 +21,52 @@ type Machine struct {
 	dog     Watchdog
 	env     []string
 	cmdline Cmdline
-	signals chan os.Signal // those that ask for an end
+	signals chan os.Signal // those that ask for an end, while there is a shell
+	held    bool           // they are blocked, as package signals wants them
 	left    int            // threads left behind in the kernel
 }
 
-// New takes over the signals: to Go's runtime an early Ctrl-Alt-Del would be the
-// end of the process, and to the kernel that is a panic. say must not block.
-func New(say func(string), dog Watchdog, env []string) *Machine {
-	m := &Machine{sys: kernel{}, say: say, dog: dog, env: env, signals: make(chan os.Signal, 16)}
-	signal.Notify(m.signals, powerSignals()...)
+// New makes the machine's init. mask is that of blocked signals with which a shell is
+// to begin, where the signals of signals.Held are blocked in all threads. Where they
+// are not, it is nil, and the signals are taken over: to Go's runtime an early
+// Ctrl-Alt-Del would be the end of the process, and to the kernel that is a panic.
+// say must not block.
+func New(say func(string), dog Watchdog, env []string, mask *unix.Sigset_t) *Machine {
+	m := &Machine{sys: kernel{mask}, say: say, dog: dog, env: env, signals: make(chan os.Signal, 16), held: mask != nil}
+	if !m.held {
+		signal.Notify(m.signals, powerSignals()...)
+	}
 	return m
+}
+
+// hear has the signals that ask for an end come to the channel, from now on until
+// stop is called; what came before was for who ran before.
+func (m *Machine) hear() (stop func()) {
+	for len(m.signals) > 0 {
+		<-m.signals
+	}
+	if !m.held {
+		return func() {}
+	}
+	q, err := signals.Open()
+	if err != nil {
+		m.try("cannot take signals from the kernel's queue: ", err)
+		signal.Notify(m.signals, powerSignals()...)
+		return func() { signal.Stop(m.signals) }
+	}
+	for _, ok := q.Take(); ok; _, ok = q.Take() {
+	}
+	go func() {
+		for q.Wait() == nil {
+			for sig, ok := q.Take(); ok; sig, ok = q.Take() {
+				select {
+				case m.signals <- sig:
+				default: // sixteen were not answered yet
+				}
+			}
+		}
+	}()
+	return q.Close
 }
 
 // Begin makes the machine what every program expects.

@@ -10,10 +10,14 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"nines/supervisor/signals"
 )
 
 // kernel is the real system.
-type kernel struct{}
+type kernel struct {
+	mask *unix.Sigset_t // as New has it
+}
 
 func (kernel) mkdir(path string, mode uint32) error { return unix.Mkdir(path, mode) }
 func (kernel) symlink(to, path string) error        { return unix.Symlink(to, path) }
@@ -192,16 +196,23 @@ func saneTerminal(fd int) error {
 	return os.NewSyscallError("ioctl(TCSETS)", unix.IoctlSetTermios(fd, unix.TCSETS, t))
 }
 
-func (kernel) spawnShell(argv, env []string) (int, error) {
+func (k kernel) spawnShell(argv, env []string) (int, error) {
 	con, err := open("/dev/console", unix.O_RDWR)
 	if err != nil {
 		return 0, err
 	}
 	defer closeFD(con)
 	fd := uintptr(con)
-	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
-		Dir: "/", Env: env, Files: []uintptr{fd, fd, fd},
-		Sys: &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0},
+	fork := func(_ *unix.Sigset_t, f func()) { f() }
+	if k.mask != nil {
+		fork = signals.Fork
+	}
+	var pid int
+	fork(k.mask, func() {
+		pid, err = syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
+			Dir: "/", Env: env, Files: []uintptr{fd, fd, fd},
+			Sys: &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0},
+		})
 	})
 	if err != nil {
 		return 0, &os.PathError{Op: "exec", Path: argv[0], Err: err}

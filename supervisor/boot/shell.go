@@ -29,9 +29,7 @@ func (m *Machine) Shell(why string) (action Action) {
 }
 
 func (m *Machine) shell(why string) Action {
-	for len(m.signals) > 0 {
-		<-m.signals // was for who ran before
-	}
+	defer m.hear()()
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, unix.SIGCHLD)
 	defer signal.Stop(children)

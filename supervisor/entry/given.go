@@ -1,14 +1,16 @@
 package entry
 
 import (
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// given is filled in by nines_start, before Go's runtime begins: 1 if it ran,
-// the ignored signals, the blocked ones, and those that were pending. See
-// given_amd64.s.
+// given is filled in by nines_start, before Go's runtime begins: 0 if it did not
+// run, 2 if the signals of signals.Held are blocked in all threads, else 1; the
+// ignored signals, the blocked ones, and those that were pending, if it had to take
+// them. See given_amd64.s.
 var given [4]set
 
 const (
@@ -43,7 +45,7 @@ func sigmask(how int, mask set) set {
 // asGiven are the signals that were ignored and blocked when we were executed.
 // If nines_start did not run, it is what the runtime has left of that.
 func asGiven() (ignored, blocked set) {
-	if given[0] == 1 {
+	if given[0] != 0 {
 		return given[1], given[2]
 	}
 	for sig := unix.Signal(1); sig <= maxSignal; sig++ {
@@ -56,7 +58,8 @@ func asGiven() (ignored, blocked set) {
 }
 
 // RaisePending sends us again what was pending, and blocked, when we were
-// executed; it is called once. Handlers must be there. Without nines_start there is nothing left.
+// executed, and that nines_start had to take; it is called once. Handlers must be
+// there. Without nines_start there is nothing left.
 func RaisePending() {
 	for sig := unix.Signal(1); sig <= maxSignal; sig++ {
 		if given[3].has(sig) && sig != unix.SIGCHLD {
@@ -64,4 +67,46 @@ func RaisePending() {
 			_ = unix.Kill(unix.Getpid(), sig)
 		}
 	}
+}
+
+// Mask is the mask of blocked signals that we were executed with, if those of
+// signals.Held are blocked in all threads now; else nil.
+func Mask() *unix.Sigset_t {
+	if given[0] != 2 {
+		return nil
+	}
+	var mask unix.Sigset_t
+	*(*set)(unsafe.Pointer(&mask)) = given[2]
+	return &mask
+}
+
+// Unmask has this goroutine's thread block what we were executed with, and no more,
+// to execute another program; the returned function undoes it.
+func Unmask() (undo func()) {
+	if given[0] != 2 {
+		return func() {}
+	}
+	runtime.LockOSThread()
+	before := sigmask(unix.SIG_SETMASK, given[2])
+	return func() {
+		sigmask(unix.SIG_SETMASK, before)
+		runtime.UnlockOSThread()
+	}
+}
+
+// Mortal has the signals that end a program by default end this one, as if
+// nines_start had not seen to it that they do not. It is for a program that has
+// nothing to keep.
+func Mortal() {
+	if given[0] != 2 {
+		return
+	}
+	for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM} {
+		if !given[1].has(sig) {
+			// It cannot fail for these.
+			_ = sigaction(sig, &action{handler: sigDefault}, nil)
+		}
+	}
+	runtime.LockOSThread() // for as long as it takes
+	sigmask(unix.SIG_SETMASK, given[2])
 }

@@ -30,7 +30,8 @@
 // program.go), so what became of their paths does not matter. The keeper itself
 // becomes another program by exec (see reexec.go), and goes back the same way; as
 // the init of a machine too, with its hardware watchdog open and petted on. Signals
-// are kept meanwhile but for moments: see heldSignals.
+// that come meanwhile are pending in the kernel, for the one or the other: see package
+// signals.
 //
 // The children get no parent-death signal. If the keeper is killed, the
 // supervisor reads the end of its socket and decides; the kernel killing it

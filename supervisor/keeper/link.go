@@ -12,7 +12,6 @@ import (
 // messages before it goes on.
 type link struct {
 	conn     *notify.Conn
-	wake     chan<- struct{} // of the loop, capacity 1
 	readable atomic.Bool
 	writable atomic.Bool
 	rearm    chan struct{} // the loop has read all there was
@@ -21,30 +20,32 @@ type link struct {
 	eof      bool          // the peer hung up; the loop's
 }
 
-// newLink takes over fd.
+// newLink takes over fd. wake wakes the loop; it has capacity 1.
 func newLink(fd int, wake chan<- struct{}) (*link, error) {
 	conn, err := notify.NewConn(fd)
 	if err != nil {
 		return nil, err
 	}
-	l := &link{conn: conn, wake: wake, rearm: make(chan struct{}, 1), await: make(chan struct{}, 1)}
-	go l.watch(conn.WaitReadable, &l.readable, l.rearm)
+	l := &link{conn: conn, rearm: make(chan struct{}, 1), await: make(chan struct{}, 1)}
+	go watch(conn.WaitReadable, wake, &l.readable, l.rearm)
 	go func() {
 		if _, ok := <-l.await; ok {
-			l.watch(conn.WaitWritable, &l.writable, l.await)
+			watch(conn.WaitWritable, wake, &l.writable, l.await)
 		}
 	}()
 	return l, nil
 }
 
-func (l *link) watch(wait func() error, flag *atomic.Bool, next <-chan struct{}) {
+// watch says by flag, and by a wake-up of the loop, that wait has returned, and
+// waits again when next says so; until wait fails or next is closed.
+func watch(wait func() error, wake chan<- struct{}, flag *atomic.Bool, next <-chan struct{}) {
 	for {
 		if wait() != nil {
 			return // closed
 		}
 		flag.Store(true)
 		select {
-		case l.wake <- struct{}{}:
+		case wake <- struct{}{}:
 		default: // the loop has a wake-up to come already
 		}
 		if _, ok := <-next; !ok {

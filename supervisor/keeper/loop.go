@@ -58,6 +58,7 @@ type keeper struct {
 
 	power    power
 	hardware hardware
+	queue    *queued // nil: signals come to the channel
 	signals  <-chan os.Signal
 	children <-chan os.Signal
 	wake     chan struct{}
@@ -81,7 +82,7 @@ func newKeeper(o Options, sys system, con *console, maxFDs int) *keeper {
 		lockFD:   o.lockFD,
 		version:  o.Version,
 		args:     o.Args,
-		mask:     o.mask,
+		mask:     o.Mask,
 		store:    newStore(maxFDs),
 		manager:  newManager(getenv(o.Env, "NOTIFY_SOCKET"), con.say, sys.now),
 		wake:     make(chan struct{}, 1),
@@ -144,6 +145,9 @@ func (k *keeper) run() int {
 				k.guard("a signal", func() { k.signalled(s) })
 			}
 		case <-k.wake:
+			if k.queue != nil && k.queue.readable.Load() {
+				k.takeQueued()
+			}
 			k.guard("a socket", func() { k.attend(&k.sup) })
 			k.guard("a socket", func() { k.attend(&k.log) })
 		case <-timer.C:

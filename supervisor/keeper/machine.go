@@ -1,7 +1,6 @@
 package keeper
 
 import (
-	"os"
 	"os/signal"
 	"strconv"
 	"strings"
@@ -39,14 +38,15 @@ type power struct {
 	presses []time.Time // of Ctrl-Alt-Del, the latest
 }
 
-// catchPower subscribes to the signals that only a machine's init has a use for.
-func catchPower(m *Machine, signals chan<- os.Signal) {
-	if m == nil {
+// catchPower subscribes to the signals that only a machine's init has a use for;
+// the queue has them anyway.
+func (c *caught) catchPower(m *Machine) {
+	if m == nil || c.queue != nil {
 		return
 	}
 	for sig := unix.Signal(1); sig <= 64; sig++ {
 		if action, _ := m.Power(sig); action != "" {
-			signal.Notify(signals, sig)
+			signal.Notify(c.signals, sig)
 		}
 	}
 }

@@ -4,39 +4,30 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"nines/supervisor/signals"
 )
 
-// heldSignals are those that must not get lost while one program becomes
-// another: what is forwarded, SIGPWR, and the real-time ones that nobody's
-// runtime uses.
-//
-// They are blocked in the thread that executes the next program, and stay pending
-// there until nines_start (package entry) takes them, before Go's runtime, which
-// never leaves SIGTERM and its like blocked, could die of them. What remains: one
-// that another thread takes in the microseconds before the exec, when all that
-// came was looked at, or a HUP, INT, QUIT or TERM that comes in the fraction of a
-// millisecond between the runtime's start and the first line of main (SIGPWR, USR1,
-// USR2 and the real-time ones stay blocked until main asks for them). Threads other
-// than the one cannot be had: Go unblocks those four in each, by a table that the
-// linker lets nobody else write to.
-func heldSignals() unix.Sigset_t {
-	const held uint64 = 0xfffffffc20004a07 // bit N-1 for signal N
-	var set unix.Sigset_t
-	for sig := range 64 {
-		const bits = int(unsafe.Sizeof(set.Val[0])) * 8
-		if held>>sig&1 != 0 {
-			set.Val[sig/bits] |= 1 << (sig % bits)
-		}
-	}
-	return set
-}
+// Signals must not get lost while one program becomes another, nor end it. Where
+// the program began at nines_start, package signals has them: they are pending in
+// the kernel until the loop takes them, and what it has not taken the next program
+// takes. What follows is for where that cannot be: processors that have no
+// nines_start, a runtime whose table of signals it did not know, a filter that
+// forbids signalfd. There they are blocked in the thread that executes the next
+// program, and what is pending then nines_start takes, before Go's runtime, which
+// unblocks HUP, INT, QUIT and TERM in each of its threads, could die of it. So one
+// of those is lost that another thread takes in the microseconds before the exec,
+// and one that comes in the fraction of a millisecond between the runtime's start
+// and the first line of main ends the program.
 
 func (s kernel) hold() {
+	if s.queue != nil {
+		return
+	}
 	runtime.LockOSThread()
-	set := heldSignals()
+	set := signals.Set()
 	// A mask can always be set.
 	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &set, nil)
 }
@@ -44,13 +35,19 @@ func (s kernel) hold() {
 // settle waits until what a handler took is in its channel: Stop returns when
 // the runtime is idle. SIGCHLD has another channel and goes on.
 func (s kernel) settle() {
+	if s.queue != nil {
+		return
+	}
 	idle := make(chan os.Signal, 1)
 	signal.Notify(idle, unix.SIGCHLD)
 	signal.Stop(idle)
 }
 
 func (s kernel) release() {
-	set := heldSignals()
+	if s.queue != nil {
+		return
+	}
+	set := signals.Set()
 	// A mask can always be set.
 	_ = unix.PthreadSigmask(unix.SIG_UNBLOCK, &set, nil)
 	runtime.UnlockOSThread()
@@ -64,18 +61,21 @@ func threadMask() unix.Sigset_t {
 	return set
 }
 
-// childMask has the child that is forked next begin with the mask that it would
-// have had from the first keeper. The returned function puts back our own.
-func (s kernel) childMask() func() {
-	if s.mask == nil {
-		return func() {}
-	}
-	runtime.LockOSThread()
-	before := threadMask()
-	// A mask can always be set.
-	_ = unix.PthreadSigmask(unix.SIG_SETMASK, s.mask, nil)
-	return func() {
-		_ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
-		runtime.UnlockOSThread()
+// fork carries out f, which starts a child, such that the child begins with the
+// mask that it would have had from the first keeper.
+func (s kernel) fork(f func()) {
+	switch {
+	case s.mask == nil:
+		f()
+	case s.queue != nil:
+		signals.Fork(s.mask, f)
+	default:
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		before := threadMask()
+		// A mask can always be set.
+		_ = unix.PthreadSigmask(unix.SIG_SETMASK, s.mask, nil)
+		defer func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil) }()
+		f()
 	}
 }

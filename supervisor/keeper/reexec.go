@@ -130,6 +130,8 @@ func (k *keeper) become(next *program) (why string) {
 	}
 	k.sys.hold()
 	defer k.sys.release()
+	// The fewer are left to the next program the better, for one of them may be
+	// SIGTERM: that must not wait.
 	k.takeSignals()
 	if why := k.fitForChange(); why != "" {
 		return why // one of them was SIGTERM
@@ -157,6 +159,7 @@ func (k *keeper) become(next *program) (why string) {
 // takeSignals handles the signals that are there.
 func (k *keeper) takeSignals() {
 	k.sys.settle()
+	k.takeQueued()
 	for {
 		select {
 		case sig := <-k.signals:

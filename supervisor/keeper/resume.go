@@ -2,7 +2,6 @@ package keeper
 
 import (
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
 	"time"
@@ -30,25 +29,25 @@ type Resumption struct {
 	why        string // the program between them went back to us; "": there was none
 	s          *oldState
 
-	signals, children chan os.Signal
+	caught *caught
 }
 
 // ReadResumption reads the argument of ResumeFlag, and the state. Where it
 // cannot, it goes back to the program before this one, and does not return. It is
-// the first thing that is called: until then a signal may end us. m is for a
-// machine's init.
-func ReadResumption(text string, m *Machine) *Resumption {
+// the first thing that is called: where signals are not held, one may end us until
+// then. m is for a machine's init.
+func ReadResumption(text string, held bool, m *Machine) *Resumption {
 	state, rest, _ := strings.Cut(text, " ")
 	old, why, _ := strings.Cut(rest, " ")
 	r := &Resumption{state: atoi(state), old: atoi(old), why: why}
-	r.signals, r.children = catch(nil)
+	r.caught = catch(held)
 	r.orGoBack(func() (err error) {
 		if r.s, err = readState(r.state); err != nil {
 			return err
 		}
 		if r.s.machine {
 			// They were blocked and pending till now.
-			catchPower(m, r.signals)
+			r.caught.catchPower(m)
 		}
 		return fault("read-state")
 	})
@@ -110,28 +109,28 @@ func (r *Resumption) GoBack(why string) {
 // is called once in a process, by its main goroutine, after WarmUp.
 func Resume(o Options, r *Resumption) int {
 	s := r.s
-	defer signal.Stop(r.signals)
-	defer signal.Stop(r.children)
+	defer r.caught.stop()
 	// A machine's keeper may have to begin anew.
 	defer notify.CloseAll([]int{s.lockFD})
 	con := newConsole(o.Stderr, o.Verbose)
 	defer con.close()
-	o.RuntimeDir, o.Dir, o.lockFD, o.mask = s.runtime, s.dir, s.lockFD, s.mask
+	o.RuntimeDir, o.Dir, o.lockFD, o.Mask = s.runtime, s.dir, s.lockFD, s.mask
 	var err error
 	if o.Watchdog, err = watchdog(o.Env); err != nil {
 		con.say(err.Error())
 	}
 	var k *keeper
 	r.orGoBack(func() error {
-		k = o.prepare(con, kernel{mask: s.mask})
+		k = o.prepare(con, kernel{s.mask, r.caught.queue})
 		if err := k.restore(s); err != nil {
 			return err
 		}
 		return fault("resume")
 	})
 	// From here on it is ours.
-	k.signals, k.children = r.signals, r.children
-	if s.mask != nil {
+	k.watchSignals(r.caught)
+	defer k.stopSignals()
+	if s.mask != nil && k.queue == nil {
 		// What Go does not unblock by itself one thread takes, and a mask can
 		// always be set.
 		_ = unix.PthreadSigmask(unix.SIG_SETMASK, s.mask, nil)

@@ -2,7 +2,6 @@ package keeper
 
 import (
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -22,12 +21,15 @@ type Options struct {
 	Version    string          // our own, for people
 	Watchdog   time.Duration   // the supervisor must say WATCHDOG=1 within it; 0: it need not
 	Verbose    bool
-	Machine    *Machine       // nil: not the init of a machine
-	Hardware   Hardware       // nil: there is no watchdog that could be opened
-	Device     string         // of Hardware, petted whatever a spec says; "": as a spec says
-	Stderr     int            // descriptor
-	mask       *unix.Sigset_t // of the children's signals; nil: ours
-	lockFD     int
+	Machine    *Machine // nil: not the init of a machine
+	Hardware   Hardware // nil: there is no watchdog that could be opened
+	Device     string   // of Hardware, petted whatever a spec says; "": as a spec says
+	Stderr     int      // descriptor
+	// Mask is that of blocked signals with which this program began, and children
+	// are to begin, where the signals of signals.Held are blocked in all threads; else
+	// nil, and children begin with ours.
+	Mask   *unix.Sigset_t
+	lockFD int
 }
 
 // Programs finds the two programs: beside supervisor if that is given (the log
@@ -56,9 +58,9 @@ func Programs(own, supervisor string, args []string) (sup, log func() []string, 
 // once in a process, by its main goroutine, after WarmUp.
 func Run(o Options, place Place) int {
 	// First of all, so that a signal that comes now is remembered.
-	signals, children := catch(o.Machine)
-	defer signal.Stop(signals)
-	defer signal.Stop(children)
+	c := catch(o.Mask != nil)
+	c.catchPower(o.Machine)
+	defer c.stop()
 	wanted := place.Path
 	place, err := place.settle()
 	if err != nil {
@@ -80,8 +82,9 @@ func Run(o Options, place Place) int {
 	if o.Watchdog, err = watchdog(o.Env); err != nil {
 		con.say(err.Error())
 	}
-	k := o.prepare(con, kernel{mask: o.mask})
-	k.signals, k.children = signals, children
+	k := o.prepare(con, kernel{o.Mask, c.queue})
+	k.watchSignals(c)
+	defer k.stopSignals()
 	k.begin()
 	return k.live()
 }

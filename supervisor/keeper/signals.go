@@ -4,9 +4,12 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"nines/supervisor/signals"
 )
 
 // startGrace is how long a supervisor that is not READY yet may take to become
@@ -19,20 +22,105 @@ func forwarded() []os.Signal {
 	return []os.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2}
 }
 
-// catch subscribes to the signals that are forwarded, and to SIGCHLD. One that
-// our parent has us ignore (nohup) stays ignored.
-func catch(m *Machine) (signals, children chan os.Signal) {
-	signals = make(chan os.Signal, 16)
-	children = make(chan os.Signal, 1)
+// caught is where the process's signals arrive.
+type caught struct {
+	queue    *signals.Queue // nil: in signals
+	signals  chan os.Signal
+	children chan os.Signal // SIGCHLD
+}
+
+// catch subscribes to the signals that are forwarded, and to SIGCHLD; held says that
+// they are blocked, as package signals wants them. One that our parent has us ignore
+// (nohup) stays ignored.
+func catch(held bool) *caught {
+	c := &caught{signals: make(chan os.Signal, 16), children: make(chan os.Signal, 1)}
+	signal.Notify(c.children, unix.SIGCHLD)
+	if held {
+		var err error
+		if c.queue, err = signals.Open(); err == nil {
+			return c
+		}
+		// No descriptor left, or a filter that forbids it: handlers do.
+	}
 	for _, sig := range forwarded() {
 		if (sig == unix.SIGHUP || sig == unix.SIGINT) && signal.Ignored(sig) {
 			continue
 		}
-		signal.Notify(signals, sig)
+		signal.Notify(c.signals, sig)
 	}
-	catchPower(m, signals)
-	signal.Notify(children, unix.SIGCHLD)
-	return signals, children
+	return c
+}
+
+// stop ends it, when nobody uses the queue any more.
+func (c *caught) stop() {
+	signal.Stop(c.children)
+	signal.Stop(c.signals)
+	if c.queue != nil {
+		c.queue.Close()
+	}
+}
+
+// signalsATurn is before the children's messages have their turn.
+const signalsATurn = 64
+
+// queued is a queue that the loop is woken for.
+type queued struct {
+	*signals.Queue
+	readable atomic.Bool
+	rearm    chan struct{}
+}
+
+// watchSignals has the loop woken for what comes to the queue, from now on until
+// the queue is closed and stopSignals is called.
+func (k *keeper) watchSignals(c *caught) {
+	k.signals, k.children = c.signals, c.children
+	if c.queue != nil {
+		k.queue = &queued{Queue: c.queue, rearm: make(chan struct{}, 1)}
+		go watch(c.queue.Wait, k.wake, &k.queue.readable, k.queue.rearm)
+	}
+}
+
+func (k *keeper) stopSignals() {
+	if k.queue != nil {
+		close(k.queue.rearm)
+	}
+}
+
+// takeQueued handles the signals that are in the queue.
+func (k *keeper) takeQueued() {
+	q := k.queue
+	if q == nil {
+		return
+	}
+	q.readable.Store(false)
+	for range signalsATurn {
+		sig, ok := q.Take()
+		if !ok {
+			select {
+			case q.rearm <- struct{}{}:
+			default:
+			}
+			return
+		}
+		if k.wants(sig) {
+			k.guard("a signal", func() { k.signalled(sig) })
+		}
+	}
+	q.readable.Store(true)
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// wants says whether a signal that was taken is for anybody.
+func (k *keeper) wants(sig unix.Signal) bool {
+	if k.machine != nil {
+		if action, _ := k.machine.Power(sig); action != "" {
+			return true
+		}
+	}
+	return slices.Contains(forwarded(), os.Signal(sig))
 }
 
 func asksToStop(sig unix.Signal) bool { return sig == unix.SIGTERM || sig == unix.SIGINT }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nines/supervisor/notify"
+	"nines/supervisor/signals"
 	"nines/supervisor/wait"
 )
 
@@ -34,8 +35,9 @@ type system interface {
 	identify(pid int) identity
 	// dropText lets go of the pages of our program that only the beginning needed.
 	dropText() error
-	// hold blocks signals in this thread, which executes the next program; settle
-	// returns when those that came so far are in their channel. release undoes it.
+	// Where signals come through handlers, hold blocks them in this thread, which
+	// executes the next program; settle returns when those that came so far are in
+	// their channel. release undoes it.
 	hold()
 	settle()
 	release()
@@ -109,7 +111,8 @@ func sealByProc() error {
 
 // kernel is the real system.
 type kernel struct {
-	mask *unix.Sigset_t // of the signals that children begin with; nil: our own
+	mask  *unix.Sigset_t // of the signals that children begin with; nil: our own
+	queue *signals.Queue // nil: signals come through handlers
 }
 
 func (kernel) now() time.Time { return time.Now() }
@@ -125,13 +128,15 @@ func (s kernel) spawn(p *program, argv, env []string, fd int) (int, error) {
 		return 0, err
 	}
 	defer done()
-	defer s.childMask()()
-	pid, err := syscall.ForkExec(file, argv, &syscall.ProcAttr{
-		Env:   env,
-		Files: []uintptr{uintptr(null), 1, 2, uintptr(fd)},
-		// A group of its own: a terminal's Ctrl-C reaches the keeper alone,
-		// which forwards it; and the children never read from the terminal.
-		Sys: &syscall.SysProcAttr{Setpgid: true},
+	var pid int
+	s.fork(func() {
+		pid, err = syscall.ForkExec(file, argv, &syscall.ProcAttr{
+			Env:   env,
+			Files: []uintptr{uintptr(null), 1, 2, uintptr(fd)},
+			// A group of its own: a terminal's Ctrl-C reaches the keeper alone,
+			// which forwards it; and the children never read from the terminal.
+			Sys: &syscall.SysProcAttr{Setpgid: true},
+		})
 	})
 	if err != nil {
 		return 0, &os.PathError{Op: "exec", Path: p.path, Err: err}
