@@ -136,8 +136,11 @@ func TestFoundWithinBound(t *testing.T) {
 			refuse := func(context.Context) probe.Result {
 				return probe.Result{Err: &probe.Error{Cause: probe.Unreachable, Text: "connection refused"}}
 			}
-			slow := func(context.Context) probe.Result { // max_latency
-				time.Sleep(tm.Timeout / 2)
+			slow := func(ctx context.Context) probe.Result { // max_latency
+				select {
+				case <-time.After(tm.Timeout / 2):
+				case <-ctx.Done():
+				}
 				return probe.Result{Took: tm.Timeout / 2, Err: &probe.Error{Cause: probe.Slow, Text: "slower than max_latency"}}
 			}
 			for what, badly := range map[string]func(context.Context) probe.Result{"hangs": hang, "refuses": refuse, "slow": slow} {
