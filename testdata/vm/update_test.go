@@ -14,7 +14,7 @@ func TestUpdatePowerCut(t *testing.T) {
 	const serves = "#!/bin/sh\n# %\nexec misbehave listen drain\n"
 	m := Machine{
 		VirtualTime: true,
-		Disks: []Disk{NewDisk(t, 64, "/var/lib/nines")},
+		Disks:       []Disk{NewDisk(t, 64, "/var/lib/nines")},
 		Files: map[string]string{
 			"/etc/web1": strings.ReplaceAll(serves, "%", "1"),
 			"/etc/web2": strings.ReplaceAll(serves, "%", "2"),
