@@ -270,6 +270,16 @@ func (u *updates) ends(x *updated, st Status) {
 	u.feed(Exited{Ref: x.ref, Status: st, Empty: true})
 }
 
+// crash ends an instance, if fate will.
+func (u *updates) crash() {
+	for _, x := range u.lives {
+		if !x.over && u.rng.IntN(3) == 0 {
+			u.ends(x, Status{Code: 1})
+			return
+		}
+	}
+}
+
 // die lets the supervisor die and the next one take over at once.
 func (u *updates) die() {
 	past := u.kept.past(u).withSpecs(u.spec)
@@ -434,14 +444,12 @@ func runUpdates(t testing.TB, seed uint64, trace *strings.Builder) *updates {
 		case 0:
 			u.die()
 		case 1:
-			for _, s := range u.m.slots {
-				if x := u.incs[u.name(s.ref)]; x != nil && !x.over && r.IntN(3) == 0 {
-					u.ends(x, Status{Code: 1})
-					break
-				}
-			}
+			u.crash()
 		default:
 			u.ask()
+			if r.IntN(2) == 0 { // in the middle of it
+				u.after(u.dur(20*time.Second), u.crash)
+			}
 		}
 		u.until(u.now.Add(u.dur(90 * time.Second)))
 	}
@@ -449,6 +457,9 @@ func runUpdates(t testing.TB, seed uint64, trace *strings.Builder) *updates {
 	why := "nothing"
 	for range 10 {
 		u.until(u.now.Add(time.Minute))
+		if u.failed != "" {
+			return u
+		}
 		if why = u.unsettled(); why == "" {
 			break
 		}
@@ -512,7 +523,7 @@ func TestSeededUpdateBugs(t *testing.T) {
 	for _, n := range []int{21, 22, 23, 31, 32} {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
 			t.Parallel()
-			out, err := otherUpdates(t, 3000, "ninesbug"+strconv.Itoa(n))
+			out, err := otherUpdates(t, 20_000, "ninesbug"+strconv.Itoa(n))
 			if err == nil {
 				t.Fatalf("TestUpdates did not find seeded bug %d", n)
 			}
