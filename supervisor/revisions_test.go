@@ -27,9 +27,12 @@ func TestHoldBack(t *testing.T) {
 		t.Helper()
 		var got []string
 		for _, a := range s.due() {
-			if a.Kind == policy.ActDone {
+			switch a.Kind {
+			case policy.ActDone:
 				got = append(got, "done")
-			} else {
+			case policy.ActRestore:
+				got = append(got, "restore "+a.Service)
+			default:
 				got = append(got, s.machine.ID(a.Ref.Slot))
 			}
 		}
@@ -42,9 +45,12 @@ func TestHoldBack(t *testing.T) {
 			}
 		}
 	}
+	restore := func(service string) policy.Action {
+		return policy.Action{Kind: policy.ActRestore, Service: service}
+	}
 	first, second := s.holdBack([]string{"api"}), s.holdBack([]string{"api"})
-	s.then = []policy.Action{spawn("api/0"), spawn("web/0"), {Kind: policy.ActDone}, spawn("api/1")}
-	leave("web/0")
+	s.then = []policy.Action{spawn("api/0"), spawn("web/0"), {Kind: policy.ActDone}, restore("api"), restore("web"), spawn("api/1")}
+	leave("web/0", "restore web")
 	if !first() || first() {
 		t.Error("it is not told when it let go")
 	}
@@ -52,6 +58,6 @@ func TestHoldBack(t *testing.T) {
 	s.then = append(s.then, spawn("web/0"))
 	leave("web/0")
 	second()
-	leave("api/0", "done", "api/1")
+	leave("api/0", "done", "restore api", "api/1")
 	leave()
 }

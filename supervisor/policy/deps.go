@@ -301,6 +301,9 @@ func (m *Machine) evaluate(s *slot) {
 			m.endInmates(s, of)
 		}
 	}
+	if d == wantRun && s.stale() && !s.aside && !s.svc.roll.on() {
+		m.goOn(s.svc)
+	}
 	switch decide(s.phase, d) {
 	case tryUp:
 		if s.svc.mayStart() && s.mayRun() {

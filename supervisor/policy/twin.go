@@ -17,8 +17,10 @@ func (s *slot) mayBeSucceeded() bool {
 		(s.twin == nil || !s.twin.phase.lives())
 }
 
-// serves says whether s is ready, healthy, and is not being ended.
-func (s *slot) serves() bool { return s.phase == phaseReady && s.end == endNone && !s.unhealthy }
+// serves says whether s is ready, healthy, and has neither ended nor is being ended.
+func (s *slot) serves() bool {
+	return s.phase == phaseReady && !s.exited && s.end == endNone && !s.unhealthy
+}
 
 // place is the slot that counts for s's instance.
 func (s *slot) place() *slot {
@@ -117,10 +119,21 @@ func (m *Machine) takePlace(t *slot) {
 	m.reconsider(t)
 }
 
-// dropSuccessors: what comes up beside the instances of v is not wanted any more.
+// whichServes is the slot of the place of s. Where a successor serves and what it is to
+// replace does not, whatever becomes of the update, it is the successor.
+func (m *Machine) whichServes(s *slot) *slot {
+	if s.succeeding() && !s.serves() && s.twin.serves() {
+		s = s.twin
+		m.takePlace(s)
+	}
+	return s
+}
+
+// dropSuccessors: what comes up beside the instances of v is not wanted any more. One
+// that serves already where its predecessor does not stays, to be replaced in its turn.
 func (m *Machine) dropSuccessors(v *service) {
 	for _, s := range v.slots {
-		if s.succeeding() {
+		if s = m.whichServes(s); s.succeeding() {
 			m.dropSuccessor(s.twin)
 		}
 	}
