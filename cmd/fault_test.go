@@ -19,11 +19,9 @@ import (
 // status lost.
 func TestKillPoints(t *testing.T) {
 	bin := binaries(t)
-	faulty := t.TempDir() + "/nines"
-	build := exec.Command("go", "build", "-tags", "ninesfault", "-o", faulty, "nines/cmd/nines")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	faulty, err := faultyOnce()
+	if err != nil {
+		t.Fatal(err)
 	}
 	starts := []string{"before-intent", "after-intent", "before-clone", "after-clone", "before-known"}
 	exits := []string{"exit-peeked", "exit-told", "exit-reaped"}

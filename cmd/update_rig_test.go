@@ -236,10 +236,11 @@ func allRun(s *ipc.Service, revision int) error {
 // now are the pids of the instances.
 func (u *updated) now() (pids [3]int) {
 	u.t.Helper()
-	s, err := u.service()
-	if err != nil {
-		u.t.Fatal(err)
-	}
+	var s *ipc.Service
+	u.until("it tells its pids", func() (err error) {
+		s, err = u.service()
+		return err
+	})
 	for i := range pids {
 		pids[i] = s.Instances[i].PID
 	}
@@ -301,10 +302,11 @@ func (u *updated) count(kind string, n int) {
 // history wants those states of the revisions, from 1 on; a bad one says why.
 func (u *updated) history(states ...string) {
 	u.t.Helper()
-	list, err := u.client().History(context.Background(), u.name)
-	if err != nil {
-		u.t.Fatal(err)
-	}
+	var list []ipc.Revision
+	u.until("it tells its history", func() (err error) {
+		list, err = u.client().History(context.Background(), u.name)
+		return err
+	})
 	slices.Reverse(list)
 	var is []string
 	for _, r := range list {

@@ -172,7 +172,11 @@ func TestUpdates(t *testing.T) {
 // start runs nines-init with the specification in its folder.
 func (r *running) start(t *testing.T, env ...string) {
 	t.Helper()
-	r.cmd = exec.Command(r.bin+"/nines-init", "-f", r.dir+"/nines.hcl")
+	args := []string{"-f", r.dir + "/nines.hcl"}
+	if r.faulty != "" {
+		args = append(args, "--supervisor", r.faulty)
+	}
+	r.cmd = exec.Command(r.bin+"/nines-init", args...)
 	r.cmd.Env = append([]string{"PATH=" + r.bin + ":" + os.Getenv("PATH"), "HOME=" + r.dir, "TMPDIR=" + r.dir,
 		"NINES_RUNTIME_DIR=" + r.dir + "/run", "NINES_STATE_DIR=" + r.dir + "/state", "NINES_LOG_DIR=" + r.dir + "/log"}, env...)
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out

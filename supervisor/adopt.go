@@ -28,8 +28,10 @@ type recovery struct {
 	lives  int            // instances that go on
 	ended  int            // those that ended meanwhile
 	frozen int            // those in quarantine
-	began  int            // those in the middle of their start
-	errs   []error
+	began  int            // those in the middle of their start,
+	// and of these, those of which no process was found
+	missing []*incarnation
+	errs    []error
 }
 
 // begin tells the machine of the spec and of the past, and takes over what
@@ -57,6 +59,7 @@ func (s *Supervisor) begin() {
 			r.take(v, m)
 		}
 	}
+	r.takeMissing()
 	for _, v := range snap.Quarantine {
 		r.takeInmate(&v)
 	}
@@ -166,35 +169,76 @@ func (r *recovery) exited(in *incarnation, st policy.Status) policy.Event {
 func (r *recovery) takeSpawning(in *incarnation) {
 	s := r.s
 	r.began++
-	if in.group != nil {
-		pids, err := in.group.Procs()
-		if err != nil {
-			r.errs = append(r.errs, err)
-		}
-		if pid, start, ok := proc.FindMain(pids, s.cfg.KeeperPID); ok {
-			in.pid, in.start = pid, start
-			s.live[in.ref.Slot] = in
-			s.adopted[pid] = in
-			s.watcher.begin(in.svc, in.id, in.group)
-			s.notifier.adopt(in)
-			s.values = append(s.values, keyMain+strconv.Itoa(pid)+" "+strconv.FormatUint(start, 10))
-			r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: start})
-			return
-		}
-		// It may have ended since the store was handed back.
-		if err := s.sync(); err != nil {
-			r.errs = append(r.errs, fmt.Errorf("cannot learn from the keeper what has ended: %w", err))
-		}
-		if pid, e, ok := s.cfg.Past.endedIn(in.group.Path()); ok {
-			in.pid, in.start, in.reaped = pid, e.start, true
-			s.live[in.ref.Slot] = in
-			r.ended++
-			r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: e.start}, r.exited(in, s.statusOf(in, proc.StatusOf(e.raw))))
-			return
-		}
+	if in.group == nil {
+		r.spawnAgain(in)
+		return
 	}
+	pids, err := in.group.Procs()
+	if err != nil {
+		r.errs = append(r.errs, err)
+	}
+	pid, start, ok := proc.FindMain(pids, s.cfg.KeeperPID)
+	if !ok {
+		r.missing = append(r.missing, in)
+		return
+	}
+	in.pid, in.start = pid, start
+	s.live[in.ref.Slot] = in
+	s.adopted[pid] = in
+	s.watcher.begin(in.svc, in.id, in.group)
+	s.notifier.adopt(in)
+	s.values = append(s.values, keyMain+strconv.Itoa(pid)+" "+strconv.FormatUint(start, 10))
+	r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: start})
+}
+
+func (r *recovery) spawnAgain(in *incarnation) {
 	r.report = append(r.report, policy.SpawnFailed{Ref: in.ref, Step: proc.StepClone, Again: true,
 		Cause: "the supervisor ended while it was being started"})
+}
+
+// takeMissing: of those that were being started and have no process, one may have
+// ended since the store was handed back, or be about to.
+func (r *recovery) takeMissing() {
+	if len(r.missing) == 0 {
+		return
+	}
+	s := r.s
+	if err := r.awaitEnding(); err != nil {
+		r.errs = append(r.errs, fmt.Errorf("cannot learn what has ended: %w", err))
+	}
+	for _, in := range r.missing {
+		pid, e, ok := s.cfg.Past.endedIn(in.group.Path())
+		if !ok {
+			r.spawnAgain(in)
+			continue
+		}
+		in.pid, in.start, in.reaped = pid, e.start, true
+		s.live[in.ref.Slot] = in
+		r.ended++
+		r.report = append(r.report, policy.Spawned{Ref: in.ref, PID: pid, Start: e.start}, r.exited(in, s.statusOf(in, proc.StatusOf(e.raw))))
+	}
+}
+
+// endingAgain is how often a process is looked at that is ending.
+const endingAgain = 5 * time.Millisecond
+
+// awaitEnding waits until the keeper has told how each of the missing ended that is
+// ending now.
+func (r *recovery) awaitEnding() error {
+	for until := time.Now().Add(leftoverPatience); ; {
+		ending, err := proc.Ending(r.s.cfg.KeeperPID)
+		if err == nil {
+			err = r.s.sync()
+		}
+		if err != nil || time.Now().After(until) || !slices.ContainsFunc(r.missing, func(in *incarnation) bool {
+			path := in.group.Path()
+			_, _, told := r.s.cfg.Past.endedIn(path)
+			return !told && slices.ContainsFunc(ending, func(cgroup string) bool { return isCgroup(path, cgroup) })
+		}) {
+			return err
+		}
+		<-time.After(endingAgain)
+	}
 }
 
 // endLeftovers ends whatever of an earlier supervisor lives and belongs to no

@@ -83,7 +83,7 @@ func (s *Supervisor) moveData(a policy.Action) {
 		if done.OK = err == nil; err != nil {
 			done.Cause = err.Error()
 		}
-		fault("data-moved")
+		fault("data-answered")
 		s.box.put(func() { s.dataMoved(done) })
 	}()
 }

@@ -164,8 +164,10 @@ func (s *Supervisor) reap() {
 		fault("exit-peeked")
 		if o.in != nil && o.in.start != 0 {
 			exit := strconv.FormatUint(o.in.start, 10) + " " + strconv.FormatUint(uint64(raw), 10)
-			s.tell(encode(nil, append(s.values, keyExit+strconv.Itoa(pid)+" "+exit)))
-			s.values = s.values[:0]
+			// With what waits to be told: of a pid that became known this turn, the slot's
+			// memory says whose it was.
+			s.tell(encode(s.records, append(s.values, keyExit+strconv.Itoa(pid)+" "+exit)))
+			s.records, s.values = s.records[:0], s.values[:0]
 		}
 		fault("exit-told")
 		wait.Reap(pid)

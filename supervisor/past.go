@@ -101,8 +101,7 @@ type exitRecord struct {
 // the oldest.
 func (p *Past) endedIn(path string) (pid int, e exitRecord, ok bool) {
 	for id, x := range p.Exits {
-		// The kernel names it from the root of the hierarchy.
-		if x.cgroup == "" || x.cgroup == "/" || !strings.HasSuffix(path, x.cgroup) {
+		if !isCgroup(path, x.cgroup) {
 			continue
 		}
 		if !ok || x.start < e.start || x.start == e.start && id < pid {
@@ -110,6 +109,12 @@ func (p *Past) endedIn(path string) (pid int, e exitRecord, ok bool) {
 		}
 	}
 	return pid, e, ok
+}
+
+// isCgroup says whether a cgroup, as /proc/PID/cgroup has it, is that at path in the
+// file system: the kernel names it from the root of the hierarchy.
+func isCgroup(path, cgroup string) bool {
+	return cgroup != "" && cgroup != "/" && strings.HasSuffix(path, cgroup)
 }
 
 // encode turns records, and values of the loop's own, into messages for the

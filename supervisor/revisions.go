@@ -166,6 +166,7 @@ func (s *Supervisor) keepBooks(names []string, before bool) {
 	if len(changes) == 0 {
 		return
 	}
+	fault("before-book")
 	done := func(error) {} // the journal says what is wrong with the disk
 	if before {
 		letGo := s.holdBack(names)
@@ -178,6 +179,7 @@ func (s *Supervisor) keepBooks(names []string, before bool) {
 		})
 		done = func(error) {
 			late.Stop()
+			fault("book-written")
 			s.box.put(func() { letGo() })
 		}
 	}
@@ -296,6 +298,10 @@ func (s *Supervisor) due() []policy.Action {
 	return now
 }
 
+// reasonLost stands for the reason of a revert that the keeper knew of and the disk did
+// not yet when the supervisor died.
+const reasonLost = "it was reverted; the supervisor ended before it was on disk why"
+
 // bookOf is the book of a service as it is now.
 func (s *Supervisor) bookOf(name string) (b *book, changed bool) {
 	old := s.books.by[name]
@@ -317,6 +323,9 @@ func (s *Supervisor) bookOf(name string) (b *book, changed bool) {
 			r.Spec = v.Spec
 		}
 		r.State, r.Verdict = v.State, v.Verdict
+		if r.Verdict == policy.Bad && r.Reason == "" {
+			r.Reason = reasonLost
+		}
 		b.Revisions = append(b.Revisions, r)
 	}
 	for i, r := range b.Revisions {
@@ -441,6 +450,7 @@ func (s *Supervisor) Deploy(ctx context.Context, d policy.Deploy, wait bool) (An
 	return s.ask(ctx, wait, maxPending, func(id policy.Request) policy.Event {
 		d.Request = id
 		s.asks(d.By, d.Service)
+		fault("before-deploy")
 		return d
 	})
 }

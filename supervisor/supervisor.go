@@ -392,9 +392,13 @@ func (s *Supervisor) handOut() {
 func (s *Supervisor) act(a *policy.Action) {
 	switch a.Kind {
 	case policy.ActSignal:
+		fault("before-signal")
 		s.signal(a)
+		fault("after-signal")
 	case policy.ActKill:
+		fault("before-kill")
 		s.kill(a.Ref)
+		fault("after-kill")
 	case policy.ActHook:
 		s.hook(*a)
 	case policy.ActFreeze:

@@ -31,7 +31,7 @@ func openReleases(a *app, fromSpec string, log *slog.Logger) *releases {
 	r := &releases{log: log}
 	dir, err := a.statePath(fromSpec)
 	if err == nil {
-		r.store, err = release.Open(filepath.Join(dir, "releases"), nil)
+		r.store, err = release.Open(filepath.Join(dir, "releases"), func(point string) { supervisor.Fault("release-" + point) })
 	}
 	if err != nil {
 		log.Warn("releases are not kept: what release.path leads to is run itself, and cannot be reverted", "err", err)

@@ -112,6 +112,7 @@ func (c *changer) releaseSeen(ctx context.Context, w *pathwatch.Watcher, ch path
 		refused(err.Error())
 		return
 	}
+	supervisor.Fault("release-taken")
 	full := supervisor.RevisionDigest(digest, id)
 	c.mu.Lock()
 	now := c.spec.Service(svc.Name)
@@ -127,6 +128,7 @@ func (c *changer) releaseSeen(ctx context.Context, w *pathwatch.Watcher, ch path
 	if err != nil {
 		c.log.Error(err.Error())
 	}
+	supervisor.Fault("release-kept")
 	_, err = answer(c.sup.Deploy(ctx, policy.Deploy{Service: svc.Name, Digest: full, Spec: svc, Asked: true, By: "watch"}, false))
 	var no *ipc.Error
 	if errors.As(err, &no) {

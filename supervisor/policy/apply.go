@@ -118,8 +118,10 @@ func (m *Machine) takeUp(sp *spec.Service, old []*service) *service {
 		*v = service{slots: v.slots, floor: v.floor, spec: sp, file: sp, level: levelPending, fresh: true}
 		v.firstRevision("")
 		for _, s := range v.slots {
-			s.revision, s.target, s.last, s.how, s.why, s.restarts = 0, 1, LastExit{}, Reason{}, Reason{}, 0
-			m.forget(s)
+			m.beginAnew(s)
+			if s.twin != nil {
+				m.beginAnew(s.twin)
+			}
 		}
 	} else {
 		v = &service{spec: sp, file: sp, level: levelPending, fresh: true, floor: m.floors[sp.Name]}
@@ -127,6 +129,14 @@ func (m *Machine) takeUp(sp *spec.Service, old []*service) *service {
 	}
 	m.byName[sp.Name] = v
 	return v
+}
+
+// beginAnew has the slot of a service that had been forgotten begin as one of its first
+// revision.
+func (m *Machine) beginAnew(s *slot) {
+	s.revision, s.target, s.candidate = 0, 1, false
+	s.last, s.how, s.why, s.restarts = LastExit{}, Reason{}, Reason{}, 0
+	m.forget(s)
 }
 
 // remove: v is no more in the specification. What lives of it is stopped, what

@@ -29,6 +29,7 @@ type data struct {
 	token  uint64 // of what is in flight; 0: nothing
 	taking int    // the revision whose data are being kept
 	failed string // why that failed last; it is tried again
+	told   string // … as was said last
 }
 
 // defaultDataTimeout bounds what has to do with data where update.deadline is 0.
@@ -71,7 +72,7 @@ func (m *Machine) moveData(v *service, left int, back bool) {
 		d.failed = ""
 		m.disarmData(v)
 	}
-	d.untried = 0
+	d.untried, d.told = 0, ""
 	if v.file.Data == nil && d.restoring == 0 {
 		d.of, d.back = 0, false
 		return
@@ -208,6 +209,8 @@ func (v *service) putsBack() bool {
 func (v *service) hasData(r *Revision) bool {
 	of := v.data.of
 	switch {
+	case v.data.restoring != 0 && r.Number == of:
+		return v.file.Data == nil || !v.file.Data.Restore // they are being moved aside
 	case v.data.restoring != 0:
 		of = v.data.restoring // when that is done
 	case of == 0:
@@ -307,7 +310,10 @@ func (m *Machine) dataFailed(v *service, why string) {
 		retry = dataRetry
 	}
 	said := m.whyData(v)
-	m.serviceNotice(KindDataFailed, v, said)
+	if d.told != why {
+		d.told = why
+		m.serviceNotice(KindDataFailed, v, said)
+	}
 	if len(v.slots) > 0 {
 		m.arm(v.slots[0], timerData, retry)
 	}

@@ -301,6 +301,9 @@ func (m *Machine) evaluate(s *slot) {
 			m.endInmates(s, of)
 		}
 	}
+	if d == wantRun && s.stale() && !s.aside && !s.svc.roll.on() {
+		m.goOn(s.svc)
+	}
 	switch decide(s.phase, d) {
 	case tryUp:
 		if s.svc.mayStart() && s.mayRun() {
@@ -321,7 +324,11 @@ func (m *Machine) evaluate(s *slot) {
 				s.auto = true
 				m.notice(KindRestarting, s, why)
 			}
-			m.stop(s, endStop, why)
+			how := endStop
+			if d == wantReplaced && s.bloated != (Reason{}) {
+				how, why = endMemory, s.bloated
+			}
+			m.stop(s, how, why)
 		}
 	}
 	m.touch(s)

@@ -211,8 +211,8 @@ func checkRevisions(t fataler, m *Machine, v *service) {
 		if r := v.find(s.target); !v.removed && (r == nil || r.Verdict == Bad) {
 			t.Fatalf("%s is to run %d, known are %+v", s.name, s.target, v.known)
 		}
-		if s.phase == phaseSpawning && s.end == endNone && s.revision != s.target && !s.restored && !v.removed && v.roll.state == rollNone && m.desired(s) == wantRun {
-			t.Fatalf("%s is started with %d, and is to run %d", s.name, s.revision, s.target)
+		if s.stale() && !s.aside && v.roll.state == rollNone && m.desired(s) == wantRun && !m.ended {
+			t.Fatalf("%s runs %d, is to run %d, and nobody replaces it", s.name, s.revision, s.target)
 		}
 	}
 }
@@ -286,7 +286,7 @@ func checkQuarantine(t fataler, m *Machine) {
 			switch {
 			case f.slot != s || !slices.Contains(m.quarantine, f):
 				t.Fatalf("%s is in the wrong place", f.id())
-			case !f.ending && m.desired(s).unwanted() && !m.ended:
+			case !f.ending && m.desired(s.place()).unwanted() && !m.ended:
 				t.Fatalf("%s is kept, and %s is not wanted", f.id(), s.name)
 			case f.ending && f.at == never, f.at < s.timers[timerInmates], !f.ending && f.expires < s.timers[timerInmates]:
 				t.Fatalf("%s has no deadline", f.id())

@@ -137,6 +137,11 @@ func (m *Machine) knownPast() map[*service]int {
 			tops[v] = max(tops[v], index+1)
 		}
 	}
+	for id := range m.past.Inmates {
+		if v, index := m.place(id[:max(strings.LastIndexByte(id, '.'), 0)]); v != nil {
+			tops[v] = max(tops[v], index+1)
+		}
+	}
 	for _, id := range slices.Sorted(maps.Keys(m.past.Slots)) {
 		switch v, index := m.place(id); {
 		case v == nil:

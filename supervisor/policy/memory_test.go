@@ -21,11 +21,11 @@ type kept map[string]string
 // slot was recorded, in at most one record a slot.
 func (k kept) take(t fataler, m *Machine, o *Output) {
 	t.Helper()
-	seen := map[string]bool{}
+	seen, slots := map[string]bool{}, false
 	for i, r := range o.Records {
 		if r.Kind != RecordSlot {
 			k.value(&r)
-			if len(seen) > 0 && r.Kind != RecordIncarnations {
+			if slots && r.Kind != RecordIncarnations {
 				t.Fatalf("record %d comes after those of slots", i)
 			}
 			continue
@@ -40,6 +40,7 @@ func (k kept) take(t fataler, m *Machine, o *Output) {
 			t.Fatalf("%s is recorded with %d bytes", r.ID, len(text))
 		}
 		seen[r.ID] = true
+		slots = slots || text != "" // of what is forgotten the order says nothing
 		if text == "" {
 			delete(k, r.ID)
 		} else {

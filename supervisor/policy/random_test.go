@@ -80,10 +80,11 @@ func randomSpec(r *rand.Rand) *spec.Spec {
 		case 1:
 			v.Reload = &spec.Reload{Command: "x"}
 		}
+		v.Update.Deadline = time.Minute // there always is one
 		if r.IntN(3) > 0 {
 			v.Update = spec.Update{
 				Order: pick("auto", "start-first", "stop-first"), MaxParallel: 1 + r.IntN(2), Canary: r.IntN(3), AutoRevert: r.IntN(4) > 0,
-				MinHealthy: time.Duration(r.IntN(3)) * time.Second, Deadline: time.Duration(r.IntN(3)) * 20 * time.Second, Probation: time.Duration(r.IntN(3)) * 30 * time.Second,
+				MinHealthy: time.Duration(r.IntN(3)) * time.Second, Deadline: time.Duration(1+r.IntN(3)) * 20 * time.Second, Probation: time.Duration(r.IntN(3)) * 30 * time.Second,
 			}
 		}
 		if v.Type == spec.TypeService {

@@ -38,9 +38,10 @@ func (m *Machine) saveAll() {
 	m.unsaved = m.unsaved[:0]
 }
 
-// gone says whether s was scaled away and nothing of it lives.
+// gone says whether s was scaled away and nothing of its place lives. Both slots of a
+// place are forgotten together: the numbers that either has used are the place's.
 func (s *slot) gone() bool {
-	return s.index >= s.svc.instances && !s.phase.lives() && (s.aside || s.twin == nil || !s.twin.phase.lives())
+	return s.index >= s.svc.instances && !s.phase.lives() && (s.twin == nil || !s.twin.phase.lives())
 }
 
 // forgetSlot takes the memory of an instance that is no more away, so that what

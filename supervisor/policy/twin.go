@@ -17,8 +17,10 @@ func (s *slot) mayBeSucceeded() bool {
 		(s.twin == nil || !s.twin.phase.lives())
 }
 
-// serves says whether s is ready, healthy, and is not being ended.
-func (s *slot) serves() bool { return s.phase == phaseReady && s.end == endNone && !s.unhealthy }
+// serves says whether s is ready, healthy, and has neither ended nor is being ended.
+func (s *slot) serves() bool {
+	return s.phase == phaseReady && !s.exited && s.end == endNone && !s.unhealthy
+}
 
 // place is the slot that counts for s's instance.
 func (s *slot) place() *slot {
@@ -60,6 +62,26 @@ func (m *Machine) succeed(s *slot, why Reason) {
 	m.reconsider(t)
 }
 
+// bloat: s is succeeded for its memory. It counts as any end that nobody asked for, so
+// that what outgrows its limits again and again is a crash loop.
+func (m *Machine) bloat(s *slot, why Reason) {
+	s.bloated = why
+	t, c := s.twin, &s.svc.spec.CrashLoop
+	t.ends = append(t.ends[:0], s.ends...)
+	t.remember(m.now, c.Within, c.Failures)
+	m.save(t)
+}
+
+// loops says whether one end more would be a crash loop.
+func (s *slot) loops(now Time) bool {
+	c := &s.svc.spec.CrashLoop
+	recent := 1
+	for _, at := range s.ends {
+		recent += delta(false, now.Sub(at) <= c.Within)
+	}
+	return c.Failures > 0 && recent >= c.Failures
+}
+
 // takePlace: t has shown that it works. Its predecessor goes.
 func (m *Machine) takePlace(t *slot) {
 	s := t.twin
@@ -68,7 +90,7 @@ func (m *Machine) takePlace(t *slot) {
 	t.aside, t.candidate = false, false
 	s.aside = true
 	t.stopped, t.by = s.stopped, s.by
-	t.restarts, t.first = s.restarts, false
+	t.restarts, t.first = s.restarts+delta(false, s.bloated != (Reason{})), false
 	if s.last.Reason != ExitNone && t.last.Reason == ExitNone {
 		t.last = s.last
 	}
@@ -97,10 +119,21 @@ func (m *Machine) takePlace(t *slot) {
 	m.reconsider(t)
 }
 
-// dropSuccessors: what comes up beside the instances of v is not wanted any more.
+// whichServes is the slot of the place of s. Where a successor serves and what it is to
+// replace does not, whatever becomes of the update, it is the successor.
+func (m *Machine) whichServes(s *slot) *slot {
+	if s.succeeding() && !s.serves() && s.twin.serves() {
+		s = s.twin
+		m.takePlace(s)
+	}
+	return s
+}
+
+// dropSuccessors: what comes up beside the instances of v is not wanted any more. One
+// that serves already where its predecessor does not stays, to be replaced in its turn.
 func (m *Machine) dropSuccessors(v *service) {
 	for _, s := range v.slots {
-		if s.succeeding() {
+		if s = m.whichServes(s); s.succeeding() {
 			m.dropSuccessor(s.twin)
 		}
 	}
@@ -108,6 +141,7 @@ func (m *Machine) dropSuccessors(v *service) {
 
 func (m *Machine) dropSuccessor(t *slot) {
 	t.candidate = false
+	t.twin.bloated = Reason{}
 	m.save(t)
 	m.touch(t)
 	m.touch(t.twin)

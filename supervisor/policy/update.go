@@ -51,9 +51,6 @@ func (m *Machine) update(v *service, digest string, sp *spec.Service, person boo
 		}
 	}
 	left := v.revision
-	for _, s := range v.slots {
-		m.whichServes(s)
-	}
 	m.dropSuccessors(v)
 	m.newRevision(v, digest, sp)
 	v.roll = rollout{state: rollRest, from: from, last: person}
@@ -78,6 +75,15 @@ func (m *Machine) beginRoll(v *service, left int, why Reason) {
 	m.recordRevision(v)
 	m.countSettled(v)
 	m.touchAll(v)
+	m.markRoll(v)
+}
+
+// goOn replaces what still runs another revision than v is to run: it was to be stopped
+// when the update was over, had not been yet, and is wanted again.
+func (m *Machine) goOn(v *service) {
+	v.roll.state = rollBack
+	m.recordRevision(v)
+	m.countSettled(v)
 	m.markRoll(v)
 }
 
@@ -260,16 +266,6 @@ func (m *Machine) roll(v *service) {
 		}
 		flight++
 	}
-}
-
-// whichServes is the slot of the place of s. Where a successor serves and what it is to
-// replace does not, whatever becomes of the update, it is the successor.
-func (m *Machine) whichServes(s *slot) *slot {
-	if s.succeeding() && !s.serves() && s.twin.serves() {
-		s = s.twin
-		m.takePlace(s)
-	}
-	return s
 }
 
 // nextToReplace is the instance whose turn is next: one that is not ready costs

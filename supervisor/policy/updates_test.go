@@ -54,6 +54,7 @@ type updated struct {
 	asked  bool // it was asked to end
 	judged bool // it fails a check
 	over   bool
+	status Status // of its end
 }
 
 type later struct {
@@ -100,6 +101,10 @@ func (u *updates) feed(ev Event) {
 	before := u.ready()
 	o := u.m.Step(u.now, ev)
 	checkInvariants(u, u.m)
+	if u.files.dies(u, ev) {
+		u.diesIn(ev, o)
+		return
+	}
 	switch {
 	case u.remember:
 		u.kept.take(u, u.m, o)
@@ -261,8 +266,18 @@ func (u *updates) ends(x *updated, st Status) {
 	if x.over {
 		return
 	}
-	x.over = true
+	x.over, x.status = true, st
 	u.feed(Exited{Ref: x.ref, Status: st, Empty: true})
+}
+
+// crash ends an instance, if fate will.
+func (u *updates) crash() {
+	for _, x := range u.lives {
+		if !x.over && u.rng.IntN(3) == 0 {
+			u.ends(x, Status{Code: 1})
+			return
+		}
+	}
 }
 
 // die lets the supervisor die and the next one take over at once.
@@ -291,6 +306,7 @@ func (u *updates) die() {
 	}
 	for _, s := range u.m.slots {
 		x := u.incs[u.name(s.ref)]
+		u.retell(s, x)
 		if s.phase != phaseSpawning || x == nil || x.over {
 			continue
 		}
@@ -370,6 +386,9 @@ func updatesHistory(t testing.TB, seed uint64) string {
 
 // unsettled is what is not as it is to be in the end; "": all is.
 func (u *updates) unsettled() string {
+	if u.failed != "" {
+		return ""
+	}
 	v := u.m.services[0]
 	good := u.quality[v.find(v.revision).Digest] == "good"
 	for _, s := range v.slots {
@@ -425,14 +444,12 @@ func runUpdates(t testing.TB, seed uint64, trace *strings.Builder) *updates {
 		case 0:
 			u.die()
 		case 1:
-			for _, s := range u.m.slots {
-				if x := u.incs[u.name(s.ref)]; x != nil && !x.over && r.IntN(3) == 0 {
-					u.ends(x, Status{Code: 1})
-					break
-				}
-			}
+			u.crash()
 		default:
 			u.ask()
+			if r.IntN(2) == 0 { // in the middle of it
+				u.after(u.dur(20*time.Second), u.crash)
+			}
 		}
 		u.until(u.now.Add(u.dur(90 * time.Second)))
 	}
@@ -440,6 +457,9 @@ func runUpdates(t testing.TB, seed uint64, trace *strings.Builder) *updates {
 	why := "nothing"
 	for range 10 {
 		u.until(u.now.Add(time.Minute))
+		if u.failed != "" {
+			return u
+		}
 		if why = u.unsettled(); why == "" {
 			break
 		}
@@ -503,7 +523,7 @@ func TestSeededUpdateBugs(t *testing.T) {
 	for _, n := range []int{21, 22, 23, 31, 32} {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
 			t.Parallel()
-			out, err := otherUpdates(t, 3000, "ninesbug"+strconv.Itoa(n))
+			out, err := otherUpdates(t, 20_000, "ninesbug"+strconv.Itoa(n))
 			if err == nil {
 				t.Fatalf("TestUpdates did not find seeded bug %d", n)
 			}

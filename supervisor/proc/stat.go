@@ -42,6 +42,7 @@ func ReadStat(pid int) (rss uint64, cpu time.Duration, start uint64, err error) 
 type stat struct {
 	pid, parent, group, session int
 	state                       byte
+	exiting                     bool   // it executes no instruction of its own any more
 	cpu                         uint64 // ticks
 	start                       uint64 // ticks since boot
 	rss                         uint64 // pages
@@ -100,8 +101,12 @@ func readSmall(file string, buf []byte) ([]byte, error) {
 // follows the name; the name may hold blanks and parentheses.
 const (
 	fieldState, fieldParent, fieldGroup, fieldSession = 0, 1, 2, 3
+	fieldFlags                                        = 6
 	fieldUser, fieldSystem, fieldStart, fieldRSS      = 11, 12, 19, 21
 )
+
+// pfExiting is PF_EXITING of the kernel's sched.h.
+const pfExiting = 4
 
 func parseStat(b []byte) (st stat, ok bool) {
 	open, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
@@ -135,6 +140,8 @@ func parseStat(b []byte) (st stat, ok bool) {
 			st.group = int(v)
 		case fieldSession:
 			st.session = int(v)
+		case fieldFlags:
+			st.exiting = v&pfExiting != 0
 		case fieldUser, fieldSystem:
 			st.cpu += v
 		case fieldStart:
