@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"nines/cgroups"
+	"nines/supervisor/journal"
 	"nines/supervisor/policy"
 	"nines/supervisor/probe"
 	"nines/supervisor/proc"
@@ -44,9 +45,17 @@ const tailSize = probe.MaxOutput
 // may take.
 const drainPatience = time.Second
 
-// exec makes one attempt of an exec check, in a worker.
+// endPatience is how long a worker waits until all that a run started has ended.
+// What takes longer is stuck in the kernel; nobody waits for that.
+const endPatience = time.Second
+
+// exec makes one attempt of an exec check, in a worker. While something of the run
+// before is stuck there is no other, or they would become more and more.
 func (t *attempt) exec(ctx context.Context) outcome {
 	s := t.c.s
+	if err := t.endStuck(); err != nil {
+		return outcome{failed: true, reason: oneLine("the run before is stuck, so there is no other: " + err.Error())}
+	}
 	asked := time.Now()
 	r := &execRun{t: t, name: t.group(), begun: make(chan struct{}), ended: make(chan struct{})}
 	s.box.put(func() { s.beginExec(r) })
@@ -85,8 +94,13 @@ func (t *attempt) exec(ctx context.Context) outcome {
 		o.unheard = true
 	}
 	o.took = time.Since(asked) - o.waited
-	s.endExec(r)
-	o.output = printable(tail.wait())
+	if late { // that is said at once, however long its end may take
+		o.output = printable(tail.now())
+		t.late = r
+	} else {
+		t.endExec(r)
+		o.output = printable(tail.wait())
+	}
 	switch {
 	case o.unheard:
 	case late:
@@ -141,13 +155,11 @@ func (s *Supervisor) execSpawned(r *execRun, pid int, group *cgroups.Group, err 
 
 // endExec ends all that lives of a run, in its worker, and returns when that is
 // so or cannot be brought about in time.
-func (s *Supervisor) endExec(r *execRun) {
-	tree := &proc.Tree{Group: r.group, Mark: s.mark + r.name, KeeperPID: s.cfg.KeeperPID}
-	ctx, cancel := context.WithTimeout(context.Background(), killPatience)
-	defer cancel()
+func (t *attempt) endExec(r *execRun) {
+	s := t.c.s
 	select {
 	case <-r.ended:
-		empty, err := tree.Empty()
+		empty, err := s.execTree(r).Empty()
 		if err == nil && empty {
 			s.janitor.removeNow(r.group)
 			return
@@ -163,16 +175,38 @@ func (s *Supervisor) endExec(r *execRun) {
 			}
 		})
 	}
-	if err := tree.Kill(ctx); err != nil {
-		s.log.Warn("cannot end everything of", "check", r.name, "err", err)
-		return
+	t.stuck = r
+	if err := t.endStuck(); err != nil {
+		s.note(journal.Entry{Kind: policy.KindStuck, Service: t.in.svc.Name, Instance: t.in.id, Revision: t.in.revision,
+			Text: "something of check " + strconv.Quote(t.block.Name) + " still lives " + short(endPatience) + " after SIGKILL; it is not run again until that has ended: " + oneLine(err.Error())})
+	}
+}
+
+// endStuck ends what lives of the last run that did not end. The error says what
+// still lives.
+func (t *attempt) endStuck() error {
+	r, s := t.stuck, t.c.s
+	if r == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), endPatience)
+	defer cancel()
+	if err := s.execTree(r).Kill(ctx); err != nil {
+		return err
 	}
 	select {
 	case <-r.ended:
 	case <-ctx.Done():
 	case <-s.checks.quit:
 	}
+	t.stuck = nil
 	s.janitor.removeNow(r.group)
+	return nil
+}
+
+// execTree is all that a run started.
+func (s *Supervisor) execTree(r *execRun) *proc.Tree {
+	return &proc.Tree{Group: r.group, Mark: s.mark + r.name, KeeperPID: s.cfg.KeeperPID}
 }
 
 // tail is the end of what a run says.
@@ -217,6 +251,12 @@ func (t *tail) wait() []byte {
 	// It was only read: nothing is lost.
 	_ = t.file.Close()
 	return t.text
+}
+
+// now is what was said so far.
+func (t *tail) now() []byte {
+	_ = t.file.SetReadDeadline(time.Unix(1, 0)) // it only ends the read
+	return t.wait()
 }
 
 // printable is text that is safe to show on a terminal.
