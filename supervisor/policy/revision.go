@@ -283,6 +283,9 @@ func (v *service) pinned() string {
 	if v.find(v.asked).Verdict == Bad {
 		why = "which is bad"
 	}
+	if v.asked == v.data.untried {
+		why = "which was not tried, since the data could not be kept; nines apply, or nines deploy, tries again"
+	}
 	return v.spec.Name + " stays at revision " + itoa(int32(v.revision)) + ": its specification still holds revision " + itoa(int32(v.asked)) + ", " + why
 }
 

@@ -58,8 +58,8 @@
 //	                       prints each answer; exits 1 if it was refused
 //	ask NETWORK ADDRESS until FILE
 //	                       goes on until FILE exists, then prints "asked N lost M
-//	                       pids P"; lost are those accepted and not answered.
-//	                       Exits 1 if it was refused
+//	                       pids P" and how long they took; lost are those accepted
+//	                       and not answered. Exits 1 if it was refused
 //	known FOLDER           goes on with a file, sockets, a mapping and a thread whose
 //	                       places are known, see known; it says "misbehave known
 //	                       PID", where it listens and where it is connected from
