@@ -444,6 +444,12 @@ func (s *Supervisor) History(ctx context.Context, service string) (list []Revisi
 	return list, ok, nil
 }
 
+// PlanRevision is policy's.
+func (s *Supervisor) PlanRevision(ctx context.Context, svc *spec.Service, digest string) (p policy.RevisionPlan, err error) {
+	err = s.call(ctx, func() { p = s.machine.PlanRevision(svc, digest) })
+	return p, err
+}
+
 // Deploy makes another revision of one service the one that is to run, and waits
 // as Do does.
 func (s *Supervisor) Deploy(ctx context.Context, d policy.Deploy, wait bool) (Answer, error) {
