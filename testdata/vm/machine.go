@@ -231,9 +231,7 @@ func (m *Machine) cmdline() string {
 	// no5lvl: one table less for each page that the emulation looks up.
 	line := "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off no5lvl nokaslr no_timer_check random.trust_cpu=on " + m.Cmdline
 	if !m.VirtualTime {
-		// Its TSC is the host's, which it would have to measure the speed of: on a loaded
-		// host it is wrong by ten times, and so are all deadlines. The HPET says its own.
-		line += " tsc=unstable clocksource=hpet"
+		line += " tsc=reliable"
 	}
 	args := m.Args
 	switch m.Init {
