@@ -381,7 +381,8 @@ func updatesHistory(t testing.TB, seed uint64) string {
 // unsettled is what is not as it is to be in the end; "": all is.
 func (u *updates) unsettled() string {
 	v := u.m.services[0]
-	good := u.quality[v.find(v.revision).Digest] == "good"
+	// What waits for its data says so, and for a person.
+	good := u.quality[v.find(v.revision).Digest] == "good" && v.data.failed == ""
 	for _, s := range v.slots {
 		switch {
 		case good && v.roll.on():
