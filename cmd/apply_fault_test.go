@@ -112,12 +112,12 @@ func keptAfter(t *testing.T, dir string) bool {
 	if err != nil || len(files) > 1 {
 		t.Fatalf("%q, %v", files, err)
 	}
-	for _, f := range files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.Contains(string(b), "after.hcl")
+	if len(files) == 0 {
+		return false
 	}
-	return false
+	b, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Contains(string(b), "after.hcl")
 }

@@ -44,7 +44,7 @@ import (
 //
 // $CALM is for how many seconds checks_calm.txtar loads the machine (NINES_CALM, 10).
 //
-// Conditions: [root], [postgres] (its programs are installed; $PGBIN is where).
+// Conditions: [root], [fuse] (root, and there is /dev/fuse), [postgres] (its programs are installed; $PGBIN is where).
 func TestScript(t *testing.T) {
 	bin := binaries(t)
 	testscript.Run(t, testscript.Params{
@@ -82,6 +82,9 @@ func TestScript(t *testing.T) {
 			switch cond {
 			case "root":
 				return os.Geteuid() == 0, nil
+			case "fuse":
+				_, err := os.Stat("/dev/fuse")
+				return os.Geteuid() == 0 && err == nil, nil
 			case "postgres":
 				return postgresBin() != "", nil
 			}

@@ -210,6 +210,9 @@ type PlanService struct {
 	From        int      `json:"from"`   // instances
 	To          int      `json:"to"`
 	Destructive bool     `json:"destructive"`
+	// RevertsTo is the revision that a revert would bring back; 0: what it brings is not
+	// reverted.
+	RevertsTo int `json:"reverts_to,omitempty"`
 	// DataOf is the revision whose data are put back, what is there being moved aside; 0:
 	// none are.
 	DataOf int `json:"data_of,omitempty"`

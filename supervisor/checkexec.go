@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"nines/cgroups"
+	"nines/supervisor/journal"
 	"nines/supervisor/policy"
 	"nines/supervisor/probe"
 	"nines/supervisor/proc"
@@ -27,6 +28,7 @@ type execRun struct {
 	out   *os.File // the read end of its output; set before begun is closed
 	begun chan struct{}
 	ended chan struct{} // it was reaped, or never was
+	gone  chan struct{} // nothing lives of it, and its cgroup is removed; where it had to be killed
 
 	// Written by the loop, before it closes begun or ended.
 	pid     int
@@ -44,11 +46,21 @@ const tailSize = probe.MaxOutput
 // may take.
 const drainPatience = time.Second
 
-// exec makes one attempt of an exec check, in a worker.
+// What a run started and has to be killed is gone at once, or is stuck in the kernel.
+const (
+	endPatience  = time.Second            // then it is said
+	lastPatience = 100 * time.Millisecond // of the next attempt: its worker is not to be held for long
+)
+
+// exec makes one attempt of an exec check, in a worker. While something of the run
+// before is stuck there is no other, or they would become more and more.
 func (t *attempt) exec(ctx context.Context) outcome {
 	s := t.c.s
+	if !t.waitGone(lastPatience) {
+		return outcome{failed: true, reason: "the run before cannot be ended, so there is no other"}
+	}
 	asked := time.Now()
-	r := &execRun{t: t, name: t.group(), begun: make(chan struct{}), ended: make(chan struct{})}
+	r := &execRun{t: t, name: t.group(), begun: make(chan struct{}), ended: make(chan struct{}), gone: make(chan struct{})}
 	s.box.put(func() { s.beginExec(r) })
 	select {
 	case <-r.begun:
@@ -85,8 +97,14 @@ func (t *attempt) exec(ctx context.Context) outcome {
 		o.unheard = true
 	}
 	o.took = time.Since(asked) - o.waited
-	s.endExec(r)
-	o.output = printable(tail.wait())
+	if late { // that is said at once, however long its end may take
+		o.output = printable(tail.now())
+		t.late = r
+	} else {
+		t.endExec(r)
+		t.waitGone(endPatience)
+		o.output = printable(tail.wait())
+	}
 	switch {
 	case o.unheard:
 	case late:
@@ -139,15 +157,12 @@ func (s *Supervisor) execSpawned(r *execRun, pid int, group *cgroups.Group, err 
 	close(r.begun)
 }
 
-// endExec ends all that lives of a run, in its worker, and returns when that is
-// so or cannot be brought about in time.
-func (s *Supervisor) endExec(r *execRun) {
-	tree := &proc.Tree{Group: r.group, Mark: s.mark + r.name, KeeperPID: s.cfg.KeeperPID}
-	ctx, cancel := context.WithTimeout(context.Background(), killPatience)
-	defer cancel()
+// endExec has all that lives of a run ended; r.gone is closed when that is so.
+func (t *attempt) endExec(r *execRun) {
+	s := t.c.s
 	select {
 	case <-r.ended:
-		empty, err := tree.Empty()
+		empty, err := s.execTree(r).Empty()
 		if err == nil && empty {
 			s.janitor.removeNow(r.group)
 			return
@@ -163,16 +178,59 @@ func (s *Supervisor) endExec(r *execRun) {
 			}
 		})
 	}
-	if err := tree.Kill(ctx); err != nil {
-		s.log.Warn("cannot end everything of", "check", r.name, "err", err)
-		return
+	t.last = r
+	go s.outlast(r, "something of check "+strconv.Quote(t.block.Name)+" still lives "+short(endPatience)+" after SIGKILL; it is not run again until that has ended: ")
+}
+
+// outlast ends what lives of a run, however long that takes, and says once when
+// that is long. There is one for each check at most.
+func (s *Supervisor) outlast(r *execRun, text string) {
+	for patience := endPatience; ; patience = killPatience {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		err := s.execTree(r).Kill(ctx)
+		cancel()
+		if err == nil {
+			break
+		}
+		if patience == endPatience {
+			in := r.t.in
+			s.note(journal.Entry{Kind: policy.KindStuck, Service: in.svc.Name, Instance: in.id, Revision: in.revision, Text: text + oneLine(err.Error())})
+		}
+		select {
+		case <-s.checks.quit:
+			return // the next supervisor finds it
+		default:
+		}
 	}
 	select {
 	case <-r.ended:
-	case <-ctx.Done():
 	case <-s.checks.quit:
 	}
 	s.janitor.removeNow(r.group)
+	close(r.gone)
+}
+
+// waitGone waits until nothing lives of the run before, and says whether that is
+// so.
+func (t *attempt) waitGone(patience time.Duration) bool {
+	if t.last == nil {
+		return true
+	}
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-t.last.gone:
+		t.last = nil
+		return true
+	case <-late.C:
+	case <-t.c.quit:
+	}
+	return false
+}
+
+// execTree is all that a run started.
+func (s *Supervisor) execTree(r *execRun) *proc.Tree {
+	return &proc.Tree{Group: r.group, Mark: s.mark + r.name, KeeperPID: s.cfg.KeeperPID}
 }
 
 // tail is the end of what a run says.
@@ -217,6 +275,12 @@ func (t *tail) wait() []byte {
 	// It was only read: nothing is lost.
 	_ = t.file.Close()
 	return t.text
+}
+
+// now is what was said so far.
+func (t *tail) now() []byte {
+	_ = t.file.SetReadDeadline(time.Unix(1, 0)) // it only ends the read
+	return t.wait()
 }
 
 // printable is text that is safe to show on a terminal.

@@ -104,6 +104,8 @@ type attempt struct {
 	ready bool                              // it is its service's ready block
 	since policy.Time                       // when its checks began
 	probe func(ctx context.Context) outcome // nil: not made yet
+	late  *execRun                          // its run that is to be ended once the outcome is told; nil: none
+	last  *execRun                          // its last run, while what lives of it is being ended; nil: none
 }
 
 // outcome is how an attempt went.
@@ -188,6 +190,10 @@ func (t *attempt) do(ctx context.Context, late time.Duration) {
 	}
 	if t.probe != nil {
 		o = t.probe(ctx)
+	}
+	if r := t.late; r != nil {
+		t.late = nil
+		defer t.endExec(r) // whether it fails is not to wait for that
 	}
 	if o.unheard || ctx.Err() != nil {
 		return

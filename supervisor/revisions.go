@@ -323,7 +323,10 @@ func (s *Supervisor) bookOf(name string) (b *book, changed bool) {
 			r.Spec = v.Spec
 		}
 		r.State, r.Verdict = v.State, v.Verdict
-		if r.Verdict == policy.Bad && r.Reason == "" {
+		switch {
+		case v.State == policy.RevisionCurrent || v.State == policy.RevisionCandidate:
+			r.Reason = "" // why it was left before is past
+		case r.Verdict == policy.Bad && r.Reason == "":
 			r.Reason = reasonLost
 		}
 		b.Revisions = append(b.Revisions, r)
@@ -442,6 +445,12 @@ func (s *Supervisor) History(ctx context.Context, service string) (list []Revisi
 	}
 	slices.SortFunc(list, func(a, b RevisionInfo) int { return b.Number - a.Number })
 	return list, ok, nil
+}
+
+// PlanRevision is policy's.
+func (s *Supervisor) PlanRevision(ctx context.Context, svc *spec.Service, digest string) (p policy.RevisionPlan, err error) {
+	err = s.call(ctx, func() { p = s.machine.PlanRevision(svc, digest) })
+	return p, err
 }
 
 // Deploy makes another revision of one service the one that is to run, and waits

@@ -148,8 +148,8 @@ metrics { url, expr, window }, log { pattern, max }, outlier { of }, cpu { above
 			{"path", "", "a file or a folder"}, {"watch", "true", "a new one there is an update"}, {"keep", "5", "versions"},
 		}},
 		{"service.data", "service { data { } }", "State that goes back with the program.", []attr{
-			{"paths", "[]", "is snapshotted before an update"}, {"restore", "false", "put it back on a revert"},
-			{"before_update", "[]", "a command"}, {"on_revert", "[]", "a command"},
+			{"paths", "", "are copied before an update, while nothing of it runs"}, {"restore", "false", "put them back on a revert"},
+			{"before_update", "[]", "a command before the copy"}, {"on_revert", "[]", "one after they are back"},
 		}},
 	}
 }

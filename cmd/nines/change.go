@@ -102,6 +102,9 @@ func (c *changer) plan(ctx context.Context, files []load.File) (*ipc.Plan, error
 		s := ipc.PlanService{
 			Name: ch.Service, Action: string(ch.Action), Why: append([]string{}, ch.Why...), From: ch.From, To: ch.To, Destructive: ch.Destructive,
 		}
+		if err := c.planRevision(ctx, &s, next.spec.Service(ch.Service), next.digests[ch.Service]); err != nil {
+			return nil, ended(err)
+		}
 		if err := c.planData(ctx, &s, next.spec.Service(ch.Service), next.digests[ch.Service]); err != nil {
 			return nil, ended(err)
 		}
@@ -117,6 +120,30 @@ func (c *changer) plan(ctx context.Context, files []load.File) (*ipc.Plan, error
 		}
 	}
 	return p, nil
+}
+
+// planRevision adds what would come back if what is asked for fails, and corrects what
+// the specifications alone tell: the one that a service was left at since is no restart.
+func (c *changer) planRevision(ctx context.Context, s *ipc.PlanService, svc *spec.Service, digest string) error {
+	if svc == nil || s.Action != string(diff.Restart) {
+		return nil
+	}
+	r, err := c.sup.PlanRevision(ctx, svc, digest)
+	if err != nil {
+		return err
+	}
+	switch {
+	case r.Runs != 0:
+		s.Action = string(diff.InPlace)
+		s.Why = append(s.Why, fmt.Sprintf("that is revision %d, which it runs", r.Runs))
+	case r.Bad != 0:
+		s.Action = string(diff.InPlace)
+		s.Why = append(s.Why, fmt.Sprintf("that is revision %d, which is bad: it stays at what it runs", r.Bad))
+	case r.Back != 0:
+		s.RevertsTo = r.Back
+		s.Why = append(s.Why, fmt.Sprintf("a revert would bring back revision %d", r.Back))
+	}
+	return nil
 }
 
 // planData adds to what would be done with a service what would be done with its data.

@@ -83,7 +83,7 @@ func eventColor(kind string) string {
 		return green
 	case "exited", "restarting", "backoff", "check_failed", "check_excused", "memory_high", "leak_suspected", "budget_wait":
 		return yellow
-	case "oom_killed", "crash_loop", "held", "stuck", "rollback", "quarantined", "spec_rejected", "alert_failed", "log_lost":
+	case "oom_killed", "crash_loop", "held", "stuck", "rollback", "data_failed", "quarantined", "spec_rejected", "alert_failed", "log_lost":
 		return red
 	}
 	return plain

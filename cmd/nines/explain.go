@@ -23,9 +23,10 @@ func newExplainCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain SERVICE[/N]",
 		Short: "Say why it is in this state, what led to it, and what comes next",
-		Long: `Say why a service or an instance is in the state it is in, what it waits for, what
-happens next and when, what to do, and what led to it: a timeline, in which what
-happened again and again is one line. It is worded to go into an incident report.`,
+		Long: `Say why a service or an instance is in the state it is in, why it runs the revision
+that it runs, what it waits for, what happens next and when, what to do, and what led to
+it: a timeline, in which what happened again and again is one line. It is worded to go
+into an incident report.`,
 		Example: `  nines explain web
   nines explain web/0 --since 30d`,
 		Args:              argsBetween(1, 1),
@@ -56,6 +57,9 @@ happened again and again is one line. It is worded to go into an incident report
 			}
 			q := ipc.EventQuery{Since: from, Service: t.service}
 			if err := client.Events(cmd.Context(), q, func(e ipc.Event) error { c.story.add(&e); return nil }); err != nil {
+				return a.explain("explain "+t.String(), err)
+			}
+			if c.history, err = client.History(cmd.Context(), t.service); err != nil {
 				return a.explain("explain "+t.String(), err)
 			}
 			x := c.explain()
@@ -110,6 +114,7 @@ type explanation struct {
 	State     string         `json:"state"`
 	Since     *time.Time     `json:"since"` // it is in this state, as far as the timeline tells
 	Why       []string       `json:"why"`   // the nearest cause first
+	Runs      []string       `json:"runs"`  // why the revision that it runs; empty where there was but one
 	Next      string         `json:"next"`
 	NextAt    *time.Time     `json:"next_at"`
 	Advice    []advice       `json:"advice"`
@@ -142,6 +147,7 @@ func (x *explanation) text(now time.Time, color bool) []byte {
 		}
 	}
 	part("Why", x.Why...)
+	part("Runs", x.Runs...)
 	next := x.Next
 	if x.NextAt != nil {
 		next += " at " + clockText(*x.NextAt, now) + ", in " + soon(x.NextAt.Sub(now))

@@ -45,6 +45,8 @@ type thread struct {
 	again   bool       // the cycle is of starts that the machine refused
 	told    string     // the kind of what was told last outside a cycle
 	lastSaw time.Time
+
+	revision int // with which it was started last; 0: it was not seen
 }
 
 func (s *story) thread(id string) *thread {
@@ -100,7 +102,12 @@ func (s *story) add(e *ipc.Event) {
 		}
 	case e.Kind == "starting":
 		s.close(t)
-		t.start = s.tell(e, e.Message)
+		text := e.Message
+		if t.revision != 0 && e.Revision != 0 && e.Revision != t.revision {
+			text += " with revision " + strconv.Itoa(e.Revision)
+		}
+		t.revision = e.Revision
+		t.start = s.tell(e, text)
 	case e.Kind == "ready" && t.start >= 0:
 		s.extend(t.start, e)
 		s.chapters[t.start].Text += ", " + e.Message
@@ -170,7 +177,7 @@ func (s *story) endedAs(t *thread, e *ipc.Event, how string) {
 		s.extend(t.cycle, e)
 	} else {
 		s.close(t)
-		*t = thread{cycle: s.tell(e, ""), exit: how, lastSaw: t.lastSaw}
+		*t = thread{cycle: s.tell(e, ""), exit: how, lastSaw: t.lastSaw, revision: t.revision}
 	}
 	t.start = -1
 	s.word(t)

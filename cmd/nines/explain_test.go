@@ -10,8 +10,9 @@ import (
 
 // tale is a made-up supervisor and what it has seen.
 type tale struct {
-	st     ipc.Status
-	events []ipc.Event
+	st      ipc.Status
+	events  []ipc.Event
+	history []ipc.Revision // of who is explained
 }
 
 // at adds an event, so long before now.
@@ -54,6 +55,7 @@ func (s *tale) explain(t *testing.T, who string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.history = s.history
 	for i := range s.events {
 		if e := &s.events[i]; e.Service == "" || e.Service == tg.service {
 			c.story.add(e)
@@ -179,6 +181,56 @@ func TestExplanation(t *testing.T) {
 			for i := range 4 {
 				s.at(time.Duration(4-i)*time.Second, "web/0", "starting", "started")
 				s.at(time.Duration(4-i)*time.Second, "web/0", "backoff", "cannot clone: too many processes (EAGAIN); this passes, tried again after a while", "delay_ms", fmt.Sprint(100<<i))
+			}
+		}},
+		"canary": {"web", func(s *tale) {
+			s.service("web", "running", "", ready, ready, ready)
+			s.st.Services[0].Revision, s.st.Services[0].Update = 3, ipc.Update{State: "canary", From: 2, To: 3}
+			s.history = []ipc.Revision{
+				{Revision: 3, State: "candidate", CreatedAt: *ago(5 * time.Second), By: "watch", Change: "release"},
+				{Revision: 2, State: "previous", CreatedAt: *ago(time.Hour), By: "uid 0", Change: "command"},
+				{Revision: 1, State: "good", CreatedAt: *ago(48 * time.Hour), Change: "first"},
+			}
+			s.at(5*time.Second, "web", "update_started", "revision 3 replaces 2")
+			s.at(5*time.Second, "web/0", "restarting", "revision 3 replaces 2, and is started beside it")
+			s.at(5*time.Second, "web/0", "starting", "started")
+			s.at(5*time.Second, "web/0", "ready", "ready after 12ms")
+		}},
+		"rolling-instance": {"web/1", func(s *tale) {
+			one := ready
+			one.Revision = 2
+			s.service("web", "running", "", ready, one)
+			s.st.Services[0].Revision, s.st.Services[0].Update = 3, ipc.Update{State: "rolling", From: 2, To: 3}
+			s.history = []ipc.Revision{
+				{Revision: 3, State: "candidate", CreatedAt: *ago(time.Minute), By: "uid 0", Change: "release, env"},
+				{Revision: 2, State: "previous", CreatedAt: *ago(time.Hour), Change: "first"},
+			}
+		}},
+		"reverted": {"web", func(s *tale) {
+			why := "revision 2 is bad and was reverted, 1 is back: web/0: 3 ends within 1m, the last: exited with code 3"
+			s.service("web", "running", "web stays at revision 1: its specification still holds revision 2, which is bad", ready, ready)
+			s.st.Services[0].Revision, s.st.Services[0].Update = 1, ipc.Update{State: "idle", From: 1, To: 1}
+			s.history = []ipc.Revision{
+				{Revision: 2, State: "bad", CreatedAt: *ago(time.Minute), By: "watch", Change: "release", Reason: why},
+				{Revision: 1, State: "current", CreatedAt: *ago(50 * time.Minute), Change: "first"},
+			}
+			s.at(50*time.Minute, "web/0", "starting", "started")
+			s.events[len(s.events)-1].Revision = 1
+			s.at(50*time.Minute, "web/0", "ready", "ready after 12ms")
+			s.at(time.Minute, "web", "update_started", "revision 2 replaces 1")
+			s.at(time.Minute, "web/0", "starting", "started")
+			s.events[len(s.events)-1].Revision = 2
+			s.at(59*time.Second, "web/0", "exited", "exited with code 3")
+			s.at(58*time.Second, "web", "rollback", why)
+		}},
+		"coming-back": {"web/0", func(s *tale) {
+			one := ready
+			one.Revision = 3
+			s.service("web", "running", "", one, ready)
+			s.st.Services[0].Revision, s.st.Services[0].Update = 2, ipc.Update{State: "reverting", From: 3, To: 2}
+			s.history = []ipc.Revision{
+				{Revision: 3, State: "previous", CreatedAt: *ago(time.Minute), By: "uid 0", Change: "release", Reason: "rolled back (uid 0): revision 2 replaces 3"},
+				{Revision: 2, State: "current", CreatedAt: *ago(time.Hour), By: "uid 0", Change: "env"},
 			}
 		}},
 		"no-instances": {"none", func(s *tale) { s.service("none", "running", "scaled to 0 instances") }},

@@ -17,6 +17,8 @@ type explained struct {
 	now   time.Time
 	from  time.Time
 	story story
+
+	history []ipc.Revision // of the service, the newest first
 }
 
 // newCase finds what is to be explained. A service of one instance is explained
@@ -75,6 +77,7 @@ func (c *explained) explain() *explanation {
 		x.Instance, x.State = in.ID, in.State
 		x.Why = c.chain(c.svc, whyInstance(in))
 	}
+	x.Runs = c.runs()
 	x.Since = c.since(in)
 	c.next(x, in)
 	c.advise(x, in)
@@ -205,6 +208,8 @@ func (c *explained) next(x *explanation, in *ipc.Instance) {
 		x.Next = "nothing: it was given up, until somebody starts " + name
 	case in.State == "completed":
 		x.Next = "nothing: it is done, until the machine boots or somebody starts it"
+	case c.updating() != "":
+		x.Next = c.updating()
 	default:
 		x.Next = "nothing, as long as it runs"
 	}
@@ -225,6 +230,9 @@ func (c *explained) advise(x *explanation, in *ipc.Instance) {
 	}
 	name, reason := c.name(), in.Reason
 	add := func(do, what string) { x.Advice = append(x.Advice, advice{do, what}) }
+	if len(c.left()) > 0 {
+		add("nines history "+c.svc.Name, "every revision, and why each was left")
+	}
 	if b := blocker(reason); in.State == "waiting" && b != "" {
 		add("nines explain "+b, "what is wrong with what it waits for")
 		return

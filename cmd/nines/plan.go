@@ -18,9 +18,10 @@ func newPlanCmd(a *app) *cobra.Command {
 		Use:   "plan [-f PATH]…",
 		Short: "Say what apply would change, service by service",
 		Long: `Say what "nines apply" would do to each service: start, stop, restart (each
-instance is replaced, one after the other), change it in place, or nothing; and
-which attributes are the reason. What takes something away that serves now is
-marked with "!". Nothing is changed.
+instance is replaced, one after the other), change it in place, or nothing; which
+attributes are the reason; and which revision would come back by itself if what is
+restarted fails. What takes something away that serves now is marked with "!".
+Nothing is changed.
 
 The running supervisor compares, so that the plan is what apply would do.`,
 		Example: `  nines plan

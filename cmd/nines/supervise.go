@@ -12,11 +12,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,6 +28,7 @@ import (
 	"nines/supervisor/notify"
 	"nines/supervisor/pathwatch"
 	"nines/supervisor/policy"
+	"nines/supervisor/threads"
 )
 
 // newSuperviseCmd is what the keeper runs; people run nines-init or `nines up`.
@@ -72,7 +71,7 @@ const handBackPatience = 10 * time.Second
 // learns by X_NINES_END that it is meant.
 func supervise(a *app, files []string, watch bool) int {
 	nameSelf()
-	spareThreads(supervisorThreads)
+	threads.Reserve(supervisorThreads)
 	log := slog.New(newLogLines(a.err))
 	fd, err := strconv.Atoi(a.getenv("NINES_KEEPER_FD"))
 	if err != nil || fd < 3 {
@@ -106,26 +105,6 @@ func supervise(a *app, files []string, watch bool) int {
 // supervisorThreads is how many the keeper has counted for us when it found that
 // there is room (keeper.Fits).
 const supervisorThreads = 10
-
-// spareThreads makes the process's threads while there are some to be had: a
-// thread that the kernel refuses later, because services took all there were, is
-// the end of a Go program.
-func spareThreads(n int) {
-	var up, down sync.WaitGroup
-	hold := make(chan struct{})
-	up.Add(n)
-	for range n {
-		down.Go(func() {
-			runtime.LockOSThread() // so that the next one needs another thread
-			defer runtime.UnlockOSThread()
-			up.Done()
-			<-hold
-		})
-	}
-	up.Wait()
-	close(hold)
-	down.Wait()
-}
 
 // listenControl makes the control socket. That somebody answers there is another
 // supervisor's at a first start. Later it can only be ours: the keeper's lock

@@ -30,7 +30,10 @@ func TestMain(m *testing.M) {
 // writeForEver appends, and tells on stdout what was shown to somebody and what
 // is on disk.
 func writeForEver(dir string) {
-	j := Open(Config{Dir: dir, Limit: 1000, MaxEvents: 500, patience: patience})
+	// Each time that something was written all of it is copied, so that a kill falls
+	// into that as well.
+	always := func(free, size int64) bool { return true }
+	j := Open(Config{Dir: dir, Limit: 1000, MaxEvents: 500, patience: patience, sparse: always, every: 1})
 	for n := 0; ; n++ {
 		for range 1 + n%7 {
 			appendTexts(j, "x")

@@ -101,12 +101,15 @@ type Config struct {
 	// Limit is how many entries stay in memory: 10,000.
 	Limit int
 	// MaxEvents, MaxAge and MaxBytes bound what is on disk: 100,000 entries, 90
-	// days, 40 MiB. The file, which never shrinks, grows to about 1.5 × MaxBytes.
+	// days, 40 MiB. The file grows to about 1.5 × MaxBytes; it shrinks when most of
+	// it is free.
 	MaxEvents int
 	MaxAge    time.Duration
 	MaxBytes  int64
 
-	patience time.Duration // openPatience, but in tests, which a loaded machine must not fail
+	patience time.Duration               // openPatience, but in tests, which a loaded machine must not fail
+	sparse   func(free, size int64) bool // sparse, but in tests, which cannot wait for a file to grow
+	every    time.Duration               // compactEvery, likewise
 }
 
 func (c Config) withDefaults() Config {
@@ -121,6 +124,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxBytes <= 0 {
 		c.MaxBytes = 40 << 20
+	}
+	if c.sparse == nil {
+		c.sparse = sparse
+	}
+	if c.every <= 0 {
+		c.every = compactEvery
 	}
 	if c.patience <= 0 {
 		c.patience = openPatience

@@ -224,6 +224,9 @@ func (s *store) openFile(path string, flag int, mode os.FileMode) (*os.File, err
 // openToWrite opens the file, or makes it.
 func (s *store) openToWrite() error {
 	s.drop()
+	if err := s.removeCopy(); err != nil {
+		return err
+	}
 	_, missing := os.Lstat(s.path)
 	s.begin()
 	err := s.attach(false)
@@ -262,12 +265,12 @@ func (s *store) attach(readOnly bool) error {
 		db, err = bolt.Open(s.path, 0o600, &bolt.Options{
 			Timeout:  s.patience,
 			ReadOnly: readOnly, FreelistType: bolt.FreelistMapType, OpenFile: s.openFile,
-			NoStatistics: true,
 		})
 		return err
 	})
 	if err != nil {
-		s.closeFile()
+		closeDB(nil, s.file)
+		s.file = nil
 		return err
 	}
 	s.mu.Lock()
@@ -335,6 +338,13 @@ func (s *store) drop() {
 	db := s.db
 	s.db, s.writable = nil, false
 	s.mu.Unlock()
+	closeDB(db, s.file)
+	s.file = nil
+}
+
+// closeDB closes a file, and what bbolt has lost hold of. A mapping that is left keeps
+// the lock also of a closed file, so it is taken back by name. Both may be nil.
+func closeDB(db *bolt.DB, file *os.File) {
 	if db != nil {
 		closed := make(chan struct{})
 		go func() {
@@ -347,19 +357,12 @@ func (s *store) drop() {
 		case <-time.After(time.Second):
 		}
 	}
-	s.closeFile()
-}
-
-// closeFile closes what bbolt has lost hold of. A mapping that is left keeps the
-// lock also of a closed file, so it is taken back by name.
-func (s *store) closeFile() {
-	if s.file == nil {
+	if file == nil {
 		return
 	}
-	if c, err := s.file.SyscallConn(); err == nil {
+	if c, err := file.SyscallConn(); err == nil {
 		// It is closed already, if bbolt closed it.
 		_ = c.Control(func(fd uintptr) { _ = syscall.Flock(int(fd), syscall.LOCK_UN) })
 	}
-	_ = s.file.Close() // likewise
-	s.file = nil
+	_ = file.Close() // likewise
 }

@@ -31,6 +31,7 @@ type writer struct {
 	pause   time.Duration // until it is tried again
 	lost    uint64        // entries that memory lost before they were written
 	wroteAt time.Time     // the last transaction
+	sparse  time.Time     // when it was last looked whether the file is
 }
 
 // write is the writer. It closes opened when the file was opened for the first
@@ -41,6 +42,7 @@ func (j *Journal) write(opened chan<- struct{}) {
 	w := &writer{Journal: j}
 	w.open()
 	close(opened)
+	w.compact()
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
 	for {
@@ -62,6 +64,21 @@ func (j *Journal) write(opened chan<- struct{}) {
 			return
 		}
 		w.drain()
+		w.compact()
+	}
+}
+
+// compact makes the file smaller, now and then.
+func (w *writer) compact() {
+	if !w.since.IsZero() || !w.store.writable || time.Since(w.sparse) < w.store.cfg.every {
+		return
+	}
+	w.sparse = time.Now()
+	// Where it fails nothing is lost: the file is as large as it was, and this is tried
+	// again. A disk that fails is said by the next write.
+	_ = w.store.compact()
+	if !w.store.writable {
+		w.open() // it says why it cannot
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // tasksNeeded is how many tasks must fit beside the threads that Go has made by
 // now: our own (threads), those of the log process and of the supervisor as
 // they are with two processors, and one service with the clone that starts it.
-const tasksNeeded = threads + 8 + 10 + 2
+const tasksNeeded = spareThreads + 8 + 10 + 2
 
 // tasksAdvised leaves services some, and `nines` by exec.
 const tasksAdvised = 64

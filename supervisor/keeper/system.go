@@ -5,7 +5,6 @@ import (
 	"os"
 	"runtime"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"nines/supervisor/notify"
 	"nines/supervisor/signals"
+	"nines/supervisor/threads"
 	"nines/supervisor/wait"
 )
 
@@ -46,33 +46,16 @@ type system interface {
 	become(p *program, argv []string, fds []int) error
 }
 
-// threads is how many the keeper makes at start. What can hold one at a time:
+// spareThreads is how many the keeper makes at start. What can hold one at a time:
 // the loop in a system call, the console in write(2), the signal receiver, the
 // netpoller, Go's sysmon and garbage collector. The rest is reserve.
-const threads = 16
+const spareThreads = 16
 
-// WarmUp makes the process's threads while there are some to be had: later, a
-// thread that the kernel refuses is the end of a Go program. With one
-// processor there is never more than one goroutine running, so the idle ones
-// suffice. Call it first.
+// WarmUp makes the process's threads. With one processor there is never more than
+// one goroutine running, so the idle ones suffice. Call it first.
 func WarmUp() {
 	runtime.GOMAXPROCS(1)
-	var up, down sync.WaitGroup
-	hold := make(chan struct{})
-	up.Add(threads)
-	down.Add(threads)
-	for range threads {
-		go func() {
-			runtime.LockOSThread() // so that the next one needs another thread
-			up.Done()
-			<-hold
-			runtime.UnlockOSThread() // ending locked would end the thread
-			down.Done()
-		}()
-	}
-	up.Wait()
-	close(hold)
-	down.Wait()
+	threads.Reserve(spareThreads)
 }
 
 // becomeSubreaper makes orphans of the whole subtree our children. PID 1 is

@@ -154,6 +154,9 @@ func (m *Machine) actAsked(e Act) {
 	if e.On != spec.OnFailureAlert && m.condemned(s, why) {
 		return // what is judged is the revision
 	}
+	if e.On != spec.OnFailureAlert && (c == CauseMemory || c == CauseLeak) && s.succeeding() {
+		return // it is being replaced
+	}
 	if e.On != spec.OnFailureAlert {
 		m.ask(s, &act{cause: c, why: why, dump: e.On == spec.OnFailureDump, isolate: e.On == spec.OnFailureIsolate})
 	} else if c == CauseLeak {
@@ -300,9 +303,18 @@ func (m *Machine) beginAct(s *slot) {
 		how = endMemory
 	case CauseCheck, CauseOutlier:
 	}
-	if a.cause == CauseRecycle && s.mayBeSucceeded() {
+	switch {
+	case !s.mayBeSucceeded():
+	case a.cause == CauseRecycle:
 		m.setTurn(s, t)
 		m.succeed(s, a.why)
+		return
+	case how == endMemory && !s.loops(m.now):
+		// It serves, and will until its successor does. As with what is planned
+		// nothing but what is planned waits for a successor that does not come up.
+		m.setTurn(s, turnPlanned)
+		m.succeed(s, a.why)
+		m.bloat(s, a.why)
 		return
 	}
 	if !s.aside {

@@ -29,6 +29,7 @@ type data struct {
 	token  uint64 // of what is in flight; 0: nothing
 	taking int    // the revision whose data are being kept
 	failed string // why that failed last; it is tried again
+	told   string // … as was said last
 }
 
 // defaultDataTimeout bounds what has to do with data where update.deadline is 0.
@@ -71,7 +72,7 @@ func (m *Machine) moveData(v *service, left int, back bool) {
 		d.failed = ""
 		m.disarmData(v)
 	}
-	d.untried = 0
+	d.untried, d.told = 0, ""
 	if v.file.Data == nil && d.restoring == 0 {
 		d.of, d.back = 0, false
 		return
@@ -121,6 +122,29 @@ func (m *Machine) progressData(v *service) {
 	default:
 		m.keepData(v)
 	}
+	m.boundData(v)
+}
+
+// boundData sets when what failed is tried again, and how long the answer of a
+// snapshot may take.
+func (m *Machine) boundData(v *service) {
+	d := &v.data
+	if len(v.slots) == 0 {
+		m.newSlot(v, 0) // scaled to 0: deadlines are kept at a slot
+	}
+	if v.slots[0].timers[timerData] != never {
+		return
+	}
+	switch {
+	case d.failed != "":
+		retry := v.spec.Restart.MaxDelay
+		if retry <= 0 {
+			retry = dataRetry
+		}
+		m.arm(v.slots[0], timerData, retry)
+	case d.token != 0 && d.restoring == 0:
+		m.arm(v.slots[0], timerData, 2*(v.dataTimeout()+m.cfg.KillPatience))
+	}
 }
 
 // endForData says whether nothing of s lives, and else ends it. What must go for
@@ -158,11 +182,7 @@ func (m *Machine) dataToken() uint64 {
 func (m *Machine) keepData(v *service) {
 	d := &v.data
 	d.token, d.taking = m.dataToken(), d.of
-	timeout := v.dataTimeout()
-	m.then(Action{Kind: ActSnapshot, Service: v.spec.Name, Revision: d.of, Token: d.token, Timeout: timeout})
-	if len(v.slots) > 0 { // in case the answer is lost
-		m.arm(v.slots[0], timerData, 2*(timeout+m.cfg.KillPatience))
-	}
+	m.then(Action{Kind: ActSnapshot, Service: v.spec.Name, Revision: d.of, Token: d.token, Timeout: v.dataTimeout()})
 	m.touchAll(v)
 }
 
@@ -208,6 +228,8 @@ func (v *service) putsBack() bool {
 func (v *service) hasData(r *Revision) bool {
 	of := v.data.of
 	switch {
+	case v.data.restoring != 0 && r.Number == of:
+		return v.file.Data == nil || !v.file.Data.Restore // they are being moved aside
 	case v.data.restoring != 0:
 		of = v.data.restoring // when that is done
 	case of == 0:
@@ -302,14 +324,10 @@ func (m *Machine) dataRestored(v *service, e DataDone) {
 func (m *Machine) dataFailed(v *service, why string) {
 	d := &v.data
 	d.failed = why
-	retry := v.spec.Restart.MaxDelay
-	if retry <= 0 {
-		retry = dataRetry
-	}
 	said := m.whyData(v)
-	m.serviceNotice(KindDataFailed, v, said)
-	if len(v.slots) > 0 {
-		m.arm(v.slots[0], timerData, retry)
+	if d.told != why {
+		d.told = why
+		m.serviceNotice(KindDataFailed, v, said)
 	}
 	m.touchAll(v)
 	if v.awaited == awaitUp {

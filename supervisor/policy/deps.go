@@ -324,7 +324,11 @@ func (m *Machine) evaluate(s *slot) {
 				s.auto = true
 				m.notice(KindRestarting, s, why)
 			}
-			m.stop(s, endStop, why)
+			how := endStop
+			if d == wantReplaced && s.bloated != (Reason{}) {
+				how, why = endMemory, s.bloated
+			}
+			m.stop(s, how, why)
 		}
 	}
 	m.touch(s)

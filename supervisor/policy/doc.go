@@ -169,7 +169,7 @@
 // place when it has been healthy for min_healthy, or when that has ended by itself;
 // only then does the old one go. So
 // an update never has fewer ready than there were. Recycling does the same where there
-// are replicas. At no other time do two incarnations of an instance live.
+// are replicas, and so do acts for memory. At no other time do two incarnations of an instance live.
 //
 // During an update the new revision is bad where one of its instances loops, ends with
 // a fatal code, fails to start (no process, or not ready in time), is judged by a check
@@ -278,7 +278,7 @@
 // the instance's reason. It is dropped when the incarnation ends before its turn.
 // A judged instance is restarted as one that failed: backoff, crash loop, group. A
 // recycled one comes back at once and counts nothing. Both are taken down before
-// the replacement is started.
+// the replacement is started, but for what may be succeeded: see the next paragraph.
 //
 // Memory (restart_above, growth) is a judgement as well. It is no crash: it passes
 // the budget, ends by the stop signal, and its exit reason is "memory". But it is
@@ -286,7 +286,11 @@
 // as it is up comes back slower each time, and if it is so crash_loop.failures
 // times within crash_loop.within, replacing it does not help, and that is what
 // crash_loop.then is for. One that takes longer than restart.reset_after to get there counts
-// anew each time, and comes back after restart.delay.
+// anew each time, and comes back after restart.delay. Where there are replicas, and
+// the service allows it (spec.Service.StartFirst), one that is recycled or judged for
+// its memory serves until a successor beside it does; no start of that is hastened by
+// what is judged meanwhile, and a group has lost nobody. Where one end more would make
+// a crash loop, it is taken down first, as where nothing may be beside it.
 //
 // Not acts are: crashes, starts that time out, what people ask for, a stop in the
 // order of needs, and what a group's strategy takes down with a failed member: the

@@ -60,6 +60,10 @@ func (m *Machine) over(s *slot, st Status) {
 	if st.OOM {
 		m.notice(KindOOMKilled, s, Reason{kind: whyOOM, name: st.Signal})
 	}
+	if s.aside && s.end == endMemory {
+		s.twin.last = s.last // of their place it is the last end
+		m.save(s.twin)
+	}
 	if s.end == endStop {
 		s.next = phaseDown
 		return

@@ -1,6 +1,11 @@
 package policy
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+
+	"nines/spec"
+)
 
 // files are the data of the service of a world of updates, which an observer who does
 // not believe the machine watches:
@@ -15,13 +20,16 @@ type files struct {
 	kept   bool              // a snapshot has them as they are
 	half   string            // a restore of that label has begun and is not done
 	copies map[string]string // by snapshot: the digest that had written to it last
+	done   map[string]bool   // labels of restores
 	next   int
 
 	machine *Machine // whose driver moves them just now
 	busy    bool
+	dying   bool // the next one takes over
+	applied *spec.Spec
 }
 
-func newFiles() *files { return &files{copies: map[string]string{}} }
+func newFiles() *files { return &files{copies: map[string]string{}, done: map[string]bool{}} }
 
 // runs: x is started on them.
 func (f *files) runs(u *updates, x *updated) {
@@ -74,7 +82,7 @@ func (f *files) carry(u *updates, a Action) {
 			return // the answer is lost
 		}
 		switch {
-		case luck < 3:
+		case luck < 3 && !f.done[a.Label]: // what was done is only looked up
 			done.Begun, done.Cause = f.half != "", "no space left on device"
 		case a.Kind == ActSnapshot:
 			f.next++
@@ -90,7 +98,56 @@ func (f *files) carry(u *updates, a Action) {
 				u.fail("data: %q, of %q, is put back for revision %d", a.Snapshot, of, a.Revision)
 			}
 			f.of, f.kept, f.half, done.OK = of, true, "", true
+			f.done[a.Label] = true
 		}
 		u.feed(done)
 	})
+}
+
+// dies says whether the supervisor dies in this step. What that decided is lost then,
+// but for what has left already.
+func (f *files) dies(u *updates, ev Event) bool {
+	if f == nil {
+		return false
+	}
+	if !f.dying && !u.last && f.applied != nil && u.rng.IntN(100) == 0 {
+		return true
+	}
+	if e, ok := ev.(SpecChanged); ok {
+		f.applied = e.Spec
+	}
+	return false
+}
+
+// diesIn lets the supervisor die in the step of ev.
+func (u *updates) diesIn(ev Event, o *Output) {
+	if u.trace != nil {
+		fmt.Fprintf(u.trace, "%T\n%s          the supervisor dies before that is recorded\n", ev, u.format(o))
+	}
+	u.files.dying = true
+	for _, a := range o.Now {
+		u.carry(a)
+	}
+	e, applies := ev.(SpecChanged)
+	if applies = applies && e.Request != 0; applies {
+		u.spec = u.files.applied
+	}
+	u.die()
+	if applies { // it is durable, and had not begun
+		u.spec, u.reverts = e.Spec, 0
+		u.feed(SpecChanged{Spec: e.Spec, Digests: e.Digests, Number: e.Number})
+	}
+	u.files.dying = false
+}
+
+// retell tells the next supervisor what the one before was told, and did not record.
+func (u *updates) retell(s *slot, x *updated) {
+	switch {
+	case u.files == nil || x == nil || !s.phase.lives():
+	case x.over && !s.exited:
+		u.feed(Exited{Ref: x.ref, Status: x.status, Empty: true})
+	case x.ready && (s.phase == phaseStarting || s.phase == phaseSpawning):
+		u.feed(Spawned{Ref: x.ref, PID: 1})
+		u.feed(Ready{Ref: x.ref})
+	}
 }

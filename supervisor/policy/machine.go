@@ -245,10 +245,11 @@ type slot struct {
 	inmates []*inmate // incarnations that have left it for the quarantine
 
 	// Its place; see twin.go.
-	twin      *slot // the other slot of the same place; nil: there has been none
-	aside     bool  // the twin is the one that counts
-	candidate bool  // aside, and to take the place once it is healthy
-	wellSince Time  // ready, and no check says otherwise
+	twin      *slot  // the other slot of the same place; nil: there has been none
+	aside     bool   // the twin is the one that counts
+	candidate bool   // aside, and to take the place once it is healthy
+	bloated   Reason // why it is being succeeded, if that is for its memory
+	wellSince Time   // ready, and no check says otherwise
 
 	timers [numTimers]Time
 	at     Time // key in the heap: the least of timers

@@ -104,6 +104,7 @@ const (
 	whyInmateStuck // name: its id; delay
 	whyLeaving     // -
 	// Data; count: the revision that they are of; code: the one that is wanted.
+	whyCanaryAlone // code alone
 	whyDataKeeps   // -
 	whyDataReturns // -
 	whyDataKept    // text
@@ -273,6 +274,8 @@ func (r Reason) String() string {
 		return "killed: an earlier supervisor had begun to end it"
 	case whyLeaving:
 		return "it said itself that it is stopping"
+	case whyCanaryAlone:
+		return "waits until the canary of revision " + itoa(r.code) + " has been healthy for update.min_healthy: two revisions must not run on the same data"
 	case whyDataKeeps, whyDataReturns, whyDataKept, whyDataBack, whyNotKept, whyNotBack, whyKeepFails:
 		return r.dataWords()
 	case whyInmateStuck:

@@ -283,7 +283,14 @@ func (v *service) pinned() string {
 	if v.find(v.asked).Verdict == Bad {
 		why = "which is bad"
 	}
-	return v.spec.Name + " stays at revision " + itoa(int32(v.revision)) + ": its specification still holds revision " + itoa(int32(v.asked)) + ", " + why
+	if v.asked == v.data.untried {
+		why = "which was not tried, since the data could not be kept; nines apply, or nines deploy, tries again"
+	}
+	holds := "its specification"
+	if v.file.Release != nil {
+		holds += ", or the file at " + v.file.Release.Path + ","
+	}
+	return v.spec.Name + " stays at revision " + itoa(int32(v.revision)) + ": " + holds + " still holds revision " + itoa(int32(v.asked)) + ", " + why
 }
 
 // goodOne is the newest good revision but for the current one; 0: there is none.

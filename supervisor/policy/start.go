@@ -28,7 +28,7 @@ func (m *Machine) start(s *slot) {
 	s.reloading = reloadNone
 	s.unhealthy, s.judged, s.dump = false, false, false
 	s.checks, s.ill = s.checks[:0], 0
-	s.told, s.alert = 0, Reason{}
+	s.told, s.alert, s.bloated = 0, Reason{}, Reason{}
 	s.next, s.nextAt = phaseDown, 0
 	m.then(Action{Kind: ActSpawn, Ref: s.ref, Revision: s.revision})
 	m.notice(KindStarting, s, Reason{kind: whyStarting, count: int32(s.restarts)})

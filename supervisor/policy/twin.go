@@ -62,6 +62,26 @@ func (m *Machine) succeed(s *slot, why Reason) {
 	m.reconsider(t)
 }
 
+// bloat: s is succeeded for its memory. It counts as any end that nobody asked for, so
+// that what outgrows its limits again and again is a crash loop.
+func (m *Machine) bloat(s *slot, why Reason) {
+	s.bloated = why
+	t, c := s.twin, &s.svc.spec.CrashLoop
+	t.ends = append(t.ends[:0], s.ends...)
+	t.remember(m.now, c.Within, c.Failures)
+	m.save(t)
+}
+
+// loops says whether one end more would be a crash loop.
+func (s *slot) loops(now Time) bool {
+	c := &s.svc.spec.CrashLoop
+	recent := 1
+	for _, at := range s.ends {
+		recent += delta(false, now.Sub(at) <= c.Within)
+	}
+	return c.Failures > 0 && recent >= c.Failures
+}
+
 // takePlace: t has shown that it works. Its predecessor goes.
 func (m *Machine) takePlace(t *slot) {
 	s := t.twin
@@ -70,7 +90,7 @@ func (m *Machine) takePlace(t *slot) {
 	t.aside, t.candidate = false, false
 	s.aside = true
 	t.stopped, t.by = s.stopped, s.by
-	t.restarts, t.first = s.restarts, false
+	t.restarts, t.first = s.restarts+delta(false, s.bloated != (Reason{})), false
 	if s.last.Reason != ExitNone && t.last.Reason == ExitNone {
 		t.last = s.last
 	}
@@ -121,6 +141,7 @@ func (m *Machine) dropSuccessors(v *service) {
 
 func (m *Machine) dropSuccessor(t *slot) {
 	t.candidate = false
+	t.twin.bloated = Reason{}
 	m.save(t)
 	m.touch(t)
 	m.touch(t.twin)

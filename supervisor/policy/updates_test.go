@@ -54,6 +54,7 @@ type updated struct {
 	asked  bool // it was asked to end
 	judged bool // it fails a check
 	over   bool
+	status Status // of its end
 }
 
 type later struct {
@@ -100,6 +101,10 @@ func (u *updates) feed(ev Event) {
 	before := u.ready()
 	o := u.m.Step(u.now, ev)
 	checkInvariants(u, u.m)
+	if u.files.dies(u, ev) {
+		u.diesIn(ev, o)
+		return
+	}
 	switch {
 	case u.remember:
 		u.kept.take(u, u.m, o)
@@ -261,7 +266,7 @@ func (u *updates) ends(x *updated, st Status) {
 	if x.over {
 		return
 	}
-	x.over = true
+	x.over, x.status = true, st
 	u.feed(Exited{Ref: x.ref, Status: st, Empty: true})
 }
 
@@ -301,6 +306,7 @@ func (u *updates) die() {
 	}
 	for _, s := range u.m.slots {
 		x := u.incs[u.name(s.ref)]
+		u.retell(s, x)
 		if s.phase != phaseSpawning || x == nil || x.over {
 			continue
 		}
@@ -380,6 +386,9 @@ func updatesHistory(t testing.TB, seed uint64) string {
 
 // unsettled is what is not as it is to be in the end; "": all is.
 func (u *updates) unsettled() string {
+	if u.failed != "" {
+		return ""
+	}
 	v := u.m.services[0]
 	// What waits for its data says so, and for a person.
 	good := u.quality[v.find(v.revision).Digest] == "good" && v.data.failed == ""

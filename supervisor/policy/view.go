@@ -133,6 +133,9 @@ func (m *Machine) viewSlot(s *slot) SlotView {
 			w.State = Waiting
 			if w.Reason = m.whyWaiting(s.svc); w.Reason == (Reason{}) {
 				w.Reason = Reason{kind: whyNotSoon}
+				if !s.mayRun() {
+					w.Reason = Reason{kind: whyCanaryAlone, code: int32(s.svc.revision)}
+				}
 			}
 		case wantDisabled, wantStopped, wantGone, wantEnd, wantRemoved, wantReplaced:
 			w.State, w.Reason = Stopped, m.whyEnd(s, d)

@@ -3,6 +3,7 @@ package proc
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -363,30 +364,45 @@ func TestWrongCgroup(t *testing.T) {
 	})
 }
 
-// TestNoexec needs a filesystem mounted so: /proc, /dev/shm or /run often is.
+// TestNoexec: where nothing can be executed, that is said. In a mount namespace of its
+// own a filesystem is mounted so.
 func TestNoexec(t *testing.T) {
-	for _, dir := range []string{"/dev/shm", "/run", "/dev/mqueue", "/sys/fs/cgroup"} {
-		var fs unix.Statfs_t
-		if unix.Statfs(dir, &fs) != nil || fs.Flags&unix.ST_NOEXEC == 0 {
-			continue
+	const env = "PROC_TEST_NAMESPACE"
+	if os.Getenv(env) == "" {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestNoexec$")
+		cmd.Env = append(os.Environ(), env+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+		if os.Geteuid() != 0 {
+			cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
 		}
-		f, err := os.CreateTemp(dir, "nines-test-")
+		out, err := cmd.CombinedOutput()
+		if err != nil && cmd.ProcessState == nil {
+			t.Skipf("skipped: cannot make a mount namespace: %v", err)
+		}
 		if err != nil {
-			continue
-		}
-		name := f.Name()
-		defer os.Remove(name)
-		if err := errors.Join(f.Chmod(0o755), f.Close()); err != nil {
-			t.Fatal(err)
-		}
-		c := command()
-		c.Argv = []string{name}
-		if e := failing(t, spawner(t), c); e.Error() != "cannot exec "+name+": permission denied: its filesystem is mounted noexec (EACCES)" {
-			t.Error(e)
+			t.Errorf("%v\n%s", err, out)
 		}
 		return
 	}
-	t.Skip("skipped: no writable filesystem is mounted noexec here")
+	dir := t.TempDir()
+	if err := errors.Join(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOEXEC, "size=1m")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	name := filepath.Join(dir, "web")
+	if err := os.WriteFile(name, []byte("#!/bin/sh\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c := command()
+	c.Argv = []string{name}
+	if e := failing(t, spawner(t), c); e.Error() != "cannot exec "+name+": permission denied: its filesystem is mounted noexec (EACCES)" {
+		t.Error(e)
+	}
 }
 
 func TestErrorKinds(t *testing.T) {

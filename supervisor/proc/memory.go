@@ -143,7 +143,9 @@ func (r *MemoryReader) sum() (sum uint64, err error) {
 	return sum, nil
 }
 
-// anonymous is the anonymous resident memory of a process, in pages.
+// anonymous is the anonymous resident memory of a process, in pages. Go's scheduler
+// is not told of the calls: none of them waits for anything, and to tell it is a fifth of
+// what they cost.
 func (r *MemoryReader) anonymous(pid int) (uint64, error) {
 	path := append(r.path[:0], "/proc/"...)
 	path = strconv.AppendInt(path, int64(pid), 10)
@@ -152,7 +154,7 @@ func (r *MemoryReader) anonymous(pid int) (uint64, error) {
 	for {
 		var errno syscall.Errno
 		dir := unix.AT_FDCWD
-		fd, _, errno = unix.Syscall6(unix.SYS_OPENAT, uintptr(dir), uintptr(unsafe.Pointer(&path[0])), unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
+		fd, _, errno = unix.RawSyscall6(unix.SYS_OPENAT, uintptr(dir), uintptr(unsafe.Pointer(&path[0])), unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
 		if errno == unix.EINTR {
 			continue
 		}
@@ -161,14 +163,10 @@ func (r *MemoryReader) anonymous(pid int) (uint64, error) {
 		}
 		break
 	}
-	var n int
-	err := retry(func() (err error) {
-		n, err = unix.Read(int(fd), r.buf[:])
-		return err
-	})
-	_ = unix.Close(int(fd)) // read only: nothing is lost
-	if err != nil {
-		return 0, err
+	n, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&r.buf[0])), uintptr(len(r.buf)))
+	_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, fd, 0, 0) // read only: nothing is lost
+	if errno != 0 {
+		return 0, errno
 	}
 	pages, ok := parseStatm(r.buf[:n])
 	if !ok {

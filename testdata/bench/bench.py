@@ -165,9 +165,17 @@ def arguments():
     p.add_argument("--flood", type=int, default=1500, help="milliseconds that a flood of log lines lasts")
     p.add_argument("--no-checks", action="store_true", help="leave out the rows of health checks")
     p.add_argument("--checks", type=int, default=10, help="seconds of health checks that are measured")
+    p.add_argument("--check-instances", type=int, default=1000, help="instances that are asked over HTTP each second")
+    p.add_argument("--check-commands", type=int, default=200, help="commands that are run each second")
     p.add_argument("--no-pinned", action="store_true", help="leave out the pinned pass")
+    p.add_argument("--only", choices=["logs", "copies", "checks"], help="these rows alone, and no supervisor beside nines")
     p.add_argument("--json", help="write every figure to this file, one object a line")
-    return p.parse_args()
+    o = p.parse_args()
+    if o.only:
+        o.n = ""
+        for rows in "logs", "copies", "checks":
+            setattr(o, "no_" + rows, rows != o.only)
+    return o
 
 
 def require():
@@ -245,10 +253,10 @@ def main():
                     print(f"bench: {failures[-1]}", file=sys.stderr)
             if not o.no_checks:
                 def emit_check(peer, key, value):
-                    figures.append({"pass": "checks", "n": checks.INSTANCES, "peer": peer, "rep": rep, "key": key, "value": value})
+                    figures.append({"pass": "checks", "n": o.check_instances, "peer": peer, "rep": rep, "key": key, "value": value})
 
                 try:
-                    checks.measure(env, work, emit_check, o.checks)
+                    checks.measure(env, work, emit_check, o.checks, o.check_instances, o.check_commands)
                 except (RuntimeError, OSError, subprocess.SubprocessError) as e:
                     failures.append(f"checks: {e}")
                     print(f"bench: {failures[-1]}", file=sys.stderr)

@@ -27,7 +27,8 @@ func instance(t *testing.T, st ipc.Status, id string) ipc.Instance {
 // of an instance. One that passes memory.max is named so and started again, also
 // where its supervisor had died before, and its siblings do not notice; another
 // SIGKILL is not. cpu.max is kept, memory.high and pids.max hold up who passes
-// them alone.
+// them alone; who stands still at memory.high is found by its stall, and the
+// machine's pressure by a node check.
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	r := Run(t, Machine{CPUs: 2, Memory: 1024, Timeout: 5 * time.Minute, Spec: `
@@ -75,6 +76,21 @@ service "high" {
   memory {
     high = "16MiB"
   }
+  check "moves" {
+    stall {
+      for = "2s"
+    }
+    interval   = "1s"
+    failures   = 1
+    on_failure = "alert"
+  }
+}
+check "memory" {
+  pressure {
+    of    = "memory"
+    above = "10%"
+  }
+  interval = "1s"
 }
 service "spin" {
   command = ["misbehave", "spin"]
@@ -115,6 +131,11 @@ nines status --json >/out/after.json
 nines start --no-wait high
 held() { [ "$(sed -n 's/^high //p' /sys/fs/cgroup/nines/high/0.*/memory.events)" -gt 0 ]; }
 await 60 held
+# It waits for memory and does nothing else, as the kernel tells of it and of the machine (PSI).
+failed() { nines events --json | grep '"kind":"check_failed"' | grep -q "$1"; }
+await 60 failed 'pressure of memory is'
+await 60 failed 'high/0.*moves'
+nines events --json >/out/stalled
 nines stop high
 nines start spin
 spun() { [ "$(sed -n 's/^nr_periods //p' /sys/fs/cgroup/nines/spin/0.*/cpu.stat)" -ge 30 ]; }
@@ -164,6 +185,11 @@ nines stop bomb
 	}
 	if !strings.Contains(string(r.Files["events2"]), `throttled and reclaimed at memory.high (16MiB)`) {
 		t.Errorf("no event memory_high:\n%s", r.Files["events2"])
+	}
+	for _, want := range []string{`no progress for `, `all of it waits for memory`, `(some, avg10)`} {
+		if !strings.Contains(string(r.Files["stalled"]), want) {
+			t.Errorf("no %q in the events:\n%s", want, r.Files["stalled"])
+		}
 	}
 	if pids(before, "sibling")["sibling/0"] != pids(after, "sibling")["sibling/0"] {
 		t.Errorf("the sibling: %v became %v", pids(before, "sibling"), pids(after, "sibling"))

@@ -204,7 +204,8 @@ zombies=$(cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z ' || :)
 	t.Logf("%s\n%s%d lines", r.Output, r.Files["asked"], said)
 }
 
-// TestForkBomb: stop ends all of it, sessions of its own or not.
+// TestForkBomb: stop ends all of it, sessions of its own or not. Meanwhile, with
+// pids.max and without it, a sibling answers every question; how soon is printed.
 func TestForkBomb(t *testing.T) {
 	t.Parallel()
 	// Each process is a Go program, which takes its time in an emulated machine.
@@ -216,18 +217,40 @@ service "bomb" {
     timeout = "500ms"
   }
 }
+service "capped" {
+  command = ["misbehave", "forkbomb", "1000", "setsid"]
+  enabled = false
+  pids {
+    max = 40
+  }
+}
 service "sibling" {
-  command = ["sleep", "1000"]
+  command = ["misbehave", "listen"]
+  listen "ask" {
+    address = "unix:///run/sibling.sock"
+  }
 }
 `, Script: `
 up sibling
+misbehave ask unix /run/sibling.sock until /tmp/enough >/tmp/asked 2>&1 &
+client=$!
+nines start --no-wait capped
+refused() { [ "$(sed -n 's/^max //p' /sys/fs/cgroup/nines/capped/0.*/pids.events)" -gt 20 ]; }
+await 60 refused
+misbehave ask unix /run/sibling.sock 20 >/dev/null || fail "no answer beside a bomb with pids.max"
+nines stop capped
 nines start --no-wait bomb
 n() { cat /sys/fs/cgroup/nines/bomb/0.*/cgroup.procs 2>/dev/null | wc -l; }
 many() { [ "$(n)" -ge 80 ]; }
 await 60 many
 echo "$(n) processes"
+misbehave ask unix /run/sibling.sock 20 >/dev/null || fail "no answer beside a bomb"
 nines stop bomb
-[ "$(pidof misbehave | wc -w)" = 0 ] || fail "left: $(pidof misbehave)"
+touch /tmp/enough
+wait $client || fail "the client gave up: $(cat /tmp/asked)"
+cat /tmp/asked
+grep -q "^asked [0-9]* lost 0 pids 1$" /tmp/asked || fail "questions were lost"
+[ "$(pidof misbehave | wc -w)" = 1 ] || fail "left beside the sibling: $(pidof misbehave)"
 [ -z "$(find /sys/fs/cgroup/nines/bomb -mindepth 1 -type d)" ] || fail "a cgroup is left"
 up sibling
 `})

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -114,8 +115,11 @@ func ask(args []string) {
 		return
 	}
 	asked, lost, pids := 0, 0, map[string]bool{}
+	var took []time.Duration
 	for {
+		began := time.Now()
 		text, err := question(network, address)
+		took = append(took, time.Since(began))
 		var op *net.OpError
 		if errors.As(err, &op) && op.Op == "dial" {
 			fmt.Println("after", asked, "questions:", err)
@@ -132,6 +136,8 @@ func ask(args []string) {
 		}
 		if _, err := os.Stat(arg(args, 3, "")); err == nil {
 			fmt.Println("asked", asked, "lost", lost, "pids", len(pids))
+			slices.Sort(took)
+			fmt.Println("half within", took[len(took)/2], "99 of 100 within", took[len(took)*99/100], "all within", took[len(took)-1])
 			return
 		}
 		time.Sleep(2 * time.Millisecond) // leaves the machine to the others

@@ -58,11 +58,13 @@
 //	                       prints each answer; exits 1 if it was refused
 //	ask NETWORK ADDRESS until FILE
 //	                       goes on until FILE exists, then prints "asked N lost M
-//	                       pids P"; lost are those accepted and not answered.
-//	                       Exits 1 if it was refused
+//	                       pids P" and how long they took; lost are those accepted
+//	                       and not answered. Exits 1 if it was refused
 //	known FOLDER           goes on with a file, sockets, a mapping and a thread whose
 //	                       places are known, see known; it says "misbehave known
 //	                       PID", where it listens and where it is connected from
+//	fuse FOLDER FILE       mounts a filesystem that does not answer; FILE gets its
+//	                       pid, see fuse
 //	notify STEP…           does these in order, then goes on: "KEY=VALUE|…" (sends
 //	                       that to $NOTIFY_SOCKET), child:FIELDS (by a process that
 //	                       has ended), to:SOCKET, wait:FILE, store:NAME:TEXT,
@@ -129,6 +131,7 @@ func modes() map[string]func(args []string) {
 		"report":      report,
 		"known":       known,
 		"notify":      notify,
+		"fuse":        fuse,
 		".say":        func(args []string) { (&notifier{to: os.Getenv("NOTIFY_SOCKET")}).send(args[0]) },
 		".sleep":      func([]string) { forever() },
 		".daemon":     func([]string) { left(child(false, os.Environ(), ".sleep")) },
