@@ -28,6 +28,7 @@ type execRun struct {
 	out   *os.File // the read end of its output; set before begun is closed
 	begun chan struct{}
 	ended chan struct{} // it was reaped, or never was
+	gone  chan struct{} // nothing lives of it, and its cgroup is removed; where it had to be killed
 
 	// Written by the loop, before it closes begun or ended.
 	pid     int
@@ -45,19 +46,21 @@ const tailSize = probe.MaxOutput
 // may take.
 const drainPatience = time.Second
 
-// endPatience is how long a worker waits until all that a run started has ended.
-// What takes longer is stuck in the kernel; nobody waits for that.
-const endPatience = time.Second
+// What a run started and has to be killed is gone at once, or is stuck in the kernel.
+const (
+	endPatience  = time.Second            // then it is said
+	lastPatience = 100 * time.Millisecond // of the next attempt: its worker is not to be held for long
+)
 
 // exec makes one attempt of an exec check, in a worker. While something of the run
 // before is stuck there is no other, or they would become more and more.
 func (t *attempt) exec(ctx context.Context) outcome {
 	s := t.c.s
-	if err := t.endStuck(); err != nil {
-		return outcome{failed: true, reason: oneLine("the run before is stuck, so there is no other: " + err.Error())}
+	if !t.waitGone(lastPatience) {
+		return outcome{failed: true, reason: "the run before cannot be ended, so there is no other"}
 	}
 	asked := time.Now()
-	r := &execRun{t: t, name: t.group(), begun: make(chan struct{}), ended: make(chan struct{})}
+	r := &execRun{t: t, name: t.group(), begun: make(chan struct{}), ended: make(chan struct{}), gone: make(chan struct{})}
 	s.box.put(func() { s.beginExec(r) })
 	select {
 	case <-r.begun:
@@ -99,6 +102,7 @@ func (t *attempt) exec(ctx context.Context) outcome {
 		t.late = r
 	} else {
 		t.endExec(r)
+		t.waitGone(endPatience)
 		o.output = printable(tail.wait())
 	}
 	switch {
@@ -153,8 +157,7 @@ func (s *Supervisor) execSpawned(r *execRun, pid int, group *cgroups.Group, err 
 	close(r.begun)
 }
 
-// endExec ends all that lives of a run, in its worker, and returns when that is
-// so or cannot be brought about in time.
+// endExec has all that lives of a run ended; r.gone is closed when that is so.
 func (t *attempt) endExec(r *execRun) {
 	s := t.c.s
 	select {
@@ -175,33 +178,54 @@ func (t *attempt) endExec(r *execRun) {
 			}
 		})
 	}
-	t.stuck = r
-	if err := t.endStuck(); err != nil {
-		s.note(journal.Entry{Kind: policy.KindStuck, Service: t.in.svc.Name, Instance: t.in.id, Revision: t.in.revision,
-			Text: "something of check " + strconv.Quote(t.block.Name) + " still lives " + short(endPatience) + " after SIGKILL; it is not run again until that has ended: " + oneLine(err.Error())})
-	}
+	t.last = r
+	go s.outlast(r, "something of check "+strconv.Quote(t.block.Name)+" still lives "+short(endPatience)+" after SIGKILL; it is not run again until that has ended: ")
 }
 
-// endStuck ends what lives of the last run that did not end. The error says what
-// still lives.
-func (t *attempt) endStuck() error {
-	r, s := t.stuck, t.c.s
-	if r == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), endPatience)
-	defer cancel()
-	if err := s.execTree(r).Kill(ctx); err != nil {
-		return err
+// outlast ends what lives of a run, however long that takes, and says once when
+// that is long. There is one for each check at most.
+func (s *Supervisor) outlast(r *execRun, text string) {
+	for patience := endPatience; ; patience = killPatience {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		err := s.execTree(r).Kill(ctx)
+		cancel()
+		if err == nil {
+			break
+		}
+		if patience == endPatience {
+			in := r.t.in
+			s.note(journal.Entry{Kind: policy.KindStuck, Service: in.svc.Name, Instance: in.id, Revision: in.revision, Text: text + oneLine(err.Error())})
+		}
+		select {
+		case <-s.checks.quit:
+			return // the next supervisor finds it
+		default:
+		}
 	}
 	select {
 	case <-r.ended:
-	case <-ctx.Done():
 	case <-s.checks.quit:
 	}
-	t.stuck = nil
 	s.janitor.removeNow(r.group)
-	return nil
+	close(r.gone)
+}
+
+// waitGone waits until nothing lives of the run before, and says whether that is
+// so.
+func (t *attempt) waitGone(patience time.Duration) bool {
+	if t.last == nil {
+		return true
+	}
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-t.last.gone:
+		t.last = nil
+		return true
+	case <-late.C:
+	case <-t.c.quit:
+	}
+	return false
 }
 
 // execTree is all that a run started.

@@ -105,7 +105,7 @@ type attempt struct {
 	since policy.Time                       // when its checks began
 	probe func(ctx context.Context) outcome // nil: not made yet
 	late  *execRun                          // its run that is to be ended once the outcome is told; nil: none
-	stuck *execRun                          // its last run, while something of it lives that cannot be ended; nil: none
+	last  *execRun                          // its last run, while what lives of it is being ended; nil: none
 }
 
 // outcome is how an attempt went.

@@ -201,6 +201,23 @@ func TestTailAndWords(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
+	if r, w, err := os.Pipe(); err != nil {
+		t.Fatal(err)
+	} else {
+		early := readTail(r)
+		if _, err := w.WriteString("so far"); err != nil {
+			t.Fatal(err)
+		}
+		if b := early.now(); string(b) != "so far" && len(b) > 0 { // the reader may have had no turn
+			t.Errorf("%q", b)
+		}
+		if _, err := w.WriteString("nobody reads it"); err == nil {
+			t.Error("it is still open")
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if b := got.wait(); len(b) != tailSize || string(b[len(b)-7:]) != "the end" {
 		t.Errorf("%d bytes, the last %q", len(b), b[len(b)-7:])
 	}

@@ -323,7 +323,10 @@ func (s *Supervisor) bookOf(name string) (b *book, changed bool) {
 			r.Spec = v.Spec
 		}
 		r.State, r.Verdict = v.State, v.Verdict
-		if r.Verdict == policy.Bad && r.Reason == "" {
+		switch {
+		case v.State == policy.RevisionCurrent || v.State == policy.RevisionCandidate:
+			r.Reason = "" // why it was left before is past
+		case r.Verdict == policy.Bad && r.Reason == "":
 			r.Reason = reasonLost
 		}
 		b.Revisions = append(b.Revisions, r)

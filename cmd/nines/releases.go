@@ -95,11 +95,12 @@ func (r *releases) take(ctx context.Context, svc *spec.Service, path string) (id
 	for _, what := range rel.Dropped {
 		r.log.Warn("rights that a release had are not kept", "service", svc.Name, "what", what)
 	}
-	return rel.ID, r.check(svc, rel.ID)
+	return rel.ID, r.check(svc, rel.ID, path)
 }
 
-// check says whether what the service would execute of a release can be.
-func (r *releases) check(svc *spec.Service, id string) error {
+// check says whether what the service would execute of a release can be; from is where
+// that was, by which people know it.
+func (r *releases) check(svc *spec.Service, id, from string) error {
 	host, err := load.ThisHost()
 	if err != nil {
 		return nil // its start will say
@@ -114,8 +115,7 @@ func (r *releases) check(svc *spec.Service, id string) error {
 		return nil // it runs something else
 	}
 	if err := program.Check(file); err != nil {
-		// By the name that people know it by.
-		return fmt.Errorf("%s", strings.ReplaceAll(err.Error(), path, svc.Release.Path))
+		return fmt.Errorf("%s", strings.ReplaceAll(err.Error(), path, from))
 	}
 	return nil
 }

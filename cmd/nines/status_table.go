@@ -46,7 +46,7 @@ func serviceRow(t *table, svc *ipc.Service, only *ipc.Instance, now time.Time) {
 		restarts += svc.Instances[i].Restarts
 		memory += svc.Instances[i].MemoryBytes
 	}
-	pid, uptime, reason := "", "", svc.Reason
+	pid, uptime, reason := "", "", firstOf(svc.Reason, updateText(svc.Update))
 	if only != nil {
 		pid, uptime = pidText(only.PID), uptimeText(only, now)
 		reason = firstOf(instanceReason(only, now), reason)
@@ -78,6 +78,20 @@ func readyText(svc *ipc.Service) string {
 		}
 	}
 	return strconv.Itoa(ready) + "/" + strconv.Itoa(svc.InstancesDesired)
+}
+
+// updateText says how far an update is; "": there is none.
+func updateText(u ipc.Update) string {
+	to, from := strconv.Itoa(u.To), strconv.Itoa(u.From)
+	switch u.State {
+	case "canary":
+		return "revision " + to + " is tried by its canary, in place of " + from
+	case "rolling":
+		return "revision " + to + " replaces " + from
+	case "reverting":
+		return "revision " + to + " comes back, in place of " + from
+	}
+	return ""
 }
 
 // instanceReason says why an instance is in its state, and when it is started

@@ -122,6 +122,29 @@ func (m *Machine) progressData(v *service) {
 	default:
 		m.keepData(v)
 	}
+	m.boundData(v)
+}
+
+// boundData sets when what failed is tried again, and how long the answer of a
+// snapshot may take.
+func (m *Machine) boundData(v *service) {
+	d := &v.data
+	if len(v.slots) == 0 {
+		m.newSlot(v, 0) // scaled to 0: deadlines are kept at a slot
+	}
+	if v.slots[0].timers[timerData] != never {
+		return
+	}
+	switch {
+	case d.failed != "":
+		retry := v.spec.Restart.MaxDelay
+		if retry <= 0 {
+			retry = dataRetry
+		}
+		m.arm(v.slots[0], timerData, retry)
+	case d.token != 0 && d.restoring == 0:
+		m.arm(v.slots[0], timerData, 2*(v.dataTimeout()+m.cfg.KillPatience))
+	}
 }
 
 // endForData says whether nothing of s lives, and else ends it. What must go for
@@ -159,11 +182,7 @@ func (m *Machine) dataToken() uint64 {
 func (m *Machine) keepData(v *service) {
 	d := &v.data
 	d.token, d.taking = m.dataToken(), d.of
-	timeout := v.dataTimeout()
-	m.then(Action{Kind: ActSnapshot, Service: v.spec.Name, Revision: d.of, Token: d.token, Timeout: timeout})
-	if len(v.slots) > 0 { // in case the answer is lost
-		m.arm(v.slots[0], timerData, 2*(timeout+m.cfg.KillPatience))
-	}
+	m.then(Action{Kind: ActSnapshot, Service: v.spec.Name, Revision: d.of, Token: d.token, Timeout: v.dataTimeout()})
 	m.touchAll(v)
 }
 
@@ -305,17 +324,10 @@ func (m *Machine) dataRestored(v *service, e DataDone) {
 func (m *Machine) dataFailed(v *service, why string) {
 	d := &v.data
 	d.failed = why
-	retry := v.spec.Restart.MaxDelay
-	if retry <= 0 {
-		retry = dataRetry
-	}
 	said := m.whyData(v)
 	if d.told != why {
 		d.told = why
 		m.serviceNotice(KindDataFailed, v, said)
-	}
-	if len(v.slots) > 0 {
-		m.arm(v.slots[0], timerData, retry)
 	}
 	m.touchAll(v)
 	if v.awaited == awaitUp {

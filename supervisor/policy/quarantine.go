@@ -433,6 +433,9 @@ func (m *Machine) restoreInmates() {
 		if w.Ending {
 			f.ending, f.ended = true, Reason{kind: whyWasEnding}
 			f.at = m.now.Add(m.cfg.KillPatience)
+			if m.down.on { // whose bound does not move, however often a supervisor dies
+				f.at = min(f.at, m.down.deadline.Add(m.cfg.KillPatience))
+			}
 		}
 	}
 	slices.SortFunc(m.quarantine, func(a, b *inmate) int {

@@ -34,6 +34,8 @@ func (c *chaos) applyAnother() {
 			}
 		case 5:
 			v.Ready = []*spec.Ready{nil, {Notify: "systemd"}, {Delay: time.Second}}[r.IntN(3)]
+		case 7:
+			v.Data = randomData(r)
 		case 6:
 			v.CrashLoop.Failures = 1 + r.IntN(5)
 			v.Restart.Delay = time.Duration(r.IntN(3)) * 100 * time.Millisecond

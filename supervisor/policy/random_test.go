@@ -80,6 +80,7 @@ func randomSpec(r *rand.Rand) *spec.Spec {
 		case 1:
 			v.Reload = &spec.Reload{Command: "x"}
 		}
+		v.Data = randomData(r)
 		v.Update.Deadline = time.Minute // there always is one
 		if r.IntN(3) > 0 {
 			v.Update = spec.Update{
@@ -101,6 +102,28 @@ func randomSpec(r *rand.Rand) *spec.Spec {
 	}
 	sp.Groups = randomGroups(r, sp.Services)
 	return sp
+}
+
+// randomData is a data block, or none.
+func randomData(r *rand.Rand) *spec.Data {
+	if r.IntN(4) > 0 {
+		return nil
+	}
+	d := &spec.Data{Paths: []string{"/d"}, Restore: r.IntN(3) > 0}
+	if r.IntN(3) == 0 {
+		d.OnRevert = []string{"undo"}
+	}
+	return d
+}
+
+// moved answers what was asked for with data. A restore is always answered.
+func (c *chaos) moved(a Action) DataDone {
+	done := DataDone{Service: a.Service, Token: a.Token, OK: c.good || c.rng.IntN(3) > 0, Cause: "no space left on device"}
+	if done.OK && a.Kind == ActSnapshot {
+		done.Snapshot = fmt.Sprintf("%s-%d", a.Service, a.Token)
+	}
+	done.Begun = !done.OK && a.Kind == ActRestore && c.rng.IntN(2) == 0
+	return done
 }
 
 func randomCheck(r *rand.Rand, name string) spec.Check {
@@ -219,6 +242,10 @@ func (c *chaos) carryOut(a Action) {
 		owe(Thawed{Ref: a.Ref, Cause: [...]string{"", "no"}[c.rng.IntN(2)]})
 	case ActHook:
 		owe(HookDone{Token: a.Token, OK: c.rng.IntN(2) == 0, Cause: "exited with code 1"})
+	case ActSnapshot:
+		owe(c.moved(a))
+	case ActRestore:
+		c.inflight = append(c.inflight, c.moved(a))
 	default:
 		c.reply(a)
 	}
@@ -286,6 +313,8 @@ func (c *chaos) behave(a Action) {
 		c.inflight = append(c.inflight, Thawed{Ref: a.Ref})
 	case ActHook:
 		c.inflight = append(c.inflight, HookDone{Token: a.Token, OK: true})
+	case ActSnapshot, ActRestore:
+		c.inflight = append(c.inflight, c.moved(a))
 	default:
 		c.reply(a)
 	}
@@ -301,6 +330,11 @@ func (c *chaos) heal() {
 		}
 		if v := s.svc; s.phase == phaseReady && v.spec.Type == spec.TypeTask {
 			c.feed(Exited{Ref: s.ref, Empty: true, Status: Status{Code: v.spec.Restart.SuccessCodes[0]}})
+		}
+	}
+	for _, v := range c.m.services {
+		if d := &v.data; d.token != 0 && d.restoring != 0 {
+			c.feed(DataDone{Service: v.spec.Name, Token: d.token, OK: true})
 		}
 	}
 	for limit := c.now.Add(time.Hour); ; {
@@ -328,7 +362,7 @@ func (c *chaos) heal() {
 		return
 	}
 	for _, v := range c.m.services {
-		if v.needDown > 0 || v.leaving || v.groupDead {
+		if v.needDown > 0 || v.leaving || v.groupDead || v.data.failed != "" {
 			continue
 		}
 		for _, s := range v.slots[:v.instances] {
@@ -336,7 +370,7 @@ func (c *chaos) heal() {
 			if m := c.m; m.desired(s) == wantRun && s.phase == phaseReady && s.revision != v.revision && v.standing[standsUp] == v.instances && v.healthy > v.atLeast() && v.roll.state == rollNone {
 				c.t.Fatalf("%s is not of revision %d an hour after the faults stopped\n%s\n%+v", s.name, v.revision, c.snapshot(), v)
 			}
-			if m := c.m; m.desired(s) == wantRun && !up {
+			if m := c.m; m.desired(s) == wantRun && !up && s.mayRun() { // a canary that was given up keeps the others down
 				c.t.Fatalf("%s is %s an hour after the faults stopped\n%s", s.name, s.phase, c.snapshot())
 			}
 		}
@@ -359,7 +393,7 @@ func (c *chaos) once(services int) {
 		c.feed(ev)
 	case n < 12 && len(c.old) > 0:
 		switch ev := c.old[r.IntN(len(c.old))].(type) {
-		case Spawned, SpawnFailed, Ready, Exited, Emptied, HookDone, Tick, Act, Withdraw, Frozen, FreezeFailed, Thawed, CheckResult:
+		case Spawned, SpawnFailed, Ready, Exited, Emptied, HookDone, Tick, Act, Withdraw, Frozen, FreezeFailed, Thawed, CheckResult, DataDone:
 			c.feed(ev)
 		}
 	case n < 16:

@@ -286,7 +286,11 @@ func (v *service) pinned() string {
 	if v.asked == v.data.untried {
 		why = "which was not tried, since the data could not be kept; nines apply, or nines deploy, tries again"
 	}
-	return v.spec.Name + " stays at revision " + itoa(int32(v.revision)) + ": its specification still holds revision " + itoa(int32(v.asked)) + ", " + why
+	holds := "its specification"
+	if v.file.Release != nil {
+		holds += ", or the file at " + v.file.Release.Path + ","
+	}
+	return v.spec.Name + " stays at revision " + itoa(int32(v.revision)) + ": " + holds + " still holds revision " + itoa(int32(v.asked)) + ", " + why
 }
 
 // goodOne is the newest good revision but for the current one; 0: there is none.

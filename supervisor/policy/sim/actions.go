@@ -72,6 +72,8 @@ func (k *checker) after(ev policy.Event, out *policy.Output) {
 	for i := range out.Then {
 		if a := &out.Then[i]; a.Kind == policy.ActDone && !a.Failed && int(a.Request) < len(k.requests) && k.requests[a.Request].spec != nil {
 			k.carriedOut(k.requests[a.Request].spec)
+		} else if a.Kind == policy.ActDone && !a.Failed && int(a.Request) < len(k.requests) && k.requests[a.Request].cmd.Verb == policy.VerbReload {
+			k.reloaded(&k.requests[a.Request].cmd)
 		}
 	}
 	if restarts {
@@ -176,15 +178,18 @@ func (k *checker) action(a *policy.Action, out *policy.Output) {
 			}
 			if a.Cont { // by SIGABRT too: on_failure = dump
 				k.ask(inc)
+				k.hasUntil(inc)
 			}
 		}
 	case policy.ActHook:
 		if inc := k.target(a.Ref, "hook"); inc != nil && a.Hook == policy.HookStop {
 			k.ask(inc)
+			k.hasUntil(inc)
 		}
 	case policy.ActKill:
 		if inc := k.target(a.Ref, "kill"); inc != nil {
-			if !inc.told.over && !inc.told.empty {
+			k.inTime(inc, true)
+			if !inc.told.over && !inc.told.empty && !inc.told.left {
 				k.ask(inc)
 			}
 			if !inc.told.killed {
@@ -332,7 +337,7 @@ func (k *checker) ask(inc *incarnation) {
 	if t.ask == askNone {
 		inc.endStep = k.w.steps
 		sl.forgets(now, &k.w.marks)
-		timeout := t.spawned && !t.ready && now >= t.spawnedAt.Add(inc.svc.spec.StartTimeout) ||
+		timeout := t.spawned && !t.ready && now >= inc.startBy() ||
 			!t.spawned && now >= inc.asked.Add(inc.svc.spec.StartTimeout+spawnPatience)
 		stop := inc.doomed || k.unwanted(sl)
 		judged, due := inc.judged != 0 || inc.wants() > 0, k.due(inc)
@@ -357,6 +362,7 @@ func (k *checker) ask(inc *incarnation) {
 				k.turn(inc)
 			}
 		case judged:
+			k.keepsBeating(inc)
 			k.acted(inc, false)
 			t.ask = askAct
 		case due:
