@@ -1,10 +1,10 @@
-//go:build !ninesbug1 && !ninesbug2 && !ninesbug3 && !ninesbug4 && !ninesbug5 && !ninesbug6 && !ninesbug7 && !ninesbug8 && !ninesbug9 && !ninesbug10 && !ninesbug11 && !ninesbug12 && !ninesbug13 && !ninesbug14 && !ninesbug15 && !ninesbug16 && !ninesbug21 && !ninesbug22 && !ninesbug23 && !ninesbug31 && !ninesbug32
+//go:build !ninesbug1 && !ninesbug2 && !ninesbug3 && !ninesbug4 && !ninesbug5 && !ninesbug6 && !ninesbug7 && !ninesbug8 && !ninesbug9 && !ninesbug10 && !ninesbug11 && !ninesbug12 && !ninesbug13 && !ninesbug14 && !ninesbug15 && !ninesbug16 && !ninesbug17 && !ninesbug18 && !ninesbug19 && !ninesbug20 && !ninesbug21 && !ninesbug22 && !ninesbug23 && !ninesbug24 && !ninesbug31 && !ninesbug32
 
 package policy
 
 // bug is the seeded fault that this build has: none. The simulator must find
 // each of them (package sim, TestSeededBugs), or its invariants are worth
-// nothing. They are chosen by a build tag, ninesbug1 to ninesbug16; it is a
+// nothing. They are chosen by a build tag, ninesbug1 to ninesbug24; it is a
 // constant, so nothing of them is left in a build without a tag.
 //
 //	1  an answer about an earlier incarnation is taken for the current one
@@ -23,6 +23,11 @@ package policy
 //	14 an apply leaves a service at what it was scaled to
 //	15 one more than isolate.keep is kept in quarantine
 //	16 a stop leaves what is in quarantine
+//	17 to ask for more time moves the end of a stop in, too
+//	18 what says that it ends may take as long as it likes
+//	19 the next supervisor forgets that another process stands for an instance
+//	20 a reload that has begun and is not done in time is said to be done
+//	24 an attempt that was made for something else is believed
 //
 // Of updates, which TestUpdates must find:
 //

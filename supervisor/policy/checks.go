@@ -89,7 +89,7 @@ func (m *Machine) endChecks(s *slot) {
 // checkResult takes one attempt.
 func (m *Machine) checkResult(e CheckResult) {
 	s := m.current(e.Ref)
-	if s == nil || e.Token == 0 || e.Token != s.checking || e.Check < 0 || e.Check >= len(s.checks) {
+	if s == nil || e.Token == 0 || e.Token != s.checking && bug != 24 || e.Check < 0 || e.Check >= len(s.checks) {
 		return
 	}
 	c := &s.checks[e.Check]

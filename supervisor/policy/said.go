@@ -49,7 +49,7 @@ func (m *Machine) reloadLate(s *slot) {
 	case s.reload != 0:
 		s.reload = 0
 		m.reloadDone(s, false, "the reload command failed: its answer did not come in time")
-	case was == reloadBegan:
+	case was == reloadBegan && bug != 20:
 		m.reloadDone(s, false, "it has begun to reload, and has not said within "+words(m.reloadTimeout(s.svc))+" that it is done")
 	default:
 		m.reloadDone(s, true, "")
@@ -72,7 +72,9 @@ func (m *Machine) leave(s *slot, _ input) {
 	s.end, s.endWhy = endSelf, Reason{kind: whyLeaving}
 	m.unready(s)
 	s.phase = phaseStopping
-	m.arm(s, timerPhase, s.svc.spec.Stop.Timeout)
+	if bug != 18 {
+		m.arm(s, timerPhase, s.svc.spec.Stop.Timeout)
+	}
 	m.save(s)
 	m.touch(s)
 }
@@ -91,7 +93,7 @@ func (m *Machine) startLonger(s *slot, in input) {
 
 // stopLonger: it needs longer to stop than stop.timeout.
 func (m *Machine) stopLonger(s *slot, in input) {
-	if in.at > s.timers[timerPhase] {
+	if in.at > s.timers[timerPhase] || bug == 17 {
 		m.armAt(s, timerPhase, in.at)
 		m.save(s)
 	}
@@ -103,7 +105,9 @@ func (m *Machine) mainChanged(s *slot, in input) {
 		return
 	}
 	s.pid, s.start = in.pid, in.start
-	m.save(s)
+	if bug != 19 {
+		m.save(s)
+	}
 	m.touch(s)
 }
 

@@ -390,7 +390,8 @@ func (u *updates) unsettled() string {
 		return ""
 	}
 	v := u.m.services[0]
-	good := u.quality[v.find(v.revision).Digest] == "good"
+	// What waits for its data says so, and for a person.
+	good := u.quality[v.find(v.revision).Digest] == "good" && v.data.failed == ""
 	for _, s := range v.slots {
 		switch {
 		case good && v.roll.on():

@@ -72,6 +72,8 @@ func (k *checker) after(ev policy.Event, out *policy.Output) {
 	for i := range out.Then {
 		if a := &out.Then[i]; a.Kind == policy.ActDone && !a.Failed && int(a.Request) < len(k.requests) && k.requests[a.Request].spec != nil {
 			k.carriedOut(k.requests[a.Request].spec)
+		} else if a.Kind == policy.ActDone && !a.Failed && int(a.Request) < len(k.requests) && k.requests[a.Request].cmd.Verb == policy.VerbReload {
+			k.reloaded(&k.requests[a.Request].cmd)
 		}
 	}
 	if restarts {
@@ -176,15 +178,18 @@ func (k *checker) action(a *policy.Action, out *policy.Output) {
 			}
 			if a.Cont { // by SIGABRT too: on_failure = dump
 				k.ask(inc)
+				k.hasUntil(inc)
 			}
 		}
 	case policy.ActHook:
 		if inc := k.target(a.Ref, "hook"); inc != nil && a.Hook == policy.HookStop {
 			k.ask(inc)
+			k.hasUntil(inc)
 		}
 	case policy.ActKill:
 		if inc := k.target(a.Ref, "kill"); inc != nil {
-			if !inc.told.over && !inc.told.empty {
+			k.inTime(inc, true)
+			if !inc.told.over && !inc.told.empty && !inc.told.left {
 				k.ask(inc)
 			}
 			if !inc.told.killed {
@@ -321,98 +326,6 @@ func (k *checker) alone(inc *incarnation) {
 	for _, o := range k.w.order {
 		if o != inc && o.slot == inc.slot && o.alive() && !(o.cage.in && (o.iced || o.thawed || o.cage.resumed)) {
 			k.fail("1", "%s and %s live at once", o.name(), inc.name())
-		}
-	}
-}
-
-// ask notes why the machine ends inc, as far as that can be seen from outside,
-// and checks that there is a reason, and that it is inc's turn.
-func (k *checker) ask(inc *incarnation) {
-	t, sl, now := &inc.told, inc.slot, k.w.now
-	if t.ask == askNone {
-		inc.endStep = k.w.steps
-		sl.forgets(now, &k.w.marks)
-		timeout := t.spawned && !t.ready && now >= t.spawnedAt.Add(inc.svc.spec.StartTimeout) ||
-			!t.spawned && now >= inc.asked.Add(inc.svc.spec.StartTimeout+spawnPatience)
-		stop := inc.doomed || k.unwanted(sl)
-		judged, due := inc.judged != 0 || inc.wants() > 0, k.due(inc)
-		switch {
-		case (timeout || judged) && stop:
-			t.ask = askEither
-			sl.turn = turnNone
-		case timeout:
-			t.ask = askTimeout
-			k.w.marks[MarkStartTimeout]++
-		case stop:
-			t.ask = askStop
-			if sl.restart || inc.restarted || inc.outdated() {
-				sl.pardon(now)
-				sl.ambiguous = true // its turn may not have come: what depends on a need is stopped too
-			}
-			switch {
-			case inc.doomed: // it was decided earlier
-			case inc.outdated() && !k.elsewise(sl):
-				k.rolled(inc)
-			default:
-				k.turn(inc)
-			}
-		case judged:
-			k.acted(inc, false)
-			t.ask = askAct
-		case due:
-			k.acted(inc, true)
-			t.ask = askStop
-		default:
-			k.fail("stopped", "%s is ended, but it is wanted, and it is not late", inc.name())
-		}
-		if sl.index >= inc.svc.instances {
-			k.w.marks[MarkScaledDown]++
-		}
-	}
-}
-
-// unwanted says whether there is a reason to end what lives in the slot.
-func (k *checker) unwanted(sl *slot) bool { return sl.cur.outdated() || k.elsewise(sl) }
-
-// elsewise says whether there is one beside that it is of another revision.
-func (k *checker) elsewise(sl *slot) bool {
-	restart := sl.restart && (sl.svc.queued || sl.cur.step < sl.since)
-	return !sl.wanted() || k.shutdown != nil || restart || sl.svc.yields(k) || sl.mayBeOld()
-}
-
-// turn checks that nothing lives of what depends on inc's service, where the
-// service goes down as a whole.
-func (k *checker) turn(inc *incarnation) {
-	s, rel := inc.svc, 0
-	switch {
-	case k.shutdown != nil:
-		if k.w.now >= k.shutdown.at.Add(k.w.sc.Spec.Supervisor.ShutdownTimeout) {
-			k.w.marks[MarkShutdownKill]++
-			return // whatever is left is killed, in any order
-		}
-		rel = 1
-	case s.removed:
-		if o := k.heldBy(s); o != nil {
-			k.fail("order", "%s is ended, but %s, which was started when it needed it, lives", inc.name(), o.name())
-		}
-		rel = 1
-	case inc.slot.index >= s.instances:
-		return // a single instance takes nobody with it
-	case inc.slot.stopped && !s.stopped:
-		return
-	case !s.stopped && !s.off() && !s.yields(k):
-		if !inc.slot.restart && !k.due(inc) {
-			k.groupTurn(inc)
-		}
-		return
-	}
-	for _, o := range k.services {
-		if !o.below[rel][s] {
-			continue
-		}
-		k.w.marks[MarkStopOrder]++
-		if !o.quiet(k.w.now) {
-			k.fail("order", "%s is ended, but %s, which depends on it, lives", inc.name(), o.spec.Name)
 		}
 	}
 }

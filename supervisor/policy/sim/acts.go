@@ -41,7 +41,7 @@ func rank(c policy.Cause) int {
 // judged notes what was said of an incarnation.
 func (k *checker) judged(ev policy.Act) {
 	inc := k.names(ev.Ref)
-	if inc == nil || !inc.told.spawned || inc.told.over || inc.told.ask != askNone {
+	if inc == nil || !inc.told.spawned || inc.told.over || inc.told.left || inc.told.ask != askNone {
 		return
 	}
 	if ev.Cause == policy.CauseCheck {
@@ -83,7 +83,7 @@ func (k *checker) told(ref policy.Ref, c policy.Cause) {
 func (k *checker) due(inc *incarnation) bool {
 	r, t := inc.svc.spec.Recycle, &inc.told
 	switch {
-	case r == nil || !t.ready || inc.svc.spec.Type == taskType:
+	case r == nil || !t.ready || t.left || inc.svc.spec.Type == taskType:
 		return false
 	case r.MaxAge > 0:
 		least := time.Duration(float64(r.MaxAge) * (1 - r.Jitter))
@@ -197,6 +197,21 @@ func (k *checker) overlooked(sl *slot) bool {
 		}
 	}
 	return !sl.healthy() || left >= sl.svc.atLeast()
+}
+
+// clear says whether nothing is under way with the service of sl, as far as can be
+// seen: all its instances are up for good, and wanted.
+func (k *checker) clear(sl *slot) bool {
+	s := sl.svc
+	if !sl.wanted() {
+		return false
+	}
+	for _, o := range s.slots[:s.instances] {
+		if !o.ready() || o.unsure || o.restart || k.unwanted(o) || s.spec.Ready == nil && k.ticked < o.cur.told.readyAt.Add(policy.DefaultSettle) {
+			return false
+		}
+	}
+	return s.restarts == 0
 }
 
 // wall is what the wall clock shows at t, as it runs now.

@@ -16,7 +16,7 @@ func TestSeededBugs(t *testing.T) {
 	if err != nil {
 		t.Fatalf("cannot build the seeded bugs: %v", err)
 	}
-	for bug := 1; bug <= 16; bug++ {
+	for _, bug := range []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 24} {
 		t.Run(strconv.Itoa(bug), func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.Command(goTool, "test", "-count=1", "-tags=ninesbug"+strconv.Itoa(bug), "-run=^TestSim$", ".")

@@ -20,6 +20,7 @@ func FromBytes(data []byte) *Scenario {
 	seed := uint64(at(0))<<8 | uint64(at(1))
 	c := key(seed, hash("bytes"))
 	s := &Scenario{Seed: seed, Faults: generateFaults(&c), Spec: generateSpec(&c, 6), Steps: 400}
+	s.Faults.Words = generateWords(seed)
 	const most = 64 // acts; more make an input slow, not rich
 	now := time.Duration(0)
 	for i := 2; i+2 < len(data) && i < 2+3*most; i += 3 {

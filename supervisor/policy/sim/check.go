@@ -115,12 +115,13 @@ func (k *checker) current(service string, index int) *incarnation {
 // before notes what the machine is about to be told.
 func (k *checker) before(ev policy.Event) {
 	now, tick := k.w.now, false
+	k.heard(ev)
 	switch ev := ev.(type) {
 	case policy.Tick:
 		k.ticked, tick = now, true
 	case policy.Spawned:
 		if inc := k.names(ev.Ref); inc != nil && !inc.told.over && !inc.told.spawned {
-			inc.told.spawned, inc.told.spawnedAt = true, now
+			inc.told.spawned, inc.told.spawnedAt, inc.told.pid = true, now, ev.PID
 		}
 	case policy.SpawnFailed:
 		if inc := k.names(ev.Ref); inc != nil && !inc.told.spawned && !inc.told.reaped {
@@ -194,7 +195,7 @@ func (k *checker) byTime(sl *slot, tick bool) {
 		return
 	}
 	t := &sl.cur.told
-	if !t.spawned || t.ready || t.over || t.ask != askNone {
+	if !t.spawned || t.ready || t.over || t.left || t.ask != askNone {
 		return
 	}
 	r := sl.svc.spec.Ready
@@ -228,7 +229,7 @@ func (sl *slot) retries() {
 func (k *checker) judge(inc *incarnation, st policy.Status, noProcess, again bool) {
 	t, sl, now := &inc.told, inc.slot, k.w.now
 	t.over = true
-	if t.ask == askNone { // else it was no longer ready since then
+	if t.ask == askNone && !t.left { // else it was no longer ready since then
 		sl.forgets(now, &k.w.marks)
 	}
 	r := &sl.svc.spec.Restart

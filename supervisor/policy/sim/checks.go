@@ -30,7 +30,7 @@ func (k *checker) makes(a *policy.Action) {
 	if inc == nil {
 		return
 	}
-	if inc.told.ask != askNone || inc.told.over || !inc.told.spawned {
+	if inc.told.ask != askNone || inc.told.over || inc.told.left || !inc.told.spawned {
 		k.fail("stale", "%s is checked, and does not run", inc.name())
 	}
 	if a.Ready == inc.told.ready {
@@ -53,9 +53,9 @@ func (k *checker) watched() {
 			}
 			t := &inc.told
 			switch {
-			case inc.checking != 0 && (t.ask != askNone || t.over):
+			case inc.checking != 0 && (t.ask != askNone || t.over || t.left):
 				k.fail("13", "%s is still checked, and was told to end, or has", inc.name())
-			case inc.checking == 0 && t.ready && t.ask == askNone && !t.over && len(s.spec.Checks) > 0 && !k.ended:
+			case inc.checking == 0 && t.ready && t.ask == askNone && !t.over && !t.left && len(s.spec.Checks) > 0 && !k.ended:
 				k.fail("13", "%s is ready, and is not checked", inc.name())
 			}
 		}
@@ -67,7 +67,7 @@ func (k *checker) watched() {
 func (k *checker) attempted(ev policy.CheckResult) (fails, recovers bool) {
 	inc := k.names(ev.Ref)
 	if inc == nil || inc.checking == 0 || ev.Token != inc.checking || ev.Check < 0 || ev.Check >= len(inc.checks) ||
-		inc.told.ask != askNone || inc.told.over {
+		inc.told.ask != askNone || inc.told.over || inc.told.left {
 		return false, false
 	}
 	k.w.marks[MarkAttempt]++
@@ -155,7 +155,7 @@ func (inc *incarnation) wants() int {
 // attempt tells the machine how an attempt went.
 func (w *world) attempt(a *Attempt) {
 	inc := w.check.current(a.Service, a.Instance)
-	if inc == nil || inc.checking == 0 || inc.probing {
+	if inc == nil || inc.checking == 0 || inc.probing || beats(inc.check(a.Check%len(inc.checks))) {
 		return
 	}
 	w.deliver(policy.CheckResult{
@@ -183,7 +183,10 @@ func generateCheck(c *chance, name string) spec.Check {
 			Failures: pick(c, 1, 1, 2, 3), Successes: pick(c, 1, 1, 2),
 		},
 	}
-	if c.of(150) {
+	if b := key(c.state, hash("heartbeat")); name != "ready" && b.of(200) {
+		k.Heartbeat = &spec.CheckHeartbeat{}
+	}
+	if c.of(150) && k.Heartbeat == nil {
 		k.Outlier = &spec.CheckOutlier{Of: "memory"}
 	}
 	return k

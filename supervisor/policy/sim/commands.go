@@ -50,6 +50,8 @@ func (k *checker) command(c policy.Command) {
 		}
 	case policy.VerbRestart:
 		k.restarts(s, slots, one)
+	case policy.VerbReload:
+		k.reloadAsked(slots)
 	case policy.VerbScale:
 		old := s.instances
 		k.grow(s, c.Instances)

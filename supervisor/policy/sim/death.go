@@ -186,6 +186,9 @@ func (w *world) found(sl *slot, m *policy.SlotMemory, c *chance) {
 		w.check.fail("intent", "%s.%d is remembered, and was never asked for", sl.id, m.Incarnation)
 		return
 	}
+	if m.Answered && !m.Exited && m.PID != inc.told.pid {
+		w.check.fail("intent", "%s is remembered as process %d, and is %d", inc.name(), m.PID, inc.told.pid)
+	}
 	switch {
 	case m.Exited: // nothing new; what it left behind is killed
 	case inc.main:

@@ -28,8 +28,13 @@
 // others, are in other groups, have other budgets (see edit.go). Deaths fall before
 // one is durable, between that and its beginning, and before its records are.
 //
-// Sixteen faults can be built into the machine (policy/bug.go); a test requires that
-// the simulator finds each.
+// Instances say things of themselves by sd_notify (see words.go): that they are ready,
+// late or never; that they reload, end, need longer, that another process stands for
+// them; and their heartbeat stops. What they say comes late, again, and of
+// incarnations that are over.
+//
+// Faults can be built into the machine (policy/bug.go); a test requires that the
+// simulator finds each.
 //
 // # The invariants
 //
@@ -46,7 +51,9 @@
 //	         reset_after
 //	13       a check has failed when, and only when, it has failed so often in a
 //	         row, and excused failures count after 3 × failures × interval; what is
-//	         ready is checked, and nothing that was told to end
+//	         ready is checked, and nothing that was told to end; what fails one is
+//	         taken down in the same step where nothing stands against it; nothing is
+//	         ended for a heartbeat that it keeps
 //	12       what is wanted and may start is asked for in the same step; what
 //	         is not ready in time is ended; once faults stop, everything comes
 //	         to be as it is wanted
@@ -73,6 +80,9 @@
 //	budget   an automatic act, or a replacement by another revision, leaves available_at_least instances ready, or takes one
 //	         that was not
 //	turn     automatic acts on a service are one at a time
+//	stop     what was told to end, or says that it ends, has stop.timeout, or as long
+//	         as it asked for, and no longer
+//	reload   a reload is not done while an instance that has begun to is at it
 //	end      the end comes last, when nothing lives but what is stuck, with the
 //	         exit status of the shutdown that was asked for
 //

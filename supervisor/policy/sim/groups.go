@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"nines/spec"
 	"nines/supervisor/policy"
 )
@@ -128,6 +130,7 @@ func (k *checker) advance() {
 				g.hazy, g.on = false, false
 			}
 		}
+		g.hazy = g.hazy || g.detained(k)
 		if !g.on || !g.down(k.w.now) {
 			continue
 		}
@@ -144,6 +147,14 @@ func (k *checker) advance() {
 func (s *service) heldBack(k *checker) bool {
 	g := s.group
 	return g != nil && (g.hazy || g.on && s.place >= g.from && (s.place > g.cursor || !g.down(0))) // what is stuck is not waited for from some moment on
+}
+
+// detained says whether g may wait for what is ended in quarantine, of a member that
+// was stopped: for how long, depends on when that counts as stuck.
+func (g *group) detained(k *checker) bool {
+	return g.on && slices.ContainsFunc(k.caged, func(inc *incarnation) bool {
+		return inc.svc.group == g && inc.cage.holds() && !inc.slot.wanted()
+	})
 }
 
 // groupStart checks that a member starts in its turn.

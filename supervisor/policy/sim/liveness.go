@@ -105,6 +105,9 @@ func (k *checker) started() {
 				sl.cur.doomed = !sl.cur.told.spawned && (sl.cur.doomed || k.unwanted(sl))
 				sl.cur.restarted = sl.cur.restarted || sl.cur.doomed && sl.restart
 				k.punctual(sl.cur)
+				if k.overlooked(sl) && k.clear(sl) {
+					k.fail("13", "%s is judged, may be taken down, and is not", sl.cur.name())
+				}
 				continue
 			}
 			if sl.outcome != none || sl.unsure || !sl.wanted() || k.ticked < sl.notAfter {
@@ -154,7 +157,8 @@ func (k *checker) punctual(inc *incarnation) {
 	if !t.spawned && !t.over && t.ask == askNone && !inc.doomed && k.ticked >= inc.asked.Add(inc.svc.spec.StartTimeout+spawnPatience) {
 		k.fail("12", "%s does not exist after its start timeout, and is not killed", inc.name())
 	}
-	if t.spawned && !t.ready && !t.over && t.ask == askNone && k.ticked >= t.spawnedAt.Add(inc.svc.spec.StartTimeout) {
+	k.inTime(inc, false)
+	if t.spawned && !t.ready && !t.over && !t.left && t.ask == askNone && k.ticked >= inc.startBy() {
 		k.fail("12", "%s is not ready after its start timeout, and is not ended", inc.name())
 	}
 }

@@ -70,6 +70,13 @@ const (
 	MarkAttempt                       // an attempt of a check ended
 	MarkExcused                       // … and its failure proved nothing
 	MarkCheckFailed                   // a check failed
+	MarkReloading                     // an instance said that it reloads
+	MarkReloaded                      // … or is ready again
+	MarkLeaving                       // … that it ends
+	MarkMoreTime                      // … that it needs longer
+	MarkMainChanged                   // … that another process stands for it
+	MarkBeatMissed                    // a heartbeat was missed
+	MarkBeatLost                      // … and an instance ended for it
 	marks
 )
 
@@ -85,6 +92,7 @@ var markNames = [marks]string{
 	"clock set", "group continued", "turn continued", "quarantined", "freeze failed", "resumed", "quarantine continued",
 	"applied", "apply lost", "apply late", "removed", "revived", "added", "rolled", "roll continued", "unplaced",
 	"attempt", "excused", "check failed",
+	"reloading", "reloaded", "leaving", "more time", "main changed", "beat missed", "beat lost",
 }
 
 func (m Mark) String() string { return markNames[m] }

@@ -141,7 +141,7 @@ func (sl *slot) ready() bool {
 	if sl.svc.spec.Type == taskType {
 		return sl.outcome == completed && !sl.lives() // what it left behind is part of it
 	}
-	return sl.cur != nil && sl.cur.told.ready && !sl.cur.told.over && sl.cur.told.ask == askNone
+	return sl.cur != nil && sl.cur.told.ready && !sl.cur.told.over && !sl.cur.told.left && sl.cur.told.ask == askNone
 }
 
 // lives says whether something of the slot may live, as far as the machine can
@@ -184,6 +184,12 @@ type told struct {
 	ask       ask
 	killed    bool
 	killedAt  policy.Time // the first ActKill
+	left      bool        // it said that it ends
+	stopBy    policy.Time // its time to end is over then; 0: none runs
+	longer    policy.Time // it asked for so long to start
+	pid       int
+	reloading bool        // it said so, and not that it is done
+	reloadAt  policy.Time // it was told to
 	needs     []string    // what its service needed, when that was said last of its revision
 }
 

@@ -46,6 +46,8 @@ type incarnation struct {
 	freezing bool // … or was asked to
 	cage     cage
 
+	beatsFrom policy.Time // its checks by heartbeat began then
+
 	checking uint64 // the token of the attempts that are made; 0: none are
 	probing  bool   // … of its ready check
 	checks   []checkState
@@ -79,6 +81,7 @@ type plan struct {
 	kill   time.Duration // how long a kill takes
 	empty  bool          // the exit of a kill says Empty itself
 	misses bool          // a kill before the process exists finds nothing to kill
+	words  words
 }
 
 // ownLife marks the end that the plan's life brings, as against one by a signal.
@@ -129,6 +132,7 @@ func (w *world) plan(inc *incarnation) plan {
 	}
 	p.empty = c.of(500)
 	p.misses = c.of(500)
+	p.words = w.words(inc, &f)
 	return p
 }
 
@@ -172,6 +176,7 @@ func (w *world) exists(inc *incarnation) {
 	if r := inc.svc.spec.Ready; r != nil && r.Delay == 0 && inc.plan.ready >= 0 {
 		w.q.push(item{at: w.now.Add(inc.plan.ready), kind: itReady, inc: inc})
 	}
+	w.speak(inc)
 	if inc.early {
 		w.kill(inc.ref)
 	}
@@ -216,6 +221,9 @@ func (w *world) dies(inc *incarnation) {
 // service does on other signals is its own affair.
 func (w *world) signal(a *policy.Action) {
 	inc := w.incs[a.Ref]
+	if inc != nil && inc.svc.spec.Reload != nil && a.Signal == inc.svc.spec.Reload.Signal && !a.Cont {
+		w.reloads(inc)
+	}
 	if inc == nil || !inc.main || a.Signal != inc.svc.spec.Stop.Signal && !a.Cont {
 		return
 	}
@@ -227,6 +235,7 @@ func (w *world) obey(inc *incarnation) {
 	if inc.iced {
 		return
 	}
+	w.asksForLonger(inc)
 	if inc.plan.obey < 0 && !w.calm {
 		w.marks[MarkDeaf]++
 		return
@@ -296,6 +305,9 @@ func (w *world) hook(a *policy.Action) {
 	}
 	d := c.spread(100*time.Microsecond, a.Timeout)
 	ev := policy.HookDone{Token: a.Token, OK: true}
+	if a.Hook == policy.HookReload {
+		w.reloads(inc)
+	}
 	if c.of(f.HookFails) {
 		w.marks[MarkHookFailed]++
 		ev.OK, ev.Cause = false, "exit code 1"

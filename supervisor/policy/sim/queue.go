@@ -35,6 +35,8 @@ const (
 	itBack                        // the next supervisor is there
 	itFile                        // another specification is durable
 	itApply                       // … and the machine is told
+	itSays                        // inc says ev of itself, which is mark n
+	itBeat                        // check n of inc, by heartbeat, is attempted
 )
 
 // queue is a binary heap of items by time, then by order of insertion.

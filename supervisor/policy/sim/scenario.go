@@ -38,6 +38,7 @@ type Faults struct {
 	Lost        int // an answer that a deadline bounds never comes
 	FreezeFails int // a freeze is refused
 	Slow        int // an answer, a record or a tick comes late
+	Words       int // an instance says something of itself, or its heartbeat stops
 	Replays     int // most times that an answer comes again, 0 to 3 and at random below that
 }
 
@@ -87,6 +88,7 @@ func Generate(seed uint64, l Limits) *Scenario {
 	c := key(seed, hash("scenario"))
 	s := &Scenario{Seed: seed, Steps: l.Steps}
 	s.Faults = generateFaults(&c)
+	s.Faults.Words = generateWords(seed)
 	s.Spec = generateSpec(&c, l.Services)
 	s.Calm = c.spread(2*time.Second, 5*time.Minute)
 	s.Script = generateScript(&c, s)
@@ -112,6 +114,15 @@ func generateFaults(c *chance) Faults {
 		HookFails:   often(500), HookHangs: often(300),
 		Lost: often(100), Slow: often(300), Replays: 3,
 	}
+}
+
+// generateWords says how much instances say of themselves.
+func generateWords(seed uint64) int {
+	c := key(seed, hash("words"))
+	if c.of(300) {
+		return 0
+	}
+	return 1 + c.below(1000)
 }
 
 // generateScript makes what people and fate do until calm, and the shutdown

@@ -183,7 +183,7 @@ func (sh *shrinker) faults() bool {
 func faultKinds(f *Faults) []*int {
 	return []*int{
 		&f.SpawnFails, &f.SpawnAgain, &f.SpawnHangs, &f.Crash, &f.Fatal, &f.Leftovers, &f.NeverReady,
-		&f.Deaf, &f.SlowKill, &f.Stuck, &f.HookFails, &f.HookHangs, &f.FreezeFails, &f.Lost, &f.Slow, &f.Replays,
+		&f.Deaf, &f.SlowKill, &f.Stuck, &f.HookFails, &f.HookHangs, &f.FreezeFails, &f.Lost, &f.Slow, &f.Words, &f.Replays,
 	}
 }
 

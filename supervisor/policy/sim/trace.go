@@ -159,6 +159,22 @@ func (t *trace) event(w *world, ev policy.Event) {
 		t.ref(w, ev.Ref)
 		t.str(" ")
 		t.num(int64(ev.Cause))
+	case policy.Reloading:
+		t.str("reloading ")
+		t.ref(w, ev.Ref)
+	case policy.Leaving:
+		t.str("leaving ")
+		t.ref(w, ev.Ref)
+	case policy.MoreTime:
+		t.str("more time ")
+		t.ref(w, ev.Ref)
+		t.str(" ")
+		t.str(ev.By.String())
+	case policy.MainChanged:
+		t.str("main ")
+		t.ref(w, ev.Ref)
+		t.str(" ")
+		t.num(int64(ev.PID))
 	case policy.Frozen:
 		t.str("frozen ")
 		t.ref(w, ev.Ref)

@@ -172,6 +172,10 @@ func (w *world) take() {
 		w.file(w.sc.Script[it.n].Apply)
 	case itApply:
 		w.apply(it.n)
+	case itSays:
+		w.itIsSaid(&it)
+	case itBeat:
+		w.attemptsBeat(&it)
 	case itScript:
 		w.act(it.n)
 	case itCalm:
@@ -274,6 +278,7 @@ func (w *world) carryOut(a *policy.Action) {
 		w.thaw(a.Ref)
 	case policy.ActCheck:
 		w.probes(w.incs[a.Ref])
+		w.beat(w.incs[a.Ref])
 	case policy.ActEnd:
 		w.end = true
 	}

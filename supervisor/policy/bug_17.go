@@ -1,0 +1,5 @@
+//go:build ninesbug17
+
+package policy
+
+const bug = 17

@@ -1,0 +1,5 @@
+//go:build ninesbug18
+
+package policy
+
+const bug = 18

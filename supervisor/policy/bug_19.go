@@ -1,0 +1,5 @@
+//go:build ninesbug19
+
+package policy
+
+const bug = 19

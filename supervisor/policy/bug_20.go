@@ -1,0 +1,5 @@
+//go:build ninesbug20
+
+package policy
+
+const bug = 20

@@ -1,0 +1,5 @@
+//go:build ninesbug24
+
+package policy
+
+const bug = 24
