@@ -184,7 +184,8 @@ func TestExplanation(t *testing.T) {
 			}
 		}},
 		"canary": {"web", func(s *tale) {
-			s.service("web", "running", "", ready, ready, ready)
+			// One that a person has stopped does not hold it up.
+			s.service("web", "running", "", ready, ipc.Instance{State: "stopped", Reason: "stopped by uid 0"}, ready)
 			s.st.Services[0].Revision, s.st.Services[0].Update = 3, ipc.Update{State: "canary", From: 2, To: 3}
 			s.history = []ipc.Revision{
 				{Revision: 3, State: "candidate", CreatedAt: *ago(5 * time.Second), By: "watch", Change: "release"},

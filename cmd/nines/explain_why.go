@@ -188,6 +188,8 @@ func (c *explained) next(x *explanation, in *ipc.Instance) {
 	switch {
 	case in == nil:
 		x.Next = "nothing: it has no instances"
+	case c.in == nil && c.updating() != "" && !slices.Contains([]string{"backoff", "waiting", "failed"}, in.State):
+		x.Next = c.updating()
 	case in.State == "backoff" && in.NextStartAt != nil:
 		x.Next, x.NextAt = in.ID+" is started again", in.NextStartAt
 	case in.State == "waiting" && blocker(in.Reason) != "":
