@@ -7,7 +7,9 @@
 // threads inherit that. So a signal that comes is pending until it is read from a
 // signalfd(2), and what is pending survives execve(2): whatever was not read by one
 // program is there for the next. None is lost but as POSIX has it: of several of a
-// kind that are pending at once one is delivered, but for the real-time ones.
+// kind that are pending at once one is delivered, but for the real-time ones. What is
+// sent to one thread (tgkill(2)), and not to the process, is not seen: nobody asks an
+// init for something that way.
 //
 // That holds only for a program that begins at nines_start. What is in this package
 // must not be used in another.
