@@ -185,7 +185,7 @@ func (m *Machine) change(v *service, digest string, wasDisabled bool) {
 	default:
 		update = true
 		m.failDeploys(v, "superseded by an apply"+by(m.applying.by))
-		m.update(v, digest, sp, false)
+		m.update(v, digest, sp, m.undoesData(v, known))
 		v.asked = v.revision
 		m.recordRevision(v)
 	}

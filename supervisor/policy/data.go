@@ -238,6 +238,11 @@ func (v *service) hasData(r *Revision) bool {
 	return v.file.Data == nil || !v.file.Data.Restore || r.Snapshot != "" || r.Number == of
 }
 
+// undoesData says whether the apply under way goes back to r as a rollback does.
+func (m *Machine) undoesData(v *service, r *Revision) bool {
+	return m.undoing && r != nil && v.putsBack() && v.hasData(r)
+}
+
 // dataDone takes the answer of what is in flight.
 func (m *Machine) dataDone(e DataDone) {
 	v := m.named(e.Service, true)

@@ -201,6 +201,10 @@
 // that was taken when it was left last, and there is none of what was gone back from:
 // that was moved aside. A revision whose data are not to be had is not gone back to.
 //
+// What takes back an apply that nobody has confirmed (SpecChanged.Undo) goes back as a
+// rollback does. Another specification that asks for an earlier revision is no going
+// back: the data stay as they are, and are kept first.
+//
 // A snapshot that fails gives the update up: what the data are of comes back, and what
 // was to be tried is untried, not bad. A restore that fails starts nothing: it is tried
 // again every restart.max_delay, with a person's start, and with an apply; once it has

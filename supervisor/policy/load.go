@@ -107,7 +107,7 @@ func (m *Machine) restoreRoll(v *service, digest string) {
 	case v.removed:
 		return
 	case known == nil, known.Number != v.asked && known.Verdict != Bad && known.Number != v.revision:
-		m.update(v, digest, v.file, false)
+		m.update(v, digest, v.file, m.undoesData(v, known))
 		v.asked = v.revision
 		m.recordRevision(v)
 	case known.Number != v.asked:

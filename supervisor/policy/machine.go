@@ -62,6 +62,7 @@ type Machine struct {
 	retired    map[string]*service // removed from the spec, and gone: their slots are used again
 	removing   []*service          // services that are no more in the spec and still in services
 	applying   *application        // nil: nobody waits for an apply
+	undoing    bool                // of SpecChanged, while it is taken
 	byName     map[string]*service // only looked up, never ranged over
 	slots      []*slot
 	block      []slot // where the next slots come from
@@ -136,7 +137,9 @@ func (m *Machine) Step(now Time, ev Event) *Output {
 	}
 	switch e := ev.(type) {
 	case SpecChanged:
+		m.undoing = e.Undo
 		m.specChanged(e)
+		m.undoing = false
 	case Tick:
 		m.tick()
 	case Spawned:

@@ -38,7 +38,8 @@ func (u *rollout) forward() bool { return u.state == rollCanary || u.state == ro
 // on says whether an update is under way.
 func (u *rollout) on() bool { return u.state != rollNone }
 
-// update makes digest, with what sp says, the revision that v is to run. What
+// update makes digest, with what sp says, the revision that v is to run; by a person's
+// word it is gone back to, and not reverted. What
 // failed before counts for nothing: it is another revision that is tried now.
 func (m *Machine) update(v *service, digest string, sp *spec.Service, person bool) {
 	from := v.revision
