@@ -190,8 +190,8 @@ func TestKeeperReverted(t *testing.T) {
 	}
 }
 
-// signalsAre wants nines-init, the supervisor and the log process to have no
-// signal blocked.
+// signalsAre wants the supervisor and the log process to have no signal blocked, and
+// nines-init to take them from the kernel's queue, blocked in all its threads.
 func (u *upgraded) signalsAre() {
 	u.t.Helper()
 	for _, pid := range append(children(u.cmd.Process.Pid), u.cmd.Process.Pid) {
@@ -199,7 +199,10 @@ func (u *upgraded) signalsAre() {
 		if err != nil || !strings.HasPrefix(string(comm), "nines") {
 			continue // a shell blocks some for a moment
 		}
-		if taking, all := threadsTaking(u.t, pid, syscall.SIGUSR1); taking == 0 {
+		switch taking, all := threadsTaking(u.t, pid, syscall.SIGUSR1); {
+		case pid == u.cmd.Process.Pid && taking > 0:
+			u.t.Errorf("%d of the %d threads of nines-init do not hold signals", taking, all)
+		case pid != u.cmd.Process.Pid && taking == 0:
 			u.t.Errorf("none of the %d threads of pid %d takes signals", all, pid)
 		}
 	}

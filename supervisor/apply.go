@@ -13,6 +13,7 @@ type Change struct {
 	Digests map[string]string // by service: see policy.SpecChanged
 	Number  uint64            // that the keeper remembers once it has begun
 	By      string            // who asked
+	Undo    bool              // it takes back what nobody has confirmed
 }
 
 // names are those of the services of a specification.
@@ -25,7 +26,7 @@ func names(sp *spec.Spec) []string {
 }
 
 func (c *Change) event() policy.SpecChanged {
-	return policy.SpecChanged{Spec: c.Spec, Digests: c.Digests, Number: c.Number, By: c.By}
+	return policy.SpecChanged{Spec: c.Spec, Digests: c.Digests, Number: c.Number, By: c.By, Undo: c.Undo}
 }
 
 // Apply makes another specification the one that runs. Whoever calls it has made

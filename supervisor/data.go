@@ -241,7 +241,7 @@ func (s *Supervisor) collectSnapshots() {
 		return
 	}
 	keep, known := map[string]bool{}, map[string]bool{}
-	any := false
+	some := false
 	for name := range s.books.by {
 		svc := s.machine.Spec(name)
 		if svc == nil {
@@ -253,10 +253,10 @@ func (s *Supervisor) collectSnapshots() {
 			n = svc.Release.Keep
 		}
 		for _, id := range s.machine.Snapshots(name, max(n, 2)) {
-			keep[id], any = true, true
+			keep[id], some = true, true
 		}
 	}
-	if !any {
+	if !some {
 		return // none was taken yet
 	}
 	d.collecting = true

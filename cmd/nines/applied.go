@@ -101,6 +101,7 @@ func (r *running) recall(path, boot string) bool {
 	what := fmt.Sprintf("what %s applied on %s", v.By, v.At.Format(time.RFC3339))
 	switch {
 	case applied.Digest(v.Files) == boot:
+		r.state.Now.Undo = kept.Undo != nil
 		return false // the files say the same
 	case kept.Boot != boot:
 		r.notes = append(r.notes, "the spec files have changed since: they are used, not "+what)
@@ -113,6 +114,7 @@ func (r *running) recall(path, boot string) bool {
 	}
 	r.notes = append(r.notes, what+" holds: the spec files have not changed since")
 	r.spec, r.diags = sp, diags
+	v.Undo = kept.Undo != nil
 	v.Number, v.Digests = r.state.Now.Number, nil // env_file may have changed meanwhile, and nothing runs
 	r.state.Now = v
 	return true
@@ -159,7 +161,7 @@ func nextSpec(a *app, paths []string, runtimeDir string, begun uint64, log *slog
 }
 
 func changeTo(v *applied.Version, sp *spec.Spec) supervisor.Change {
-	return supervisor.Change{Spec: sp, Digests: v.Digests, Number: v.Number, By: v.By}
+	return supervisor.Change{Spec: sp, Digests: v.Digests, Number: v.Number, By: v.By, Undo: v.Undo}
 }
 
 // begin is what the supervisor begins with.

@@ -186,7 +186,7 @@ func (c *changer) apply(ctx context.Context, ch change) (ipc.Result, error) {
 		c.mu.Unlock()
 		return ipc.Result{}, nil
 	}
-	now := applied.Version{Number: old.Now.Number + 1, Files: ch.files, Digests: next.digests, By: ch.by, At: time.Now().UTC()}
+	now := applied.Version{Number: old.Now.Number + 1, Files: ch.files, Digests: next.digests, By: ch.by, At: time.Now().UTC(), Undo: ch.only != 0}
 	st := applied.State{Now: now, Before: &old.Now, Boot: c.bootDigest()}
 	if ch.confirm > 0 {
 		st.Confirm, st.Undo = &applied.Confirm{Within: ch.confirm}, &old.Now
@@ -210,7 +210,7 @@ func (c *changer) apply(ctx context.Context, ch change) (ipc.Result, error) {
 			c.mu.Unlock()
 		}
 	}
-	a, err := c.sup.Apply(ctx, supervisor.Change{Spec: next.spec, Digests: next.digests, Number: now.Number, By: ch.by}, ch.wait, unlock)
+	a, err := c.sup.Apply(ctx, supervisor.Change{Spec: next.spec, Digests: next.digests, Number: now.Number, By: ch.by, Undo: now.Undo}, ch.wait, unlock)
 	if locked { // it was refused, or the supervisor has ended
 		c.state, c.spec = old, was
 		c.watchAgain()

@@ -30,6 +30,7 @@ type Version struct {
 	Digests map[string]string `json:"digests"` // by service: see spec/diff
 	By      string            `json:"by"`
 	At      time.Time         `json:"at"`
+	Undo    bool              `json:"undo,omitempty"` // it takes back what nobody has confirmed
 }
 
 // Confirm is an apply that is undone unless somebody confirms it.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -292,7 +293,9 @@ func FuzzFile(f *testing.F) {
 		j := Open(Config{Dir: dir})
 		appendTexts(j, "new")
 		_ = flushed(t, j) // a file of another format is left alone
-		if got := read(t, j, time.Time{}); !strings.HasSuffix(messages(got), "new") && !strings.Contains(messages(got), "|new|") {
+		// Before what the journal says of itself, or after it: a slow machine opens the file
+		// when it is there already.
+		if got := read(t, j, time.Time{}); !slices.ContainsFunc(got, func(e Entry) bool { return e.Text == "new" }) {
 			t.Fatalf("the new entry is not there: %q", messages(got))
 		}
 		kill(j)

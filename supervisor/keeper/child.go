@@ -17,6 +17,7 @@ const (
 	endPatience    = 10 * time.Second // from X_NINES_END to its exit
 	sameSaidAgain  = 30 * time.Second // an unchanged complaint is repeated
 	messagesATurn  = 64               // read from one child before others have their turn
+	messagesHeld   = 1024             // more than a socket holds, by far
 	messagesAtEnd  = 4096             // read from a dead one: more than its socket can hold
 )
 

@@ -43,10 +43,8 @@ type identity struct {
 // orphanEnded takes down how somebody else's child ended, if that is a main
 // process.
 func (k *keeper) orphanEnded(pid int, status unix.WaitStatus) {
-	if k.sup.link != nil && !k.sup.link.eof {
-		// What its supervisor had said of it is in the socket at the latest: it
-		// said it while it was alive.
-		k.receive(&k.sup, messagesATurn)
+	if !k.reaping.heard {
+		k.hearOfOrphans(messagesATurn)
 	}
 	id := strconv.Itoa(pid)
 	var value string
@@ -66,6 +64,20 @@ func (k *keeper) orphanEnded(pid int, status unix.WaitStatus) {
 	k.tell(key)
 }
 
+// hearOfOrphans takes what there is to know of processes that are our children by
+// now. What their supervisor had said of them is in the socket at the latest: it said
+// it while it was alive. That it has ended is known at the latest: only then they became
+// ours.
+func (k *keeper) hearOfOrphans(limit int) {
+	if k.sup.link != nil && !k.sup.link.eof {
+		k.receive(&k.sup, limit)
+	}
+	k.reaping.supEnded = true
+	if l := k.sup.link; k.sup.ready() && l != nil && !l.eof {
+		_, k.reaping.supEnded = k.sys.hasEnded(k.sup.pid)
+	}
+}
+
 // tell sends the supervisor a value of the store.
 func (k *keeper) tell(key string) {
 	if h, ok := k.sup.out.(*handBack); ok {
@@ -82,10 +94,8 @@ func (k *keeper) stranger(pid int, status unix.WaitStatus) string {
 	}
 	// A process ends thread by thread: its descriptors are closed before its last
 	// thread leaves us the last child, and only after that it can be waited for.
-	if l := k.sup.link; k.sup.ready() && l != nil && !l.eof {
-		if _, ended := k.sys.hasEnded(k.sup.pid); !ended {
-			return ""
-		}
+	if l := k.sup.link; k.sup.ready() && l != nil && !l.eof && !k.reaping.supEnded {
+		return ""
 	}
 	who := k.sys.identify(pid)
 	if !who.leader || who.cgroup == "" {

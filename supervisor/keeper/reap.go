@@ -32,6 +32,10 @@ type reaping struct {
 	rest     time.Time // orphans wait until then; zero: they do not
 	at       time.Time // when reap is called for what has come meanwhile; zero: nothing has
 	unlisted bool      // children cannot be listed: it walks
+	// heard: all that is reaped now was ours before hearOfOrphans was called, which need
+	// not be called for each.
+	heard    bool
+	supEnded bool // what it found: the supervisor has ended
 }
 
 // childEnded is SIGCHLD. It may stand for thousands. Our own two do not wait for
@@ -92,6 +96,9 @@ func (k *keeper) sweep() {
 	}
 	k.work += 4 * cap(pids)
 	k.reapOwn()
+	k.guard("a socket", func() { k.hearOfOrphans(messagesHeld) })
+	r.heard = true
+	defer func() { r.heard = false }()
 	for _, pid := range pids {
 		if status, ended := k.sys.hasEnded(int(pid)); ended {
 			k.took(int(pid), status)

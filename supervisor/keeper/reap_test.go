@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"nines/supervisor/notify"
 )
 
 func (r *rig) orphansEnd(from, n int) {
@@ -150,5 +152,33 @@ func TestOrphansAreListed(t *testing.T) {
 		if !slices.Contains(got, pid) {
 			t.Errorf("%d is not among %v", pid, got)
 		}
+	}
+}
+
+// A sweep hears once what the supervisor has said, before it takes anybody: what it
+// says of main processes that have ended meanwhile is known with each of them.
+func TestSweepHearsFirst(t *testing.T) {
+	r := newRig(t)
+	r.up()
+	r.fake.walk, r.fake.list = walkLong+1, 10*time.Millisecond
+	r.orphansEnd(10000, 500)
+	// More than two turns read, in as many messages.
+	const told = 3 * messagesATurn
+	for i := range told {
+		if err := r.latest("sup").conn.Send(notify.Message{notify.Value(keyMain+strconv.Itoa(10100+i), "77")}.Append(nil), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.childEnded()
+	if len(r.fake.exits) != 0 {
+		t.Fatalf("%d left", len(r.fake.exits))
+	}
+	for i := range told {
+		if v := r.store.values[keyExit+strconv.Itoa(10100+i)]; v == nil || !strings.HasPrefix(v.value, "77 ") {
+			t.Fatalf("of main process %d: %v", 10100+i, v)
+		}
+	}
+	if r.reaping.heard {
+		t.Error("it hears no more")
 	}
 }

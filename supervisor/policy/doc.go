@@ -201,6 +201,10 @@
 // that was taken when it was left last, and there is none of what was gone back from:
 // that was moved aside. A revision whose data are not to be had is not gone back to.
 //
+// What takes back an apply that nobody has confirmed (SpecChanged.Undo) goes back as a
+// rollback does. Another specification that asks for an earlier revision is no going
+// back: the data stay as they are, and are kept first.
+//
 // A snapshot that fails gives the update up: what the data are of comes back, and what
 // was to be tried is untried, not bad. A restore that fails starts nothing: it is tried
 // again every restart.max_delay, with a person's start, and with an apply; once it has
@@ -226,8 +230,9 @@
 //
 // Strategies are those of an Erlang/OTP supervisor, its children being services.
 // The end of any instance of a member counts, if nobody asked for it and it is to
-// be started again, or was given up (crash_loop.then = "stop"); an end with success
-// of what runs to completion, and one by restart.policy = "never", do not (OTP's
+// be started again, or was given up (crash_loop.then = "stop"); so does one by
+// which a revision is reverted; an end with success of what runs to completion, and
+// one by restart.policy = "never", do not (OTP's
 // transient and temporary children). one_for_all: all members go down, the other
 // instances of the failed one as well; rest_for_one: those after it in members,
 // while its own other instances go on. They go down in the reverse order of

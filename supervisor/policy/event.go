@@ -46,7 +46,9 @@ type SpecChanged struct {
 	Number  uint64 // of this specification: RecordApplied says that it is the one
 	By      string // who asked
 	Request Request
-	Past    Past // only read where it is the first event
+	// Undo: it takes back what nobody has confirmed, so the data go back as well.
+	Undo bool
+	Past Past // only read where it is the first event
 }
 
 // Past is what an earlier supervisor left with the keeper: its records. The zero

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -178,4 +179,131 @@ func ParseInmateMemory(text string) (InmateMemory, error) {
 // Detains says whether this incarnation is in quarantine.
 func (m *Machine) Detains(ref Ref) bool {
 	return ref.Slot >= 0 && int(ref.Slot) < len(m.slots) && m.slots[ref.Slot].inmate(ref) != nil
+}
+
+// inmateAsked carries out what a person wants of one.
+func (m *Machine) inmateAsked(e Inmate) {
+	verb := "kill "
+	if e.Resume {
+		verb = "resume "
+	}
+	i := slices.IndexFunc(m.quarantine, func(f *inmate) bool { return f.id() == e.ID })
+	if i < 0 {
+		m.refuse(e.Request, NoSuchInstance, "cannot "+verb+e.ID+": there is no such instance in quarantine", "nines quarantine lists them")
+		return
+	}
+	f := m.quarantine[i]
+	switch {
+	case e.Resume && f.ending:
+		m.refuse(e.Request, Conflict, "cannot resume "+e.ID+": it is being ended", "")
+	case e.Resume && f.resumed:
+		m.refuse(e.Request, Conflict, "cannot resume "+e.ID+": it runs already", "nines quarantine kill "+e.ID+" ends it")
+	case e.Resume:
+		m.then(Action{Kind: ActAccepted, Request: e.Request})
+		if f.thawing = append(f.thawing, e.Request); len(f.thawing) == 1 {
+			m.act(Action{Kind: ActThaw, Ref: f.ref})
+			f.at = m.now.Add(FreezePatience)
+			m.armInmates(f.slot)
+		}
+	default:
+		m.then(Action{Kind: ActAccepted, Request: e.Request})
+		f.requests = append(f.requests, e.Request)
+		if f.ending {
+			m.act(Action{Kind: ActKill, Ref: f.ref}) // it is answered by f.at
+		}
+		m.endInmate(f, Reason{kind: whyStopped, name: e.By})
+	}
+}
+
+// restoreInmates puts back who was in quarantine. What the specification has no
+// place for is forgotten here; what lives of it the driver ends as a leftover.
+func (m *Machine) restoreInmates() {
+	for id, w := range m.past.Inmates {
+		s := m.inmateSlot(id)
+		n := w.Incarnation
+		if s == nil || n == 0 || s.phase.lives() && s.ref.Incarnation == n {
+			// In the last case it was recorded that it stands still, and not yet that
+			// its slot is free: it is still the slot's, which asks again.
+			continue
+		}
+		s.ref.Incarnation = max(s.ref.Incarnation, n)
+		f := &inmate{
+			slot: s, ref: Ref{Slot: s.id, Incarnation: n}, pid: w.PID, start: w.Start,
+			since: min(w.Since, m.now), expires: w.Expires, why: w.Why, memory: w.Memory, resumed: w.Resumed, exited: w.Exited, at: never,
+		}
+		m.quarantine = append(m.quarantine, f)
+		if w.Ending {
+			f.ending, f.ended = true, Reason{kind: whyWasEnding}
+			f.at = m.now.Add(m.cfg.KillPatience)
+			if m.down.on { // whose bound does not move, however often a supervisor dies
+				f.at = min(f.at, m.down.deadline.Add(m.cfg.KillPatience))
+			}
+		}
+	}
+	slices.SortFunc(m.quarantine, func(a, b *inmate) int {
+		if a.since != b.since {
+			return int(max(-1, min(1, a.since-b.since)))
+		}
+		return strings.Compare(a.id(), b.id())
+	})
+	var forgotten []string
+	for id := range m.past.Inmates {
+		if !slices.ContainsFunc(m.quarantine, func(f *inmate) bool { return f.id() == id }) {
+			forgotten = append(forgotten, id)
+		}
+	}
+	slices.Sort(forgotten)
+	for _, id := range forgotten {
+		m.record(Record{Kind: RecordInmate, Ref: Ref{Slot: NoSlot}, ID: id})
+	}
+	for _, f := range m.quarantine {
+		f.slot.inmates = append(f.slot.inmates, f)
+		if f.ending {
+			m.act(Action{Kind: ActKill, Ref: f.ref})
+		}
+		m.armInmates(f.slot)
+	}
+	for _, f := range slices.Clone(m.quarantine) {
+		m.boundQuarantine(f.slot.svc)
+		m.touch(f.slot)
+		m.reconsider(f.slot)
+	}
+	m.past.Inmates = nil
+}
+
+// inmateSlot is the slot that the id of an inmate names, or nil.
+func (m *Machine) inmateSlot(id string) *slot {
+	at := strings.LastIndexByte(id, '.')
+	if at < 0 {
+		return nil
+	}
+	v, index := m.place(id[:at])
+	if v == nil || index >= len(v.slots) || id != v.slots[index].name+"."+strconv.FormatUint(m.past.Inmates[id].Incarnation, 10) {
+		return nil
+	}
+	return v.slots[index]
+}
+
+// viewInmates is the quarantine in the words of the API, the oldest first.
+func (m *Machine) viewInmates() []InmateView {
+	if len(m.quarantine) == 0 {
+		return nil
+	}
+	list := make([]InmateView, len(m.quarantine))
+	for i, f := range m.quarantine {
+		list[i] = InmateView{
+			ID: f.id(), Service: f.slot.svc.spec.Name, Instance: f.slot.name, Ref: f.ref, PID: f.pid, Start: f.start,
+			Since: f.since, Expires: f.expires, Why: f.why, Memory: f.memory, State: IsFrozen,
+		}
+		switch {
+		case f.ending:
+			list[i].State = Ending
+		case f.resumed:
+			list[i].State = Resumed
+		}
+		if f.exited {
+			list[i].PID, list[i].Start = 0, 0
+		}
+	}
+	return list
 }

@@ -107,7 +107,7 @@ func (m *Machine) restoreRoll(v *service, digest string) {
 	case v.removed:
 		return
 	case known == nil, known.Number != v.asked && known.Verdict != Bad && known.Number != v.revision:
-		m.update(v, digest, v.file, false)
+		m.update(v, digest, v.file, m.undoesData(v, known))
 		v.asked = v.revision
 		m.recordRevision(v)
 	case known.Number != v.asked:
@@ -177,9 +177,9 @@ func (m *Machine) place(id string) (v *service, index int) {
 // says so, one that it has no more and of which something lives.
 func (m *Machine) named(name string, removed bool) *service {
 	v := m.byName[name]
-	if v == nil && removed && m.removing > 0 {
-		if i := slices.IndexFunc(m.services, func(v *service) bool { return v.removed && v.spec.Name == name }); i >= 0 {
-			v = m.services[i]
+	if v == nil && removed {
+		if i := slices.IndexFunc(m.removing, func(v *service) bool { return v.spec.Name == name }); i >= 0 {
+			v = m.removing[i]
 		}
 	}
 	return v
@@ -200,7 +200,7 @@ func (m *Machine) lingering() {
 			v := m.services[len(m.services)-1]
 			m.recallRevision(v, "", m.past.Revisions[sp.Name])
 			v.roll.state = rollNone
-			m.removing++
+			m.removing = append(m.removing, v)
 		}
 	}
 }

@@ -49,7 +49,7 @@ func TestCases(t *testing.T) {
 			case "apply":
 				e.before, e.spec = e.spec, parseSpec(t, d.Input)
 				e.request++
-				e.step(SpecChanged{Spec: e.spec, Digests: digests(e.spec), Request: e.request, By: "ann", Number: uint64(e.request)})
+				e.step(SpecChanged{Spec: e.spec, Digests: digests(e.spec), Request: e.request, By: "ann", Number: uint64(e.request), Undo: d.HasArg("undo")})
 			case "step":
 				for line := range strings.Lines(d.Input) {
 					e.step(e.event(strings.TrimSpace(line)))
