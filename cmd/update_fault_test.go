@@ -3,6 +3,7 @@ package cmd_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"nines/ipc"
 	"nines/supervisor"
 	"nines/supervisor/journal"
 	"nines/supervisor/policy"
@@ -41,7 +43,7 @@ var faultyOnce = sync.OnceValues(func() (string, error) {
 // kill is where in an update the supervisor dies: the nth time that it comes to a
 // point; "*": nowhere.
 type kill struct {
-	update string // good, or bad: reverted
+	update string // good; bad: reverted; back: a person's rollback of a good one
 	point  string
 	nth    int
 }
@@ -69,8 +71,8 @@ var killPrograms = map[string]string{
 	"bad":   "#!/bin/sh\n# bad\necho $NINES_REVISION $NINES_INSTANCE >>HOME/starts\nexit 78\n",
 }
 
-// TestUpdateKillPoints ends the supervisor at each point of an update that works, and
-// of one that is reverted, by a hook that only this build has. The points are those
+// TestUpdateKillPoints ends the supervisor at each point of an update that works, of one
+// that is reverted, and of a rollback, by a hook that only this build has. The points are those
 // that an update is seen to come to, each as often as it does. The next supervisor goes
 // on with it, or reverts it after all: what runs at the end is one revision, what is bad
 // was started once and is marked, on disk too, and who asks at the listener notices
@@ -78,7 +80,7 @@ var killPrograms = map[string]string{
 func TestUpdateKillPoints(t *testing.T) {
 	t.Parallel()
 	var kills []kill
-	for _, update := range []string{"bad", "good"} {
+	for _, update := range []string{"bad", "good", "back"} {
 		times := map[string]int{}
 		t.Run(update, func(t *testing.T) {
 			for _, p := range killUpdate(t, kill{update: update, point: "*"}) {
@@ -124,12 +126,20 @@ func killUpdate(t *testing.T, k kill) (points []string) {
 	}
 	r.start(t, "NINES_FAULT="+fault, "NINES_FAULT_ONCE="+once)
 	u.begin()
+	states := []string{"previous", "current"}
+	if k.update == "back" {
+		u.write(killPrograms["good"], 0o755)
+		u.settled(2)
+		if err := os.Truncate(u.home+"/starts", 0); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := os.WriteFile(once, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	u.write(killPrograms[k.update], 0o755)
-	states := []string{"previous", "current"}
-	if k.update == "bad" {
+	switch k.update {
+	case "bad":
+		u.write(killPrograms["bad"], 0o755)
 		states = []string{"current", "bad"}
 		u.until("it is bad", func() error {
 			list, err := u.client().History(t.Context(), u.name)
@@ -140,13 +150,23 @@ func killUpdate(t *testing.T, k kill) (points []string) {
 		})
 		u.settled(1)
 		u.touched()
-	} else {
+	case "good":
+		u.write(killPrograms["good"], 0o755)
 		u.settled(2)
+		u.touched(0, 1, 2)
+	case "back":
+		states = []string{"current", "previous"}
+		u.rollback()
+		u.settled(1)
 		u.touched(0, 1, 2)
 	}
 	u.history(states...)
-	st := status(t, r)
 	seen, err := os.ReadFile(once)
+	if err == nil {
+		err = os.Remove(once) // what follows is no part of it
+	}
+	st := status(t, r)
+	u.settled(st.Services[0].Revision) // it may have died when all was over
 	switch {
 	case k.nth == 0:
 		if points = strings.Fields(string(seen)); err != nil || len(points) == 0 {
@@ -159,9 +179,13 @@ func killUpdate(t *testing.T, k kill) (points []string) {
 	case st.Supervisor.Restarts != 1:
 		t.Errorf("%d restarts of the supervisor, want 1", st.Supervisor.Restarts)
 	}
-	if twice := slotsTwice(r, supervisor.Mark(dir+"/run")); twice != "" {
-		t.Errorf("two processes in one slot: %s", twice)
-	}
+	// What was replaced may still be answering whom it had accepted.
+	u.until("each slot has one process", func() error {
+		if twice := slotsTwice(r, supervisor.Mark(dir+"/run")); twice != "" {
+			return errors.New("two: " + twice)
+		}
+		return nil
+	})
 	u.startedOnce(k.update)
 	u.end()
 	r.end(t)
@@ -169,6 +193,19 @@ func killUpdate(t *testing.T, k kill) (points []string) {
 		u.markedOnDisk()
 	}
 	return points
+}
+
+// rollback asks for revision 1 until it is accepted: one that was not, since the
+// supervisor died, may not have been heard.
+func (u *updated) rollback() {
+	u.t.Helper()
+	u.until("the rollback is accepted", func() error {
+		if s, err := u.service(); err != nil || s.Revision == 1 {
+			return err
+		}
+		_, err := u.client().Rollback(u.t.Context(), u.name, ipc.RollbackRequest{Revision: 1, NoWait: true})
+		return err
+	})
 }
 
 // markedOnDisk wants what a boot would read to have the mark.

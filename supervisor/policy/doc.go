@@ -230,8 +230,9 @@
 //
 // Strategies are those of an Erlang/OTP supervisor, its children being services.
 // The end of any instance of a member counts, if nobody asked for it and it is to
-// be started again, or was given up (crash_loop.then = "stop"); an end with success
-// of what runs to completion, and one by restart.policy = "never", do not (OTP's
+// be started again, or was given up (crash_loop.then = "stop"); so does one by
+// which a revision is reverted; an end with success of what runs to completion, and
+// one by restart.policy = "never", do not (OTP's
 // transient and temporary children). one_for_all: all members go down, the other
 // instances of the failed one as well; rest_for_one: those after it in members,
 // while its own other instances go on. They go down in the reverse order of

@@ -113,6 +113,9 @@ func (m *Machine) judge(s *slot, how Reason, st Status, failedStart bool) {
 	case !success && (badStart && v.roll.forward() || s.end == endCheck || s.end == endMemory ||
 		r.Policy == spec.RestartNever) && m.condemned(s, how):
 		m.afresh(s)
+		if !s.aside {
+			m.groupFailed(s)
+		}
 	case success && (task || r.Policy != spec.RestartAlways):
 		m.final(s, phaseCompleted, Reason{kind: whyCompleted, code: int32(st.Code)})
 	case task && st.Unknown && (s.end == endNone || s.end == endSelf):

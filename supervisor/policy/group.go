@@ -99,7 +99,7 @@ func (g *group) same(o *group) bool {
 func (m *Machine) groupFailed(s *slot) {
 	v := s.svc
 	g := v.group
-	if g == nil || m.down.on || s.next == phaseDown {
+	if g == nil || m.down.on {
 		return
 	}
 	from, stopFrom := 0, 0

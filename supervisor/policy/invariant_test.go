@@ -178,6 +178,7 @@ func checkData(t fataler, m *Machine, v *service) {
 	case v.dataHolds() && !v.roll.on() && !v.removed, d.of == v.revision && d.restoring == 0, d.restoring != 0 && d.of == 0,
 		d.failed != "" && d.token != 0, d.of == 0 && d.back, (d.taking != 0) != (d.token != 0 && d.restoring == 0):
 		t.Fatalf("%s at revision %d, update %+v: its data are %+v", v.spec.Name, v.revision, v.roll, *d)
+	case m.down.on: // nothing is tried again
 	case d.failed != "" && len(v.slots) > 0 && v.slots[0].timers[timerData] == never, d.taking != 0 && len(v.slots) > 0 && v.slots[0].timers[timerData] == never:
 		t.Fatalf("%s: nothing says when its data are tried again: %+v", v.spec.Name, *d)
 	}
