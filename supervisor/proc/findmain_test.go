@@ -26,12 +26,22 @@ func TestEnding(t *testing.T) {
 			cgroup = strings.TrimSpace(path)
 		}
 	}
-	cmd := exec.Command("sh", "-c", "true & a=$!; setsid true & b=$!; setsid sleep 1000 & echo $a $b $!; exec sleep 1000")
+	// Those that are to end read until the pipe is closed, when the shell, which waits
+	// for its children when it pleases, has become another program.
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	cmd := exec.Command("sh", "-c", "cat <&3 & a=$!; setsid cat <&3 & b=$!; setsid sleep 1000 & echo $a $b $!; exec sleep 1000")
+	cmd.ExtraFiles = []*os.File{r}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	err = cmd.Start()
+	r.Close()
+	if err != nil {
 		t.Fatal(err)
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
@@ -44,6 +54,19 @@ func TestEnding(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for until := time.Now().Add(time.Minute); ; {
+		name, err := os.ReadFile("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/comm")
+		if string(name) == "sleep\n" {
+			break
+		}
+		if err != nil || time.Now().After(until) {
+			t.Fatalf("it is still %q, %v", name, err)
+		}
+		<-time.After(time.Millisecond)
+	}
+	w.Close()
+	defer out.Close()
+	defer cmd.Process.Release()
 	// Whoever ends first is reaped by the reaper of all tests.
 	defer unix.Kill(cmd.Process.Pid, unix.SIGKILL)
 	defer unix.Kill(pids[2], unix.SIGKILL)
