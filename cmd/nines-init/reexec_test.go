@@ -116,17 +116,18 @@ func TestSignalsOverReexec(t *testing.T) {
 				t.Cleanup(calm)
 				storm := 0
 				senders.Go(func() { // of these some merge
+					pace := time.NewTicker(20 * time.Microsecond)
+					defer pace.Stop()
 					for {
 						select {
 						case <-over:
 							return
-						default:
+						case <-pace.C:
 							if err := unix.Kill(keeper, unix.SIGHUP); err != nil {
 								t.Error(err)
 								return
 							}
 							storm++
-							time.Sleep(20 * time.Microsecond)
 						}
 					}
 				})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -194,5 +195,32 @@ func TestNoRoomToCompact(t *testing.T) {
 		return nil
 	}); err != nil {
 		t.Error(err)
+	}
+}
+
+// That a file stays large is said once, and events are written as ever.
+func TestCompactFails(t *testing.T) {
+	cfg := Config{Dir: t.TempDir(), Limit: 100, every: 1}
+	var large atomic.Bool
+	cfg.sparse = func(free, size int64) bool { return large.Load() }
+	j := openJournal(t, cfg)
+	if err := os.MkdirAll(filepath.Join(cfg.Dir, fileName+".compact", "full"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	large.Store(true)
+	for range 5 {
+		appendTexts(j, "x")
+		if err := flushed(t, j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	said := 0
+	for _, e := range read(t, j, time.Time{}) {
+		if e.Kind == KindJournalFailed && strings.HasPrefix(e.Text, "cannot make ") {
+			said++
+		}
+	}
+	if said != 1 || j.Trouble() != "" {
+		t.Errorf("said %d times; %s", said, j.Trouble())
 	}
 }

@@ -32,6 +32,7 @@ type writer struct {
 	lost    uint64        // entries that memory lost before they were written
 	wroteAt time.Time     // the last transaction
 	sparse  time.Time     // when it was last looked whether the file is
+	large   bool          // that it stays so was said
 }
 
 // write is the writer. It closes opened when the file was opened for the first
@@ -74,9 +75,14 @@ func (w *writer) compact() {
 		return
 	}
 	w.sparse = time.Now()
-	// Where it fails nothing is lost: the file is as large as it was, and this is tried
-	// again. A disk that fails is said by the next write.
-	_ = w.store.compact()
+	switch err := w.store.compact(); {
+	case err == nil:
+		w.large = false
+	case !w.large && !errors.Is(err, errGone): // the next write says that
+		// Nothing is lost: the file is as large as it was, and this is tried again.
+		w.large = true
+		w.say(KindJournalFailed, fmt.Sprintf("cannot make %s smaller, most of which is free: %s; it is tried again each %v, and events are written as ever", w.store.path, explain(err), w.store.cfg.every))
+	}
 	if !w.store.writable {
 		w.open() // it says why it cannot
 	}

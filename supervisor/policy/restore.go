@@ -61,16 +61,7 @@ func (m *Machine) restore(s *slot, w *SlotMemory) {
 	} else {
 		s.phase = phaseNamed(w.Phase)
 		m.recallNext(s, w, s.phase)
-		switch s.phase {
-		case phaseBackoff:
-			if s.nextAt <= m.now {
-				s.phase, s.nextAt = phaseDown, 0
-			} else {
-				m.armAt(s, timerPhase, s.nextAt)
-			}
-		case phaseCompleted:
-			s.settled = true
-		}
+		m.rest(s)
 	}
 }
 

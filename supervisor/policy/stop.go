@@ -222,16 +222,7 @@ func (m *Machine) vacate(s *slot) {
 			m.disarm(s, timer(t))
 		}
 	}
-	switch s.phase {
-	case phaseBackoff:
-		if s.nextAt <= m.now {
-			s.phase, s.nextAt = phaseDown, 0
-		} else {
-			m.armAt(s, timerPhase, s.nextAt)
-		}
-	case phaseCompleted:
-		s.settled = true
-	}
+	m.rest(s)
 	if d := m.desired(s); s.end == endStop && (d == wantRun || d == wantYield) {
 		// It comes back as it came the first time: what is ordered after it waits.
 		s.first = true
@@ -260,5 +251,19 @@ func (m *Machine) hookDone(e HookDone) {
 		m.dispatch(s, onHookDone, input{})
 	case s.reload:
 		m.hookReloaded(s, e.OK, "the reload command failed: "+e.Cause)
+	}
+}
+
+// rest has s, of which nothing lives, wait for what its phase says.
+func (m *Machine) rest(s *slot) {
+	switch s.phase {
+	case phaseBackoff:
+		if s.nextAt <= m.now {
+			s.phase, s.nextAt = phaseDown, 0
+		} else {
+			m.armAt(s, timerPhase, s.nextAt)
+		}
+	case phaseCompleted:
+		s.settled = true
 	}
 }

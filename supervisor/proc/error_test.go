@@ -3,7 +3,6 @@ package proc
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nines/spec"
+	"nines/testdata/testkit"
 )
 
 // failing starts c, which must fail, and gives the error. What is left of the
@@ -367,33 +367,13 @@ func TestWrongCgroup(t *testing.T) {
 // TestNoexec: where nothing can be executed, that is said. In a mount namespace of its
 // own a filesystem is mounted so.
 func TestNoexec(t *testing.T) {
-	const env = "PROC_TEST_NAMESPACE"
-	if os.Getenv(env) == "" {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestNoexec$")
-		cmd.Env = append(os.Environ(), env+"=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-		if os.Geteuid() != 0 {
-			cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-		}
-		out, err := cmd.CombinedOutput()
-		if err != nil && cmd.ProcessState == nil {
-			t.Skipf("skipped: cannot make a mount namespace: %v", err)
-		}
-		if err != nil {
-			t.Errorf("%v\n%s", err, out)
-		}
+	if !testkit.InNamespace(t) {
 		return
 	}
-	dir := t.TempDir()
-	if err := errors.Join(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOEXEC, "size=1m")); err != nil {
+	dir := testkit.Disk(t, "1m")
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_NOEXEC, ""); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
 	name := filepath.Join(dir, "web")
 	if err := os.WriteFile(name, []byte("#!/bin/sh\n"), 0o700); err != nil {
 		t.Fatal(err)
