@@ -217,7 +217,8 @@ func (t *Tree) pass(name string) {
 		return
 	}
 	for _, c := range t.controllers {
-		// A write of several fails as a whole.
+		// A write of several fails as a whole. What this one refuses is said when a
+		// limit is set.
 		_ = t.h.write(file, "+"+c)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -30,35 +29,14 @@ func TestApplyKillPoints(t *testing.T) {
 }
 
 func applyKillPoint(t *testing.T, bin, faulty, point string) {
-	dir, err := os.MkdirTemp("", "nines")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &running{dir: dir, bin: bin}
-	t.Cleanup(func() { r.cleanUp(t) })
+	r := faultyRig(t, bin, faulty)
+	dir := r.dir
 	before := model{"web": {n: 2, enabled: true}, "kept": {n: 1, enabled: true}, "gone": {n: 1, enabled: true}}
 	after := model{"web": {n: 2, enabled: true, variant: 1}, "kept": {n: 1, enabled: true}, "new": {n: 1, enabled: true}}
 	if err := os.WriteFile(dir+"/nines.hcl", []byte(before.spec()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"nines-init", "nines-log", "nines-exec"} {
-		if err := os.Symlink(bin+"/"+name, dir+"/"+name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Link(faulty, dir+"/nines"); err != nil {
-		t.Fatal(err)
-	}
-	r.cmd = exec.Command(bin+"/nines-init", "-f", dir+"/nines.hcl", "--supervisor", dir+"/nines")
-	r.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir,
-		"NINES_FAULT=" + point, "NINES_FAULT_ONCE=" + dir + "/once",
-		"NINES_RUNTIME_DIR=" + dir + "/run", "NINES_STATE_DIR=" + dir + "/state", "NINES_LOG_DIR=" + dir + "/log"}
-	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
-	if err := r.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	r.done = make(chan error, 1)
-	go func() { r.done <- r.cmd.Wait() }()
+	r.startFaulty(t, point)
 	o := &operations{t: t, r: r}
 	_, pids := o.settle("the start", []model{before})
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
@@ -69,7 +47,7 @@ func applyKillPoint(t *testing.T, bin, faulty, point string) {
 		if err := os.WriteFile(dir+"/once", []byte("x"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		_, err = r.client().Apply(ctx, ipc.ApplyRequest{Files: []ipc.SpecFile{{Name: "after.hcl", Text: after.spec()}}})
+		_, err := r.client().Apply(ctx, ipc.ApplyRequest{Files: []ipc.SpecFile{{Name: "after.hcl", Text: after.spec()}}})
 		restarts++
 		if point == "before-intent" && err != nil && !keptAfter(t, dir) && ctx.Err() == nil {
 			// There was something else to be told before the request came.

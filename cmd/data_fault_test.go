@@ -56,36 +56,15 @@ service "shop" {
 }
 
 func dataKillPoint(t *testing.T, bin, faulty, point string) {
-	dir, err := os.MkdirTemp("", "nines")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &running{dir: dir, bin: bin}
-	t.Cleanup(func() { r.cleanUp(t) })
+	r := faultyRig(t, bin, faulty)
+	dir := r.dir
 	if err := os.Mkdir(dir+"/data", 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(dir+"/nines.hcl", []byte(dataSpec(dir, 1)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"nines-init", "nines-log", "nines-exec"} {
-		if err := os.Symlink(bin+"/"+name, dir+"/"+name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Link(faulty, dir+"/nines"); err != nil {
-		t.Fatal(err)
-	}
-	r.cmd = exec.Command(bin+"/nines-init", "-f", dir+"/nines.hcl", "--supervisor", dir+"/nines")
-	r.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir,
-		"NINES_FAULT=" + point, "NINES_FAULT_ONCE=" + dir + "/once",
-		"NINES_RUNTIME_DIR=" + dir + "/run", "NINES_STATE_DIR=" + dir + "/state", "NINES_LOG_DIR=" + dir + "/log"}
-	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
-	if err := r.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	r.done = make(chan error, 1)
-	go func() { r.done <- r.cmd.Wait() }()
+	r.startFaulty(t, point)
 	until := func(what string, ok func() error) {
 		t.Helper()
 		for deadline := time.Now().Add(updatePatience); ; <-time.After(10 * time.Millisecond) {
@@ -113,7 +92,7 @@ func dataKillPoint(t *testing.T, bin, faulty, point string) {
 	if err := os.WriteFile(dir+"/once", []byte("x"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	_, err = r.client().Apply(t.Context(), ipc.ApplyRequest{Files: []ipc.SpecFile{{Name: "2.hcl", Text: dataSpec(dir, 2)}}})
+	_, err := r.client().Apply(t.Context(), ipc.ApplyRequest{Files: []ipc.SpecFile{{Name: "2.hcl", Text: dataSpec(dir, 2)}}})
 	if err == nil {
 		t.Errorf("the apply says that version 2 came up")
 	}

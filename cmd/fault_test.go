@@ -64,19 +64,16 @@ service "one" {
 }
 `
 
-func killPoint(t *testing.T, bin, faulty, spec, level, point string, exit bool) {
+// faultyRig is a folder of its own with a nines that ends at a point.
+func faultyRig(t *testing.T, bin, faulty string) *running {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "nines")
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := &running{dir: dir, bin: bin}
 	t.Cleanup(func() { r.cleanUp(t) })
-	for file, text := range map[string]string{"nines.hcl": spec, "once": "x"} {
-		if err := os.WriteFile(dir+"/"+file, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// The faulty binary finds its companions beside itself.
+	// It finds its companions beside itself.
 	for _, name := range []string{"nines-init", "nines-log", "nines-exec"} {
 		if err := os.Symlink(bin+"/"+name, dir+"/"+name); err != nil {
 			t.Fatal(err)
@@ -84,6 +81,33 @@ func killPoint(t *testing.T, bin, faulty, spec, level, point string, exit bool) 
 	}
 	if err := os.Link(faulty, dir+"/nines"); err != nil {
 		t.Fatal(err)
+	}
+	return r
+}
+
+// startFaulty starts nines-init over it, with the folder's nines.hcl. It ends at that
+// point, once, when there is a file named once.
+func (r *running) startFaulty(t *testing.T, point string, env ...string) {
+	t.Helper()
+	r.cmd = exec.Command(r.bin+"/nines-init", "-f", r.dir+"/nines.hcl", "--supervisor", r.dir+"/nines")
+	r.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + r.dir, "TMPDIR=" + r.dir,
+		"NINES_FAULT=" + point, "NINES_FAULT_ONCE=" + r.dir + "/once",
+		"NINES_RUNTIME_DIR=" + r.dir + "/run", "NINES_STATE_DIR=" + r.dir + "/state", "NINES_LOG_DIR=" + r.dir + "/log"}, env...)
+	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r.done = make(chan error, 1)
+	go func() { r.done <- r.cmd.Wait() }()
+}
+
+func killPoint(t *testing.T, bin, faulty, spec, level, point string, exit bool) {
+	r := faultyRig(t, bin, faulty)
+	dir := r.dir
+	for file, text := range map[string]string{"nines.hcl": spec, "once": "x"} {
+		if err := os.WriteFile(dir+"/"+file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	does := "0"
 	// Without cgroups, what ends before its pid is known is nobody's, and its
@@ -95,19 +119,11 @@ func killPoint(t *testing.T, bin, faulty, spec, level, point string, exit bool) 
 	case exit:
 		does = "1"
 	}
-	r.cmd = exec.Command(bin+"/nines-init", "-f", dir+"/nines.hcl", "--supervisor", dir+"/nines")
-	r.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "WORK=" + dir, "EXIT=" + does,
-		"NINES_FAULT=" + point, "NINES_FAULT_ONCE=" + dir + "/once",
-		"NINES_RUNTIME_DIR=" + dir + "/run", "NINES_STATE_DIR=" + dir + "/state", "NINES_LOG_DIR=" + dir + "/log"}
+	env := []string{"WORK=" + dir, "EXIT=" + does}
 	if level == "none" {
-		r.cmd.Env = append(r.cmd.Env, "NINES_CGROUP=/cgroup.procs")
+		env = append(env, "NINES_CGROUP=/cgroup.procs")
 	}
-	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
-	if err := r.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	r.done = make(chan error, 1)
-	go func() { r.done <- r.cmd.Wait() }()
+	r.startFaulty(t, point, env...)
 	if known {
 		waitFor(t, "it is known", func() error {
 			st, err := r.client().Status(t.Context())
